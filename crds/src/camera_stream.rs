@@ -1,0 +1,345 @@
+//! `CameraStream`: one camera's frames, on their way to a Kafka topic.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef},
+    units::{ByteSize, Duration},
+};
+
+/// One camera: where its frames come from, and the Kafka topic that they go to.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "edgereel.dev",
+    version = "v1alpha1",
+    kind = "CameraStream",
+    namespaced,
+    shortname = "cam",
+    category = "edgereel",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CameraStreamSpec {
+    /// Where the frames come from; exactly one of the sources.
+    pub source: Source,
+    /// How many frames a second go on. Without it, all that the camera sends.
+    #[serde(default)]
+    pub frame_rate: FrameRate,
+    /// How a frame stands in a record.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// The topic that the frames go to.
+    pub topic: Topic,
+    /// The Kafka cluster.
+    pub kafka: KafkaRef,
+    /// How records are sent.
+    #[serde(default)]
+    pub producer: Producer,
+    /// What is kept in memory while Kafka is slower than the camera.
+    #[serde(default)]
+    pub buffer: Buffer,
+    /// When a silent or frozen camera counts as broken.
+    #[serde(default)]
+    pub watchdog: Watchdog,
+    /// Stop capturing, and keep the resource. Default: false.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// Where frames come from: exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// A multipart MJPEG stream over HTTP(S), passed through without decoding.
+    Mjpeg(MjpegSource),
+    /// A URL that answers with one JPEG, asked again and again.
+    Snapshot(SnapshotSource),
+    /// Frames made here: a moving pattern, a clock and a number.
+    Synthetic(SyntheticSource),
+}
+
+/// An MJPEG stream over HTTP(S).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MjpegSource {
+    /// `http://` or `https://`. A user name and password in it work, but stand in the resource for all to read: prefer
+    /// `credentialsSecretRef`. They are never shown in logs, status or metrics.
+    #[schemars(regex(pattern = r"^https?://.+"))]
+    pub url: String,
+    /// A Secret of type `kubernetes.io/basic-auth` (`username`, `password`), for basic and digest login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<LocalRef>,
+    /// TLS towards the camera, for `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<CameraTls>,
+}
+
+/// A URL that answers with one JPEG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapshotSource {
+    /// `http://` or `https://`; see the `mjpeg` source.
+    #[schemars(regex(pattern = r"^https?://.+"))]
+    pub url: String,
+    /// How long from one picture to the next. Default: `1s`. At least `10ms`.
+    #[serde(default = "second")]
+    pub interval: Duration,
+    /// A Secret of type `kubernetes.io/basic-auth` (`username`, `password`), for basic and digest login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<LocalRef>,
+    /// TLS towards the camera, for `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<CameraTls>,
+}
+
+fn second() -> Duration {
+    Duration::secs(1)
+}
+
+/// TLS towards a camera. Cameras often carry a certificate that they signed themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CameraTls {
+    /// The certificate authority's (or the camera's own) PEM. Without it, the system's authorities are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// Take any certificate: encrypted, but open to a man in the middle. Default: false.
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
+}
+
+/// Frames made here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyntheticSource {
+    /// Width × height in pixels, each 64 to 7680 and a multiple of 16. Default: `1280x720`.
+    #[serde(default = "hd")]
+    #[schemars(regex(pattern = r"^[0-9]{2,4}x[0-9]{2,4}$"))]
+    pub size: String,
+    /// About how large a frame is. Default: `85k`, the seeds' average.
+    #[serde(default = "frame_bytes")]
+    pub frame_bytes: ByteSize,
+}
+
+fn hd() -> String {
+    "1280x720".into()
+}
+
+fn frame_bytes() -> ByteSize {
+    ByteSize(85_000)
+}
+
+/// How many frames a second go on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FrameRate {
+    /// Frames a second, above 0 and up to 1000. The camera's surplus is dropped evenly and counted. Without it, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000.0), extend("exclusiveMinimum" = 0.0))]
+    pub target: Option<f64>,
+    /// What `adaptive` may go down to, in frames a second. Default: 1. At most `target`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000.0), extend("exclusiveMinimum" = 0.0))]
+    pub minimum: Option<f64>,
+    /// Lower the rate while Kafka cannot keep up, and raise it again: additive increase, multiplicative decrease.
+    /// Needs `target`. Default: false.
+    #[serde(default)]
+    pub adaptive: bool,
+}
+
+/// How a frame stands in a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Encoding {
+    /// `jpeg` or `json`. Default: `jpeg`.
+    pub format: FrameFormat,
+    /// The JPEG quality for `reencode`, 1 to 100. Default: 85.
+    #[schemars(range(min = 1, max = 100))]
+    pub quality: u8,
+    /// Whether pictures are encoded anew. Default: `never`, the camera's own bytes.
+    pub reencode: Reencode,
+    /// The largest frame that goes on. A larger one is encoded smaller with `reencode: size`, and dropped and counted
+    /// otherwise. Default: `1Mi`. The topic's and the brokers' limits have to allow it.
+    pub max_frame_bytes: ByteSize,
+    /// A larger frame is counted and shown in red. Default: `100k`.
+    pub warn_frame_bytes: ByteSize,
+}
+
+impl Default for Encoding {
+    fn default() -> Self {
+        Encoding {
+            format: FrameFormat::Jpeg,
+            quality: 85,
+            reencode: Reencode::Never,
+            max_frame_bytes: ByteSize::mebi(1),
+            warn_frame_bytes: ByteSize(100_000),
+        }
+    }
+}
+
+/// Whether pictures are encoded anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Reencode {
+    /// The camera's own bytes go on.
+    #[default]
+    Never,
+    /// Every picture is encoded with `quality`.
+    Quality,
+    /// A picture above `maxFrameBytes` is encoded with the highest quality, `quality` at most, that makes it fit.
+    Size,
+}
+
+/// The topic that the frames go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Topic {
+    /// The topic's name: letters, digits, `.`, `_` and `-`, at most 249.
+    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    pub name: String,
+    /// The number of partitions. Default: 1. With `ensure: verify` and `create`, an existing topic must have as many.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub partitions: i32,
+    /// The number of copies. Default: the broker's own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replication_factor: Option<i32>,
+    /// The records' key. Default: `camera`.
+    #[serde(default)]
+    pub key: RecordKey,
+    /// Whether the topic is made. Default: `create`.
+    #[serde(default)]
+    pub ensure: EnsureTopic,
+    /// Topic settings, for example `retention.ms: "604800000"`. An existing topic that differs is reported, not changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// The records' key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RecordKey {
+    /// The camera's name: its frames stay in one partition, in their order.
+    #[default]
+    Camera,
+    /// None: frames spread over all partitions, as from the seeds' producers.
+    None,
+}
+
+/// Whether the topic is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EnsureTopic {
+    /// Make it if it is not there; if it is there, check it as `verify` does.
+    #[default]
+    Create,
+    /// It must be there with these partitions, replication factor and settings.
+    Verify,
+    /// It must be there; nothing else is looked at.
+    Exists,
+}
+
+/// How records are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Producer {
+    /// Whose acknowledgement counts. Default: `all` in-sync replicas.
+    pub acks: Acks,
+    /// Compression of batches. Default: `none`; JPEG does not compress.
+    pub compression: Compression,
+    /// How long a record may wait for others. Default: `5ms`.
+    pub linger: Duration,
+    /// The largest batch. Default: `1Mi`.
+    pub batch_bytes: ByteSize,
+    /// After this long without acknowledgement, a frame is given up and counted as dropped. Default: `30s`.
+    pub delivery_timeout: Duration,
+}
+
+impl Default for Producer {
+    fn default() -> Self {
+        Producer {
+            acks: Acks::All,
+            compression: Compression::None,
+            linger: Duration::millis(5),
+            batch_bytes: ByteSize::mebi(1),
+            delivery_timeout: Duration::secs(30),
+        }
+    }
+}
+
+/// Whose acknowledgement counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Acks {
+    /// All in-sync replicas.
+    #[default]
+    All,
+    /// The partition's leader alone: a broker's crash can lose acknowledged frames.
+    Leader,
+}
+
+/// Compression of batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)] // the codecs' own names
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+/// What is kept in memory while Kafka is slower than the camera.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Buffer {
+    /// Frames waiting or in flight, in bytes. Default: `64Mi`. At least `maxFrameBytes`.
+    pub memory: ByteSize,
+    /// Which frame goes when it is full. Default: `dropOldest`.
+    pub when_full: WhenFull,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer { memory: ByteSize::mebi(64), when_full: WhenFull::DropOldest }
+    }
+}
+
+/// Which frame goes when the buffer is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WhenFull {
+    /// The oldest that is not yet on its way to the broker.
+    #[default]
+    DropOldest,
+    /// The one that has just come.
+    DropNewest,
+}
+
+/// When a silent or frozen camera counts as broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Watchdog {
+    /// Without a frame for this long, the camera is offline and is dialled again. Default: `10s`.
+    pub stall: Duration,
+    /// With the same picture for this long, the camera counts as frozen and is dialled again. Default: `60s`; `0s`
+    /// turns it off.
+    pub frozen: Duration,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Watchdog { stall: Duration::secs(10), frozen: Duration::secs(60) }
+    }
+}

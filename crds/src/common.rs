@@ -1,0 +1,44 @@
+//! Pieces that more than one kind uses.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A resource of a fixed kind in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalRef {
+    /// The name of the resource.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One key of a Secret in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKeyRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// Which Kafka cluster to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaRef {
+    /// The `KafkaConnection` in the same namespace.
+    pub connection_ref: LocalRef,
+}
+
+/// How a frame stands in a Kafka record's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FrameFormat {
+    /// The value is the JPEG, byte for byte.
+    #[default]
+    Jpeg,
+    /// The value is `{"frame": <base64 JPEG>, "timestamp": <ISO 8601>, "size": <KB>}`.
+    Json,
+}

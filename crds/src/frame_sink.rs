@@ -1,0 +1,372 @@
+//! `FrameSink`: frames from Kafka, written to a disk.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    common::{KafkaRef, LocalRef},
+    units::{ByteSize, Duration},
+};
+
+/// Frames from Kafka, written to a disk as pictures or as video.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "edgereel.dev",
+    version = "v1alpha1",
+    kind = "FrameSink",
+    namespaced,
+    shortname = "fsink",
+    category = "edgereel",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FrameSinkSpec {
+    /// Whose frames; exactly one of the two.
+    pub from: From,
+    /// The Kafka cluster. Default: that of the `CameraStream` in `from`; needed with `topics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaRef>,
+    /// The consumer group. Default: `edgereel.<namespace>.<name>`. Two sinks of one group would share the topic's
+    /// frames between them: refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 249))]
+    pub group: Option<String>,
+    /// Where to begin when the group has no committed offset. Default: `earliest`.
+    #[serde(default)]
+    pub start_from: StartFrom,
+    /// What to do when the committed offset is no longer in the topic. Default: `fail`.
+    #[serde(default)]
+    pub on_offset_lost: OnOffsetLost,
+    /// How frames stand in the records. Default: `auto`, decided record by record.
+    #[serde(default)]
+    pub format: SinkFormat,
+    /// What is written; exactly one of the outputs.
+    pub output: Output,
+    /// Where it is written.
+    pub storage: Storage,
+    /// How often what is written is made durable and its offsets are committed.
+    #[serde(default)]
+    pub durability: Durability,
+    /// What to do with a record that is not a frame. Default: `deadLetter` if `deadLetter` is given, else `fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_invalid: Option<OnInvalid>,
+    /// The topic for records that are not frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetter>,
+    /// The number of workers that share the topic's partitions. Default: 1. A video is written by one worker alone.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: i32,
+    /// Stop writing, and keep the resource and the data. Default: false.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// Whose frames: exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum From {
+    /// A `CameraStream` in the same namespace: its topic.
+    StreamRef(LocalRef),
+    /// Topics by name, whoever fills them.
+    Topics(Vec<String>),
+}
+
+/// Where to begin when the group has no committed offset: `earliest`, `latest`, or an RFC 3339 time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// The oldest record that the topic still has.
+    #[default]
+    Earliest,
+    /// Records that come after the first start.
+    Latest,
+    /// The first record at or after this time, in RFC 3339 as it was written.
+    Timestamp(String),
+}
+
+/// What `startFrom` may look like; also in the CRD.
+pub const START_FROM_PATTERN: &str = r"^(earliest|latest|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))$";
+
+impl FromStr for StartFrom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(StartFrom::Earliest),
+            "latest" => Ok(StartFrom::Latest),
+            time if time.len() >= 20 && time.as_bytes()[4] == b'-' => Ok(StartFrom::Timestamp(time.into())),
+            other => Err(format!(
+                "`{other}` is not a start; write `earliest`, `latest` or a time such as `2024-06-04T10:30:00Z`"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for StartFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StartFrom::Earliest => "earliest",
+            StartFrom::Latest => "latest",
+            StartFrom::Timestamp(time) => time,
+        })
+    }
+}
+
+impl Serialize for StartFrom {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StartFrom {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for StartFrom {
+    fn schema_name() -> Cow<'static, str> {
+        "StartFrom".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": START_FROM_PATTERN})
+    }
+}
+
+/// What to do when the committed offset is no longer in the topic (deleted by retention, or the topic made anew).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnOffsetLost {
+    /// Stop and say so: frames are missing, and a person decides.
+    #[default]
+    Fail,
+    /// Go on with the oldest record; the gap is counted.
+    Earliest,
+    /// Go on with records that come from now on; the gap is counted.
+    Latest,
+}
+
+/// How frames stand in the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SinkFormat {
+    /// By the record: `FF D8` is a JPEG, `{` is JSON.
+    #[default]
+    Auto,
+    /// JPEG only.
+    Jpeg,
+    /// JSON with base64 only.
+    Json,
+}
+
+/// What is written: exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Output {
+    /// One JPEG file a frame.
+    JpegFiles(JpegFiles),
+    /// AVI files.
+    Video(Video),
+}
+
+/// One JPEG file a frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JpegFiles {
+    /// The directory below the storage's root; made if missing. Default: the root itself.
+    #[serde(default)]
+    pub directory: String,
+    /// The files' names, with fields in braces: `{camera}` `{topic}` `{partition}` `{offset}` `{timestamp}` `{sequence}`.
+    /// `{offset:06}` pads with zeros; `{timestamp:%Y-%m-%d}` takes a strftime format (UTC). A `/` makes directories.
+    /// `{partition}` and `{offset}` have to be there (and `{topic}` with several topics), so that no two frames share a
+    /// name. Default: `frame_{partition}-{offset:06}_{timestamp}.jpg`.
+    #[serde(default = "jpeg_name")]
+    pub file_name: String,
+}
+
+fn jpeg_name() -> String {
+    "frame_{partition}-{offset:06}_{timestamp}.jpg".into()
+}
+
+/// AVI files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Video {
+    /// The directory below the storage's root; made if missing. Default: the root itself.
+    #[serde(default)]
+    pub directory: String,
+    /// The files' names; fields of the first frame as for `jpegFiles`, and `{segment}`, the segment's number. With
+    /// `segment`, one of `{timestamp}` and `{segment}` has to be there. A name that is taken gets `_2`, `_3`, ….
+    /// Default: `{topic}_{timestamp}.avi` with `segment`, `{topic}.avi` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    /// `mjpeg` copies the pictures, `xvid` encodes them anew (MPEG-4 ASP). Default: `mjpeg`.
+    #[serde(default)]
+    pub codec: Codec,
+    /// The speed that the video plays at: frames a second, or `source` to keep real time by repeating or skipping
+    /// frames. Default: `source`.
+    #[serde(default)]
+    pub frame_rate: VideoRate,
+    /// When to begin a new file. Without it, one file that grows on across restarts. A new file also begins when the
+    /// picture's size changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
+}
+
+/// A video's codec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Codec {
+    /// Motion JPEG: the very bytes of the frames.
+    #[default]
+    Mjpeg,
+    /// MPEG-4 ASP with the FourCC `XVID`.
+    Xvid,
+}
+
+/// The speed that a video plays at.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum VideoRate {
+    /// Real time, by the frames' capture times.
+    #[default]
+    Source,
+    /// Every frame once, this many a second, 1 to 240.
+    Fixed(u32),
+}
+
+impl Serialize for VideoRate {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            VideoRate::Source => s.serialize_str("source"),
+            VideoRate::Fixed(fps) => s.serialize_u32(*fps),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for VideoRate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Number(i64),
+            Text(String),
+        }
+        let fps = match Raw::deserialize(d)? {
+            Raw::Number(fps) => Some(fps),
+            Raw::Text(text) if text == "source" => return Ok(VideoRate::Source),
+            Raw::Text(text) => text.parse().ok(),
+        };
+        match fps {
+            Some(fps @ 1..=240) => Ok(VideoRate::Fixed(fps as u32)),
+            _ => Err(de::Error::custom("write `source` or a whole number of frames a second from 1 to 240")),
+        }
+    }
+}
+
+impl JsonSchema for VideoRate {
+    fn schema_name() -> Cow<'static, str> {
+        "VideoRate".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": true,
+            "pattern": "^(source|[0-9]{1,3})$",
+        })
+    }
+}
+
+/// When to begin a new file: at the first of the two. At least one has to be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Segment {
+    /// By the frames' capture times, for example `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<Duration>,
+    /// By the file's size, for example `1Gi`. At least `1Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<ByteSize>,
+}
+
+/// Where it is written: exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Storage {
+    /// A directory of the machine.
+    HostPath(HostPath),
+    /// A PersistentVolumeClaim that is there already. Outside Kubernetes, `--storage-root` says where it is.
+    PersistentVolumeClaim(PersistentVolumeClaim),
+}
+
+/// A directory of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostPath {
+    /// An absolute path without `..`; it has to be there already, so that a disk that is not mounted is noticed.
+    #[schemars(regex(pattern = r"^/.*"))]
+    pub path: String,
+}
+
+/// A PersistentVolumeClaim in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PersistentVolumeClaim {
+    /// The claim's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: String,
+}
+
+/// How often what is written is made durable and its offsets are committed: at the first of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Durability {
+    /// Default: `1s`. From `10ms` to `10m`.
+    pub flush_interval: Duration,
+    /// Default: 256 frames.
+    #[schemars(range(min = 1, max = 100000))]
+    pub flush_frames: u32,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Durability { flush_interval: Duration::secs(1), flush_frames: 256 }
+    }
+}
+
+/// What to do with a record that is not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnInvalid {
+    /// Stop at it and say so; nothing after it is committed.
+    Fail,
+    /// Count it and go on.
+    Skip,
+    /// Send it to the `deadLetter` topic and go on.
+    DeadLetter,
+}
+
+/// The topic for records that are not frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeadLetter {
+    /// The topic's name; it is made with one partition if it is not there.
+    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    pub topic: String,
+}

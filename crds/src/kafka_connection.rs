@@ -1,0 +1,117 @@
+//! `KafkaConnection`: where a Kafka cluster is and how to log in.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::{LocalRef, SecretKeyRef};
+
+/// Where a Kafka cluster is and how to log in to it. Cameras and sinks refer to it by name.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "edgereel.dev",
+    version = "v1alpha1",
+    kind = "KafkaConnection",
+    namespaced,
+    shortname = "kc",
+    category = "edgereel",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaConnectionSpec {
+    /// Brokers to ask first, each `host:port`; the cluster tells of the others. At least one has to answer.
+    #[schemars(length(min = 1))]
+    pub bootstrap_servers: Vec<String>,
+    /// Encrypt the connection. Without it, everything goes in plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<KafkaTls>,
+    /// Log in. Without it, the brokers see an anonymous client (or the TLS client certificate).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<Sasl>,
+    /// Settings handed to librdkafka as they are, for example `socket.keepalive.enable: "true"`. Settings that Edgereel
+    /// decides itself (`bootstrap.servers`, `group.id`, `enable.auto.commit`, …) are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// TLS towards the brokers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaTls {
+    /// The certificate authority's PEM. Without it, the system's authorities are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// A Secret of type `kubernetes.io/tls` (`tls.crt`, `tls.key`, PEM): the client's own certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_secret_ref: Option<LocalRef>,
+    /// Check that the broker's certificate names the host that was dialled. Default: true.
+    #[serde(default = "yes")]
+    pub verify_hostname: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// SASL login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sasl {
+    /// How to log in. `PLAIN` and the `SCRAM` mechanisms need a user name and a password, `OAUTHBEARER` needs `oauth`.
+    pub mechanism: SaslMechanism,
+    /// The user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username_secret_ref: Option<SecretKeyRef>,
+    /// The password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKeyRef>,
+    /// Where to fetch tokens, for `OAUTHBEARER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuth>,
+}
+
+/// The SASL mechanisms, by their registered names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SaslMechanism {
+    /// RFC 4616; use it with TLS only.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// RFC 7677.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// RFC 5802 with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+    /// RFC 7628, with OAuth 2 client credentials.
+    #[serde(rename = "OAUTHBEARER")]
+    OAuthBearer,
+}
+
+impl SaslMechanism {
+    /// The registered name, which is also librdkafka's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SaslMechanism::Plain => "PLAIN",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+            SaslMechanism::OAuthBearer => "OAUTHBEARER",
+        }
+    }
+}
+
+/// OAuth 2 client credentials (RFC 6749 §4.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OAuth {
+    /// The token endpoint, `https://…`.
+    pub token_url: String,
+    /// The client's id.
+    pub client_id_secret_ref: SecretKeyRef,
+    /// The client's secret.
+    pub client_secret_secret_ref: SecretKeyRef,
+    /// The scope to ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}

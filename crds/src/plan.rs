@@ -1,0 +1,72 @@
+//! What the check makes of resources: each camera and sink with all that it refers to, and every default decided.
+//!
+//! A worker runs a plan, never a raw resource, so that it cannot meet a missing reference or an undecided default.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec, frame_sink::OnInvalid};
+
+/// A namespaced name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// The namespace; `default` where a document has none.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A Kafka cluster that a camera or sink uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// The `KafkaConnection`.
+    pub name: ObjectName,
+    /// Its checked spec.
+    pub spec: KafkaConnectionSpec,
+}
+
+/// A camera, ready to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraPlan {
+    /// The `CameraStream`.
+    pub name: ObjectName,
+    /// Its checked spec.
+    pub spec: CameraStreamSpec,
+    /// Its Kafka cluster.
+    pub connection: Connection,
+}
+
+/// A sink, ready to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkPlan {
+    /// The `FrameSink`.
+    pub name: ObjectName,
+    /// Its checked spec.
+    pub spec: FrameSinkSpec,
+    /// Its Kafka cluster.
+    pub connection: Connection,
+    /// The topics to read, without repetition.
+    pub topics: Vec<String>,
+    /// The consumer group.
+    pub group: String,
+    /// What to do with a record that is not a frame.
+    pub on_invalid: OnInvalid,
+    /// The camera's name, where the sink names a `CameraStream`; stands in for `{camera}` when a record does not say.
+    pub camera: Option<String>,
+}
+
+/// Everything that a set of documents asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The cameras, in the documents' order.
+    pub cameras: Vec<CameraPlan>,
+    /// The sinks, in the documents' order.
+    pub sinks: Vec<SinkPlan>,
+    /// `v1` Secrets among the documents: name, then key, to value.
+    pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
+}

@@ -1,0 +1,19 @@
+//! The edgereel worker: cameras to Kafka, Kafka to disk.
+//!
+//! Data flows one way: [`source`] → [`frame`] → [`kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`] the
+//! last two. [`run`] starts one of these for each resource and [`serve`] tells the world how they fare.
+
+pub mod backoff;
+pub mod capture;
+pub mod cli;
+pub mod frame;
+pub mod kafka;
+pub mod metrics;
+pub mod run;
+pub mod secrets;
+pub mod serve;
+pub mod sink;
+pub mod source;
+pub mod state;
+pub mod synthetic;
+pub mod verify;

@@ -1,0 +1,16 @@
+//! Where frames go.
+//!
+//! - [`output`] is the contract: take frames, flush, say what is durable. Outputs know nothing of Kafka.
+//! - [`jpeg_files`] and [`video`] are the outputs; [`file_name`] makes their names, [`fault`] says what a disk refused.
+//! - [`merge`] puts the frames of several partitions in the order of their capture.
+//! - [`runner`] reads from [`crate::kafka::consumer`], writes to an output, and commits what is durable.
+//! - [`dead_letter`] sends on what is not a frame.
+
+pub mod dead_letter;
+pub mod fault;
+pub mod file_name;
+pub mod jpeg_files;
+pub mod merge;
+pub mod output;
+pub mod runner;
+pub mod video;

@@ -1,0 +1,159 @@
+//! The contract between the runner and an output.
+//!
+//! The runner's loop is: `resume` once for each assignment; then `write` frame by frame; every `flushInterval` or
+//! `flushFrames`, `seal` gives a [`FlushJob`] that another thread runs while writing goes on; when the job is done, the
+//! runner commits the offsets that stood at `seal`, with the job's metadata, all partitions in one request; then it calls
+//! `committed`. At most one job is under way. At a stop or a revocation: `seal`, run, commit, `committed`, `finish`.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::fault::OutputError;
+use crate::frame::jpeg::JpegInfo;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// A frame that came from Kafka, ready to be written.
+#[derive(Clone, Debug)]
+pub struct SinkFrame {
+    /// Where its record stands.
+    pub source: TopicPartition,
+    /// The record's offset.
+    pub offset: i64,
+    /// The JPEG, as it stood in the record.
+    pub jpeg: Bytes,
+    /// Its structure.
+    pub info: JpegInfo,
+    /// When it was captured: `ce_time`, the JSON `timestamp` (if it has a zone), or the record's timestamp.
+    pub captured_at: Timestamp,
+    /// The camera's name: the last part of `ce_source`, else the record's key, else the sink's `streamRef`, else the topic.
+    pub camera: Arc<str>,
+    /// `ce_sequence`, where there is one.
+    pub sequence: Option<u64>,
+}
+
+/// What the group knows of one assigned partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The partition.
+    pub source: TopicPartition,
+    /// The committed offset (the next to read) and its metadata.
+    pub committed: Option<(i64, String)>,
+}
+
+/// A right to write that ends when the partitions go to another worker.
+///
+/// A worker that was stopped (SIGSTOP, a suspended laptop) does not know that it lost its partitions: so the right also
+/// ends when the consumer has not been polled for a session timeout, until it has been polled again.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    generation: u64,
+    current: Arc<AtomicU64>,
+    /// Milliseconds on the boot-time clock until which the group's session is certain to live.
+    valid_until: Arc<AtomicU64>,
+}
+
+impl Lease {
+    /// A lease of `generation`, as long as `current` is that generation and the clock is before `valid_until`.
+    pub fn new(generation: u64, current: Arc<AtomicU64>, valid_until: Arc<AtomicU64>) -> Self {
+        Lease { generation, current, valid_until }
+    }
+
+    /// A lease that never ends; for tests and tools that write without a group.
+    pub fn endless() -> Self {
+        Lease { generation: 0, current: Arc::default(), valid_until: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
+    /// Fails with [`OutputError::Superseded`] when the right has ended. Check before a rename, a write to a file that
+    /// others may own by now, and a commit.
+    pub fn check(&self) -> Result<(), OutputError> {
+        let mine = self.current.load(Ordering::Acquire) == self.generation;
+        let alive = boot_time_ms() < self.valid_until.load(Ordering::Acquire);
+        if mine && alive { Ok(()) } else { Err(OutputError::Superseded) }
+    }
+}
+
+/// Milliseconds since boot, counting time spent suspended.
+pub fn boot_time_ms() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .map(|t| Duration::from(t).as_millis() as u64)
+        .unwrap_or_default()
+}
+
+/// Work that makes all frames written so far durable. It runs on another thread while writing goes on.
+pub struct FlushJob {
+    /// Syncs files and directories. An error leaves the frames not durable: nothing is committed, the sink restarts.
+    pub run: Box<dyn FnOnce() -> Result<(), OutputError> + Send>,
+    /// What to commit beside the offsets (at most 4096 bytes, `offset.metadata.max.bytes`); empty for none.
+    pub metadata: String,
+}
+
+/// What writing a frame did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The picture stands in a file now. False when a video left it out to keep real time.
+    pub stored: bool,
+    /// How often a picture was shown again to keep real time.
+    pub repeated: u32,
+}
+
+/// Something that frames are written to.
+pub trait Output: Send {
+    /// Whether one worker must have all partitions, merged by capture time (a video), or each stands alone (files).
+    fn needs_all_partitions(&self) -> bool;
+
+    /// A new assignment. Cleans up what an earlier worker left beyond the committed state, so that after this call the
+    /// files hold exactly the frames before the committed offsets. Where a partition has no committed offset, the
+    /// runner commits its start offset with this call's returned metadata before the first write.
+    fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError>;
+
+    /// Writes one frame. After an error nothing of it stands in a file: with [`OutputError::NoSpace`] the caller keeps
+    /// the frame and calls again later.
+    fn write(&mut self, frame: &SinkFrame) -> Result<Written, OutputError>;
+
+    /// What has to be done to make all frames written so far durable.
+    fn seal(&mut self) -> Result<FlushJob, OutputError>;
+
+    /// The last sealed state is committed.
+    fn committed(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    /// No more frames for this assignment: finalise open files (write a video's index). The frames are committed already.
+    fn finish(&mut self) -> Result<(), OutputError>;
+}
+
+/// A job that does nothing, for an output with nothing written.
+impl Default for FlushJob {
+    fn default() -> Self {
+        FlushJob { run: Box::new(|| Ok(())), metadata: String::new() }
+    }
+}
+
+/// Turns an IO result into an output's.
+pub trait At<T> {
+    /// Names the action and the path of a failure.
+    fn at(self, action: &str, path: &std::path::Path) -> Result<T, OutputError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, action: &str, path: &std::path::Path) -> Result<T, OutputError> {
+        self.map_err(|e| OutputError::from_io(action, path, &e))
+    }
+}

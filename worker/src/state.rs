@@ -1,0 +1,150 @@
+//! How a resource fares: conditions and the last error, shared between its worker, the live table and `/status`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use edgereel_crds::{
+    plan::ObjectName,
+    status::{Condition, ConditionStatus, ConditionType, Reason},
+};
+use jiff::Timestamp;
+
+/// The kinds that a worker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[allow(missing_docs)]
+pub enum Kind {
+    CameraStream,
+    FrameSink,
+}
+
+impl Kind {
+    /// The name as in YAML.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::CameraStream => "CameraStream",
+            Kind::FrameSink => "FrameSink",
+        }
+    }
+}
+
+/// The last thing that went wrong.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct LastError {
+    /// When.
+    pub time: Timestamp,
+    /// What, without credentials.
+    pub message: String,
+}
+
+/// One resource's conditions and last error. Cheap to clone; all clones show the same.
+#[derive(Clone, Debug)]
+pub struct ResourceState {
+    /// The kind.
+    pub kind: Kind,
+    /// The name.
+    pub name: ObjectName,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    conditions: BTreeMap<ConditionType, Condition>,
+    last_error: Option<LastError>,
+}
+
+impl ResourceState {
+    /// A resource that is starting: `Ready` is false.
+    pub fn new(kind: Kind, name: ObjectName) -> Self {
+        let state = ResourceState { kind, name, inner: Arc::default() };
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Starting, "starting");
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets a condition. The transition time moves only when the status does; nothing happens when nothing changes.
+    pub fn set(&self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl Into<String>) {
+        let message = message.into();
+        let mut inner = self.lock();
+        let since = match inner.conditions.get(&kind) {
+            Some(c) if c.status == status && c.reason == reason && c.message == message => return,
+            Some(c) if c.status == status => c.last_transition_time.clone(),
+            _ => Timestamp::now().to_string(),
+        };
+        let condition = Condition { kind, status, reason, message, last_transition_time: since };
+        inner.conditions.insert(kind, condition);
+    }
+
+    /// `Ready` and the given aspect are true.
+    pub fn healthy(&self, aspect: ConditionType, message: impl Into<String>) {
+        let message = message.into();
+        self.set(aspect, ConditionStatus::True, Reason::Running, message.clone());
+        self.set(ConditionType::Ready, ConditionStatus::True, Reason::Running, message);
+    }
+
+    /// `Ready` is false for this reason, and the error is remembered.
+    pub fn unready(&self, reason: Reason, message: impl Into<String>) {
+        let message = message.into();
+        self.set(ConditionType::Ready, ConditionStatus::False, reason, message.clone());
+        self.note_error(message);
+    }
+
+    /// `Ready` and the given aspect are false for this reason, and the error is remembered.
+    pub fn unhealthy(&self, aspect: ConditionType, reason: Reason, message: impl Into<String>) {
+        let message = message.into();
+        self.set(aspect, ConditionStatus::False, reason, message.clone());
+        self.unready(reason, message);
+    }
+
+    /// Remembers an error without changing a condition.
+    pub fn note_error(&self, message: impl Into<String>) {
+        self.lock().last_error = Some(LastError { time: Timestamp::now(), message: message.into() });
+    }
+
+    /// Whether `Ready` is true.
+    pub fn is_ready(&self) -> bool {
+        self.condition(ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
+    }
+
+    /// One condition.
+    pub fn condition(&self, kind: ConditionType) -> Option<Condition> {
+        self.lock().conditions.get(&kind).cloned()
+    }
+
+    /// All conditions.
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.lock().conditions.values().cloned().collect()
+    }
+
+    /// The last error.
+    pub fn last_error(&self) -> Option<LastError> {
+        self.lock().last_error.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_status() {
+        let state = ResourceState::new(Kind::CameraStream, ObjectName { namespace: "d".into(), name: "n".into() });
+        state.unready(Reason::CameraUnreachable, "no route");
+        let first = state.condition(ConditionType::Ready).expect("set");
+        state.unready(Reason::CameraStalled, "silent");
+        let second = state.condition(ConditionType::Ready).expect("set");
+        assert_eq!(first.last_transition_time, second.last_transition_time);
+        assert_eq!(second.reason, Reason::CameraStalled);
+        state.healthy(ConditionType::CameraOnline, "30 fps");
+        assert!(state.is_ready());
+        assert_ne!(
+            state.condition(ConditionType::Ready).expect("set").last_transition_time,
+            second.last_transition_time
+        );
+        assert_eq!(state.last_error().expect("remembered").message, "silent");
+    }
+}
