@@ -1,1 +1,1 @@
-//! x
+//! Requests for topics (to be written).

@@ -103,7 +103,7 @@ impl ClientContext for Context {
         // `[thrd:host:port/1]: host:port/1: Disconnected (after 3 ms in state UP)`. A lost connection is no error to
         // librdkafka: the log alone tells of it.
         let text = message.split_once("]: ").map_or(message, |(_, text)| text);
-        if kind == "FAIL" && level > RDKafkaLogLevel::Error {
+        if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
             self.note(Code::BrokerTransportFailure, text);
         }
         self.say(level, kind, text);
