@@ -14,4 +14,5 @@ pub mod fault;
 pub mod health;
 mod oauth;
 pub mod producer;
+mod topic_check;
 pub mod topics;
