@@ -105,14 +105,13 @@ fn zero_pad(field: Field, spec: &str) -> Result<Format, String> {
 
 /// Any time will do: whether a pattern can be written depends on its directives, not on the time.
 fn strftime(spec: &str) -> Result<Format, String> {
-    use fmt::Write;
-    let bad = |why: &str| format!("`{{timestamp:{spec}}}`: {why}; write a strftime pattern, as in `{{timestamp:%Y-%m-%d}}`");
+    let bad =
+        |why: &str| format!("`{{timestamp:{spec}}}`: {why}; write a strftime pattern, as in `{{timestamp:%Y-%m-%d}}`");
     if !spec.contains('%') {
         return Err(bad("no `%` directive"));
     }
-    let mut sample = String::new();
     let time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
-    write!(sample, "{}", time.strftime(spec)).map_err(|_| bad("not a strftime pattern"))?;
+    let sample = jiff::fmt::strtime::format(spec, &time).map_err(|_| bad("an unknown directive"))?;
     if sample.contains(['/', '\\', '\0']) || sample.chars().any(char::is_control) {
         return Err(bad("it writes a `/`, a backslash or a control character"));
     }
@@ -232,7 +231,7 @@ mod tests {
             ),
             (
                 "{timestamp:%Y%!}",
-                "`{timestamp:%Y%!}`: not a strftime pattern; write a strftime pattern, as in `{timestamp:%Y-%m-%d}`"
+                "`{timestamp:%Y%!}`: an unknown directive; write a strftime pattern, as in `{timestamp:%Y-%m-%d}`"
                     .into(),
             ),
             (
