@@ -212,23 +212,8 @@ impl Camera {
     }
 
     fn mend(&mut self, bytes: Bytes) -> Result<(Bytes, JpegInfo), (DropReason, String)> {
-        let (jpeg, info, mended) = jpeg::mend(bytes, &mut self.habit).map_err(|defect| {
-            let reason = match defect {
-                jpeg::Defect::Empty => DropReason::empty,
-                jpeg::Defect::NotJpeg => DropReason::not_jpeg,
-                jpeg::Defect::Truncated => DropReason::truncated,
-            };
-            (reason, defect.to_string())
-        })?;
-        for (done, reason) in [
-            (mended.huffman_tables, MendReason::huffman_tables),
-            (mended.end_of_image, MendReason::end_of_image),
-            (mended.padding, MendReason::padding),
-        ] {
-            if done {
-                self.metrics.mended(reason).inc();
-            }
-        }
+        let (jpeg, info, mended) = self.habit.mend(bytes).map_err(|defect| (defect.into(), defect.to_string()))?;
+        mended.reasons().for_each(|reason| drop(self.metrics.mended(reason).inc()));
         Ok((jpeg, info))
     }
 

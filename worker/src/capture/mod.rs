@@ -16,14 +16,14 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::{common::FrameFormat, plan::CameraPlan};
+use edgereel_crds::plan::CameraPlan;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{camera::Camera, health::Health, outbox::Outbox, sender::Sender};
 use crate::{
     frame::Frame,
-    kafka::topics,
+    kafka::{producer::largest_record, topics},
     metrics::CameraMetrics,
     run::Fault,
     secrets::Secrets,
@@ -63,26 +63,18 @@ impl Snapshot {
     }
 }
 
-/// The largest record value that this camera may make: base64 takes a third more, JSON's other fields less than 1 KiB.
-pub fn largest_value(plan: &CameraPlan) -> u64 {
-    let jpeg = plan.spec.encoding.max_frame_bytes.0;
-    match plan.spec.encoding.format {
-        FrameFormat::Jpeg => jpeg,
-        FrameFormat::Json => jpeg.div_ceil(3) * 4 + 1024,
-    }
-}
-
 /// Captures until shutdown. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
     let health = Arc::new(Health::new(env.state));
     let source = source::open(plan, &env.secrets).map_err(|e| Fault::new(e.reason, e))?;
+    let largest = largest_record(plan.spec.encoding.max_frame_bytes, plan.spec.encoding.format);
     let ensured = tokio::select! {
         () = env.shutdown.cancelled() => return Ok(()),
-        ensured = topics::ensure(&plan.connection, &env.secrets, &plan.spec.topic, largest_value(plan)) => ensured,
+        ensured = topics::ensure(&plan.connection, &env.secrets, &plan.spec.topic, largest) => ensured,
     };
-    ensured.map_err(|e| Fault::new(e.reason, e))?;
+    let limit = ensured.map_err(|e| Fault::new(e.reason, e))?.max_message_bytes;
     let outbox = Arc::new(Outbox::new(&plan.spec.buffer));
-    let sender = Sender::new(plan, &env.secrets, health.clone(), outbox.clone(), env.metrics.clone())
+    let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())
         .map_err(|e| Fault::new(e.reason, e))?;
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
     let camera = Camera::new(plan, source, health, outbox.clone(), env.metrics, env.snapshot);

@@ -119,6 +119,11 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Whether it takes no more frames in.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Whether it is closed and nothing waits any more.
     pub fn is_drained(&self) -> bool {
         let inner = self.lock();

@@ -1,28 +1,24 @@
 //! The task that feeds the producer from the outbox and hears of each frame's fate.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{
-    camera_stream::RecordKey,
-    plan::CameraPlan,
-    status::Reason,
-};
+use edgereel_crds::{camera_stream::RecordKey, plan::CameraPlan};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{
     health::{End, Health},
-    largest_value,
     outbox::Outbox,
 };
 use crate::{
-    frame::wire::Encoder,
+    frame::wire::FrameEncoder,
     kafka::{
-        client::{Broker, KafkaFault},
-        producer::{Delivery, FrameProducer, Record, SendError},
+        client::{Health as Brokers, KafkaFault},
+        health::Snapshot,
+        producer::{Delivery, FrameProducer, Options, Record, SendError, Undelivered},
     },
     metrics::{CameraMetrics, DropReason},
     run::Fault,
@@ -60,8 +56,8 @@ impl Deliveries {
                     info!(camera = self.camera, "Kafka acknowledges");
                 }
             }
-            Err(fault) => {
-                self.metrics.dropped(drop_reason(fault.reason)).inc();
+            Err(Undelivered { reason, fault }) => {
+                self.metrics.dropped(reason).inc();
                 self.health.kafka(End::Down(fault.reason, fault.message.clone()));
                 if let Some(held) = self.complaints.allow(Instant::now()) {
                     warn!(camera = self.camera, held_back = held, "Kafka did not take a frame: {fault}");
@@ -73,31 +69,22 @@ impl Deliveries {
     }
 }
 
-/// Unreachable brokers show as frames that ran out of time; everything else is a refusal.
-fn drop_reason(reason: Reason) -> DropReason {
-    match reason {
-        Reason::KafkaUnreachable | Reason::KafkaConnecting => DropReason::delivery_timeout,
-        Reason::MessageTooLarge => DropReason::too_large,
-        _ => DropReason::delivery_failed,
-    }
-}
-
 /// Feeds the producer.
 pub(super) struct Sender {
     camera: String,
     key: Option<String>,
-    encoder: Encoder,
+    encoder: FrameEncoder,
     producer: FrameProducer<Sent>,
     health: Arc<Health>,
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
-    fatal: Arc<OnceLock<KafkaFault>>,
 }
 
 impl Sender {
     pub(super) fn new(
         plan: &CameraPlan,
         secrets: &Secrets,
+        topic_limit: Option<u64>,
         health: Arc<Health>,
         outbox: Arc<Outbox>,
         metrics: CameraMetrics,
@@ -109,34 +96,44 @@ impl Sender {
             metrics: metrics.clone(),
             complaints: Throttle::new(Duration::from_secs(10)),
         };
-        let producer = FrameProducer::new(plan, secrets, largest_value(plan), move |delivery| deliveries.take(delivery))?;
-        let session = format!("{:08x}", rand::random::<u32>());
+        let options = Options::for_camera(plan, topic_limit);
+        let on_delivery = move |delivery| deliveries.take(delivery);
+        let producer = FrameProducer::new(&plan.connection, secrets, &options, on_delivery)?;
+        // Unique for each run, so that `ce_id` never repeats.
+        let session = format!("{:016x}", rand::random::<u64>());
         Ok(Sender {
             camera: plan.name.to_string(),
             key: (plan.spec.topic.key == RecordKey::Camera).then(|| plan.name.name.clone()),
-            encoder: Encoder::new(&plan.name, &session, plan.spec.encoding.format),
+            encoder: FrameEncoder::new(&plan.name, session, plan.spec.encoding.format),
             producer,
             health,
             outbox,
             metrics,
-            fatal: Arc::default(),
         })
     }
 
-    /// Sends until the outbox is closed and empty, then waits up to `grace` for what is in flight.
+    /// Sends until the outbox is closed, and then for up to `grace` what is still in it.
     pub(super) async fn run(self, grace: Duration) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK);
-        while !self.outbox.is_drained() {
+        let mut deadline = None;
+        while !self.outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             self.pump().map_err(|fault| Fault::new(fault.reason, fault))?;
             tokio::select! {
                 () = self.outbox.changed() => {}
-                _ = look.tick() => self.look(),
+                _ = look.tick() => self.look(self.producer.health()),
+            }
+            if self.outbox.is_closed() {
+                deadline.get_or_insert(Instant::now() + grace);
             }
         }
-        let lost = self.producer.finish(grace).await + self.outbox.discard();
-        if lost > 0 {
-            self.metrics.dropped(DropReason::shutdown).inc_by(lost);
-            warn!(camera = self.camera, frames = lost, "stopped before Kafka acknowledged them");
+        let left = deadline.map_or(grace, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let lost = self.outbox.discard();
+        self.metrics.dropped(DropReason::shutdown).inc_by(lost);
+        let (producer, camera) = (self.producer, self.camera);
+        // Waits for the last acknowledgements; each frame that gets none is counted by its delivery report.
+        let given_up = tokio::task::spawn_blocking(move || producer.close(left)).await.unwrap_or_default();
+        if lost + given_up > 0 {
+            warn!(camera, frames = lost + given_up, "stopped before Kafka acknowledged them");
         }
         Ok(())
     }
@@ -148,7 +145,7 @@ impl Sender {
             let record = Record {
                 key: self.key.as_deref().map(str::as_bytes),
                 value: &encoded.value,
-                headers: &encoded.headers,
+                headers: encoded.headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))),
                 timestamp: frame.captured_at,
             };
             let sent = Sent { captured_at: frame.captured_at, bytes: frame.jpeg.len() };
@@ -158,7 +155,7 @@ impl Sender {
                     self.outbox.put_back(frame);
                     break;
                 }
-                Err(SendError::TooLarge(_)) => {
+                Err(SendError::TooLarge) => {
                     self.metrics.dropped(DropReason::too_large).inc();
                     self.outbox.landed(frame.jpeg.len());
                 }
@@ -172,8 +169,8 @@ impl Sender {
     }
 
     /// What the brokers' connections say, where no delivery has said it yet.
-    fn look(&self) {
-        if let Broker::Down(fault) = self.producer.health().snapshot()
+    fn look(&self, brokers: &Brokers) {
+        if let Snapshot::Down(fault) = brokers.snapshot()
             && self.health.kafka(End::Down(fault.reason, fault.message.clone()))
         {
             warn!(camera = self.camera, "{fault}");

@@ -4,6 +4,7 @@
 //!   it feeds [`health`] and fetches tokens ([`oauth`]); [`fault`] puts errors into words.
 //! - [`topics`] makes and checks topics, through the requests of [`admin`].
 //! - [`producer`] sends records and tells of each one's fate.
+//! - [`reader`] reads what a topic holds now, outside of any group.
 //! - [`consumer`] reads a group's records on a thread of its own.
 
 mod admin;
@@ -14,5 +15,6 @@ pub mod fault;
 pub mod health;
 mod oauth;
 pub mod producer;
+pub mod reader;
 mod topic_check;
 pub mod topics;
