@@ -60,7 +60,7 @@ impl Context {
         &self.subject
     }
 
-    fn note(&self, code: Code, reason: &str) {
+    fn note(&self, code: Code, reason: &str, hung_up: bool) {
         match code {
             Code::AllBrokersDown => self.health.all_down(self.subject.code(code, reason)),
             Code::Fatal => self.health.client_failed(self.subject.code(code, reason)),
@@ -72,7 +72,7 @@ impl Context {
             | Code::UnsupportedSASLMechanism
             | Code::IllegalSASLState
             | Code::OperationTimedOut => match split_broker(reason) {
-                Some((broker, _)) => self.health.broker_failed(broker, self.subject.code(code, reason)),
+                Some((broker, _)) => self.health.broker_failed(broker, self.subject.code(code, reason), hung_up),
                 None => self.health.client_failed(self.subject.code(code, reason)),
             },
             // The rest concerns a topic or a group, and comes back with the request that met it.
@@ -104,7 +104,7 @@ impl ClientContext for Context {
         // librdkafka: the log alone tells of it.
         let text = message.split_once("]: ").map_or(message, |(_, text)| text);
         if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
-            self.note(Code::BrokerTransportFailure, text);
+            self.note(Code::BrokerTransportFailure, text, true);
         }
         self.say(level, kind, text);
     }
@@ -128,7 +128,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            self.note(code, reason);
+            self.note(code, reason, false);
         }
         self.say(RDKafkaLogLevel::Error, "ERROR", reason);
     }
