@@ -308,7 +308,7 @@ impl Consumer {
     }
 }
 
-type Send = Arc<dyn Fn(Event) -> bool + std::marker::Send + Sync>;
+type Listener = Arc<dyn Fn(Event) -> bool + Send + Sync>;
 
 /// Everything that the polling thread owns beside the consumer.
 struct Polled {
@@ -316,7 +316,7 @@ struct Polled {
     context: Context,
     settings: Settings,
     tenure: Tenure,
-    send: Send,
+    send: Listener,
     inbox: mpsc::Receiver<Command>,
 }
 
@@ -449,7 +449,7 @@ impl Polled {
                     "there is no topic {} at KafkaConnection {}: make it, or start the camera that fills it; this sink \
                      begins when it is there",
                     detail.rsplit(": ").nth(1).unwrap_or(&self.settings.topics.join(", ")).trim(),
-                    subject.connection(),
+                    subject,
                 ),
             ),
             code => subject.code(code, &detail),

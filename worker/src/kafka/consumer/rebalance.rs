@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     error::Error,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -22,7 +22,7 @@ use rdkafka::{
 };
 
 use super::{
-    Assigned, Begun, Commit, Event, HANDOVER_TIME, HEARTBEAT, Handover, SESSION_TIMEOUT, Send, Settings,
+    Assigned, Begun, Commit, Event, HANDOVER_TIME, HEARTBEAT, Handover, SESSION_TIMEOUT, Listener, Settings,
     TopicPartition,
     budget::{Charge, Held, Share},
     offsets_list,
@@ -40,7 +40,7 @@ pub struct GroupContext {
     inner: Context,
     settings: Settings,
     tenure: Tenure,
-    send: Send,
+    send: Listener,
     state: Mutex<State>,
     /// The consumer is being dropped: callbacks only let go.
     leaving: AtomicBool,
@@ -81,7 +81,7 @@ pub struct Taken {
 }
 
 impl GroupContext {
-    pub fn new(inner: Context, settings: Settings, tenure: Tenure, send: Send) -> Self {
+    pub fn new(inner: Context, settings: Settings, tenure: Tenure, send: Listener) -> Self {
         GroupContext {
             inner,
             settings,
@@ -378,7 +378,7 @@ impl Partition {
     }
 
     /// Tells each end once.
-    fn tell_end(&mut self, generation: u64, send: &Send) -> bool {
+    fn tell_end(&mut self, generation: u64, send: &Listener) -> bool {
         if self.told_end == Some(self.next) {
             return true;
         }
