@@ -54,6 +54,7 @@ impl OutputError {
             io::ErrorKind::CrossesDevices => {
                 (Reason::StorageError, "a directory below `directory` is on another file system: use one sink for each")
             }
+            io::ErrorKind::IsADirectory => (Reason::StorageError, "a directory has the name of the file: move it away"),
             io::ErrorKind::NotADirectory => (Reason::StorageError, "a part of the path is a file: move it away"),
             _ => (Reason::StorageError, "check the disk (dmesg, smartctl)"),
         };

@@ -12,5 +12,8 @@ pub mod file_name;
 pub mod jpeg_files;
 pub mod merge;
 pub mod output;
+pub mod private_dir;
 pub mod runner;
+#[cfg(test)]
+mod testing;
 pub mod video;

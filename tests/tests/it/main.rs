@@ -1,0 +1,3 @@
+//! Integration tests: everything real, in one binary, so that all share one broker.
+
+mod harness;
