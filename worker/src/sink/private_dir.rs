@@ -1,0 +1,172 @@
+//! A sink's own folder beside its output, and the lock that keeps a second process out of it.
+//!
+//! It stands at `<directory>/.edgereel/<namespace>.<name>/`, on the file system of the output, so that a rename out of it
+//! is atomic and a disk that is carried to another machine takes it along. A namespace has no dot, so two sinks never
+//! share a folder.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::{Component, Path, PathBuf},
+};
+
+use edgereel_crds::{plan::ObjectName, status::Reason};
+
+use super::{fault::OutputError, output::At};
+
+/// A sink's own folder. The lock is held until it is dropped (or the process ends, however it ends).
+#[derive(Debug)]
+pub struct PrivateDir {
+    path: PathBuf,
+    /// Only kept open: the lock lives as long as the open file.
+    _lock: File,
+}
+
+impl PrivateDir {
+    /// Makes the folder below `directory` (which has to be there) for this worker of the sink, and locks it.
+    ///
+    /// # Errors
+    /// [`Reason::StorageLocked`] with the holder's process id when another process (or another output of this one) has
+    /// it; the usual storage faults otherwise.
+    pub fn open(directory: &Path, sink: &ObjectName, replica: u32) -> Result<Self, OutputError> {
+        let mut below = PathBuf::from(".edgereel");
+        below.push(folder_name(sink)?);
+        if replica > 0 {
+            below.push(format!("replica-{replica}"));
+        }
+        let path = make_directory(directory, &below)?;
+        let lock_path = path.join("lock");
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&lock_path)
+            .at("open", &lock_path)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message: a holder that has not written its number yet is no other fault.
+                let _ = lock.take(32).read_to_string(&mut holder);
+                let holder =
+                    holder.trim().parse::<u32>().map_or("another process".into(), |pid| format!("process {pid}"));
+                let message = format!(
+                    "{} is being written by {holder} for sink {sink}: stop that one, or give this sink another directory",
+                    directory.display()
+                );
+                return Err(OutputError::storage(Reason::StorageLocked, message));
+            }
+            Err(TryLockError::Error(e)) => return Err(OutputError::from_io("lock", &lock_path, &e)),
+        }
+        // A full disk must not keep the sink from starting (it has to say that the disk is full and wait): the number is
+        // only for the message above.
+        let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        Ok(PrivateDir { path, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The folder's name. Names were checked with the resource; this is the last door before the file system.
+fn folder_name(sink: &ObjectName) -> Result<String, OutputError> {
+    let plain = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+    };
+    if plain(&sink.namespace) && plain(&sink.name) && !sink.namespace.contains('.') {
+        return Ok(format!("{}.{}", sink.namespace, sink.name));
+    }
+    let message = format!("sink {sink} cannot name a folder: use letters, digits and dashes in its name");
+    Err(OutputError::storage(Reason::InvalidConfiguration, message))
+}
+
+/// Makes `below` below `root`, with every directory between, durably; gives its path.
+///
+/// `root` has to be there: a missing one is a disk that is not mounted, and writing into the mount point instead would
+/// fill the system's disk. `below` must not lead out: no `..`, nothing absolute.
+pub fn make_directory(root: &Path, below: &Path) -> Result<PathBuf, OutputError> {
+    let found = fs::metadata(root).at("find", root)?;
+    if !found.is_dir() {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(OutputError::from_io("use", root, &error));
+    }
+    let mut path = root.to_path_buf();
+    for component in below.components() {
+        let name = match component {
+            Component::CurDir => continue,
+            Component::Normal(name) => name,
+            _ => {
+                let message = format!(
+                    "the directory `{}` leads out of {}: write it without `..`",
+                    below.display(),
+                    root.display()
+                );
+                return Err(OutputError::storage(Reason::InvalidConfiguration, message));
+            }
+        };
+        let parent = path.clone();
+        path.push(name);
+        match fs::create_dir(&path) {
+            Ok(()) => sync_directory(&parent)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(OutputError::from_io("make", &path, &io::ErrorKind::NotADirectory.into()));
+            }
+            Err(e) => return Err(OutputError::from_io("make", &path, &e)),
+        }
+    }
+    Ok(path)
+}
+
+/// Makes the names in a directory durable: a synced file whose name is lost is lost.
+pub fn sync_directory(directory: &Path) -> Result<(), OutputError> {
+    File::open(directory).and_then(|d| d.sync_all()).at("sync", directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sink(name: &str) -> ObjectName {
+        ObjectName { namespace: "lab".into(), name: name.into() }
+    }
+
+    #[test]
+    fn a_second_writer_is_told_who_the_first_is_and_gets_in_when_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = PrivateDir::open(dir.path(), &sink("gate"), 0).unwrap();
+        assert!(first.path().ends_with(".edgereel/lab.gate"));
+        let error = PrivateDir::open(dir.path(), &sink("gate"), 0).unwrap_err();
+        assert!(matches!(error, OutputError::Storage { reason: Reason::StorageLocked, .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("process {} ", std::process::id())), "{error}");
+        PrivateDir::open(dir.path(), &sink("gate"), 1).unwrap();
+        PrivateDir::open(dir.path(), &sink("other"), 0).unwrap();
+        drop(first);
+        PrivateDir::open(dir.path(), &sink("gate"), 0).unwrap();
+    }
+
+    #[test]
+    fn a_directory_cannot_lead_out_of_the_storage() {
+        let dir = tempfile::tempdir().unwrap();
+        for below in ["../x", "/etc", "a/../../x"] {
+            let error = make_directory(dir.path(), Path::new(below)).unwrap_err();
+            assert!(error.to_string().contains("leads out"), "{below}: {error}");
+        }
+        assert_eq!(make_directory(dir.path(), Path::new("a b/./c")).unwrap(), dir.path().join("a b/c"));
+        assert!(PrivateDir::open(dir.path(), &sink("../x"), 0).is_err());
+    }
+
+    #[test]
+    fn a_missing_root_is_not_made_and_a_file_in_the_way_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = make_directory(&dir.path().join("ssd"), Path::new("x")).unwrap_err();
+        assert!(matches!(error, OutputError::Storage { reason: Reason::StorageMissing, .. }), "{error:?}");
+        assert!(!dir.path().join("ssd").exists());
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = make_directory(dir.path(), Path::new("file/x")).unwrap_err();
+        assert!(error.to_string().contains("move it away"), "{error}");
+    }
+}
