@@ -10,7 +10,7 @@ use edgereel_crds::plan::Connection;
 use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    consumer::{BaseConsumer, Consumer},
     message::Headers,
 };
 
@@ -24,8 +24,6 @@ use crate::secrets::Secrets;
 const REQUEST: Duration = Duration::from_secs(10);
 /// A topic that gives nothing for this long, though it has records left, is given up.
 const SILENCE: Duration = Duration::from_secs(30);
-
-impl ConsumerContext for Context {}
 
 /// The records of one partition: `low..high`, and what the group has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

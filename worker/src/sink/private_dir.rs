@@ -14,6 +14,9 @@ use edgereel_crds::{plan::ObjectName, status::Reason};
 
 use super::{fault::OutputError, output::At};
 
+/// The folder beside an output that holds what is not output.
+pub const FOLDER: &str = ".edgereel";
+
 /// A sink's own folder. The lock is held until it is dropped (or the process ends, however it ends).
 #[derive(Debug)]
 pub struct PrivateDir {
@@ -29,7 +32,7 @@ impl PrivateDir {
     /// [`Reason::StorageLocked`] with the holder's process id when another process (or another output of this one) has
     /// it; the usual storage faults otherwise.
     pub fn open(directory: &Path, sink: &ObjectName, replica: u32) -> Result<Self, OutputError> {
-        let mut below = PathBuf::from(".edgereel");
+        let mut below = PathBuf::from(FOLDER);
         below.push(folder_name(sink)?);
         if replica > 0 {
             below.push(format!("replica-{replica}"));
