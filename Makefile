@@ -49,10 +49,10 @@ fuzz: ## fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly
 	@for target in $$(cargo +nightly fuzz list); do \
 	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 
-bench: ## measure against the Python scripts, in one run
+bench: ## measure against the Python scripts, in one run: make bench ARGS="--only capture --rounds 3"
 	@dev/setup.sh bench
-	cargo build --locked --release --bins
-	bench/run.sh
+	cargo build --locked --release --bin edgereel --bin bench
+	target/release/bench $(ARGS)
 
 docs: ## the code's documentation: target/doc
 	cargo doc --locked --workspace --no-deps
