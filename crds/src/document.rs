@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
-    check::{Kind, Resource, Resources, is_label, is_subdomain},
+    check::{Kind, Resource, Resources, is_label, is_subdomain, label},
     plan::ObjectName,
     problem::{FieldPath, Problem, did_you_mean, listed, shown},
     shape::Shape,
@@ -59,14 +59,6 @@ pub struct Read {
     pub problems: Vec<Problem>,
 }
 
-/// A resource as problems name it: `FrameSink/lab`, with the namespace where it is not `default`.
-pub fn label(kind: &str, name: &ObjectName) -> String {
-    match name.namespace.as_str() {
-        "default" => format!("{kind}/{}", name.name),
-        namespace => format!("{kind}/{namespace}/{}", name.name),
-    }
-}
-
 /// Reads all documents of all files, each a name and a text. A file with a fault does not keep the others from being read.
 pub fn read(files: &[(String, String)]) -> Read {
     let mut read = Read::default();
@@ -87,13 +79,11 @@ struct Context<'a> {
     file: &'a str,
     label: String,
     node: &'a Node,
-    sound: bool,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Context<'_> {
     fn add(&mut self, at: Position, field: &FieldPath, message: impl Into<String>, remedy: impl Into<String>) {
-        self.sound = false;
         self.problems.push(Problem {
             file: self.file.to_owned(),
             line: at.line,
@@ -199,9 +189,8 @@ impl Read {
         let name = object_name(&node);
         let mut context = Context {
             file,
-            label: name.as_ref().map_or(kind.to_string(), |name| label(kind.as_str(), name)),
+            label: name.as_ref().map_or(kind.to_string(), |name| kind.label(name)),
             node: &node,
-            sound: true,
             problems: &mut self.problems,
         };
         check_frame(&mut context, kind);
@@ -229,7 +218,7 @@ impl Read {
     fn secret(&mut self, file: &str, node: &Node) {
         let name = object_name(node);
         let label = name.as_ref().map_or("Secret".into(), |name| label("Secret", name));
-        let mut context = Context { file, label, node, sound: true, problems: &mut self.problems };
+        let mut context = Context { file, label, node, problems: &mut self.problems };
         check_metadata(&mut context);
         let mut values = BTreeMap::new();
         for (field, encoded) in [("data", true), ("stringData", false)] {
@@ -258,7 +247,7 @@ impl Read {
         let (at, label) = (node.locate(&FieldPath::of("metadata.name")), context.label);
         let Some(name) = name else { return };
         if self.resources.secrets.insert(name.clone(), values).is_some() {
-            let message = format!("there is another Secret {name}");
+            let message = format!("there is another {label}");
             self.problem(file, at, &label, "metadata.name", message, "keep one");
         }
     }
