@@ -6,8 +6,10 @@
 pub mod camera_stream;
 pub mod check;
 pub mod common;
+pub mod document;
 pub mod frame_sink;
 pub mod kafka_connection;
+pub mod load;
 pub mod plan;
 pub mod problem;
 pub mod shape;
@@ -20,3 +22,4 @@ pub mod yaml;
 pub use camera_stream::{CameraStream, CameraStreamSpec};
 pub use frame_sink::{FrameSink, FrameSinkSpec};
 pub use kafka_connection::{KafkaConnection, KafkaConnectionSpec};
+pub use load::load;

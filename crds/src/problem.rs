@@ -121,7 +121,7 @@ pub fn listed<I: AsRef<str>>(names: impl IntoIterator<Item = I>) -> String {
 /// A value as a message may show it: on one line, and not too long.
 pub fn shown(value: &str) -> String {
     const MOST: usize = 80;
-    let mut text: String = value.chars().take(MOST).flat_map(|c| c.escape_debug()).collect();
+    let mut text: String = value.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if value.chars().nth(MOST).is_some() {
         text.push('…');
     }

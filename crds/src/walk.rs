@@ -41,10 +41,10 @@ static COMPILED: LazyLock<HashMap<&str, Regex>> = LazyLock::new(|| {
     all.map(|p| (p, Regex::new(p).expect("a constant that the tests compile"))).collect()
 });
 
-/// Every problem of form that `node` has as the value of `path`.
-pub fn walk(node: &Node, shape: &Shape, path: &FieldPath) -> Vec<Finding> {
+/// Every problem of form that `node` has as the value of `path`, whose key stands at `key_at`.
+pub fn walk(node: &Node, key_at: Position, shape: &Shape, path: &FieldPath) -> Vec<Finding> {
     let mut walk = Walk { findings: Vec::new() };
-    walk.value(node, node.at, shape, path);
+    walk.value(node, key_at, shape, path);
     walk.findings
 }
 
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(faults, [], "{text}");
         let shape = Shape::of::<T>().expect("a shape");
         let show = |f: &Finding| format!("{}:{}: {}: {}; {}", f.at.line, f.at.column, f.field, f.message, f.remedy);
-        walk(&documents[0], &shape, &FieldPath::of("spec")).iter().map(show).collect()
+        walk(&documents[0], documents[0].at, &shape, &FieldPath::of("spec")).iter().map(show).collect()
     }
 
     #[test]

@@ -13,13 +13,14 @@ use crate::{
 pub(super) fn check(resolved: &Resolved, problems: &mut Vec<FieldProblem>) {
     for (n, (camera, document)) in resolved.cameras.iter().enumerate() {
         let mut report = report(Kind::CameraStream, &camera.name, *document, problems);
-        for (other, _) in &resolved.cameras[..n] {
+        for (other, _) in resolved.cameras[..n].iter().filter(|(other, _)| other.name != camera.name) {
             same_topic(camera, other, &mut report);
         }
     }
     for (n, (sink, document)) in resolved.sinks.iter().enumerate() {
         let mut report = report(Kind::FrameSink, &sink.name, *document, problems);
-        for (other, _) in &resolved.sinks[..n] {
+        // Two of one name are one problem already.
+        for (other, _) in resolved.sinks[..n].iter().filter(|(other, _)| other.name != sink.name) {
             shared_group(sink, other, &mut report);
             shared_files(sink, other, &mut report);
         }
@@ -51,8 +52,10 @@ fn same_topic(camera: &CameraPlan, other: &CameraPlan, report: &mut Report<'_>) 
         report.add(
             "spec.topic.partitions",
             format!(
-                "{} here, but {} in CameraStream {} with the same topic",
-                mine.partitions, theirs.partitions, other.name
+                "{} here, but {} in {} with the same topic",
+                mine.partitions,
+                theirs.partitions,
+                Kind::CameraStream.label(&other.name)
             ),
             "write the same number in both",
         );
@@ -65,8 +68,8 @@ fn shared_group(sink: &SinkPlan, other: &SinkPlan, report: &mut Report<'_>) {
         report.add(
             "spec.group",
             format!(
-                "FrameSink {} reads {} in the group `{}` too: each would get a part of the frames",
-                other.name,
+                "{} reads {} in the group `{}` too: each would get a part of the frames",
+                Kind::FrameSink.label(&other.name),
                 listed(common),
                 sink.group
             ),
@@ -84,7 +87,10 @@ fn shared_files(sink: &SinkPlan, other: &SinkPlan, report: &mut Report<'_>) {
         };
         report.add(
             output,
-            format!("FrameSink {} could write files of the same names into the same directory", other.name),
+            format!(
+                "{} could write files of the same names into the same directory",
+                Kind::FrameSink.label(&other.name)
+            ),
             "give each sink its own `directory`, or another `fileName`",
         );
     }

@@ -47,6 +47,21 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// A resource as problems name it: `FrameSink/lab`, with the namespace where it is not `default`.
+    pub fn label(self, name: &ObjectName) -> String {
+        label(self.as_str(), name)
+    }
+}
+
+/// A resource of any kind as problems name it; see [`Kind::label`].
+pub fn label(kind: &str, name: &ObjectName) -> String {
+    match name.namespace.as_str() {
+        "default" => format!("{kind}/{}", name.name),
+        namespace => format!("{kind}/{namespace}/{}", name.name),
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

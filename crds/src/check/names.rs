@@ -43,7 +43,7 @@ pub(super) fn unique(resources: &Resources, problems: &mut Vec<FieldProblem>) {
             let resource = Resource { name: (*name).clone(), spec: (), document: *document };
             Report::on(*kind, &resource, problems).add(
                 "metadata.name",
-                format!("there are {times} resources {kind} {name}"),
+                format!("there are {times} resources {}", kind.label(name)),
                 "give each its own name, or keep one",
             );
         }

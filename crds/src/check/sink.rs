@@ -13,9 +13,9 @@ use crate::{
 pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     let topics = check_from(spec, report);
     if let StartFrom::Timestamp(time) = &spec.start_from
-        && let Err(why) = time.parse::<jiff::Timestamp>()
+        && time.parse::<jiff::Timestamp>().is_err()
     {
-        let message = format!("`{}` is not a time: {}", shown(time), shown(&why.to_string()));
+        let message = format!("there is no time `{}`", shown(time));
         report.add("spec.startFrom", message, "write it as `2024-06-04T10:30:00Z`");
     }
     match &spec.output {
