@@ -430,10 +430,30 @@ fn the_budget_is_kept_while_no_broker_answers_and_what_expires_says_so() {
     for _ in 0..taken {
         let undelivered = next(&deliveries).result.expect_err("no broker");
         assert_eq!(undelivered.reason, DropReason::delivery_timeout);
-        assert_fault(&undelivered.fault, Reason::KafkaUnreachable, &["spec.producer.deliveryTimeout"]);
+        assert_fault(&undelivered.fault, Reason::KafkaUnreachable, &["spec.producer.deliveryTimeout", "no broker of"]);
     }
     assert_eq!(producer.in_flight_bytes(), 0);
     send(&producer, None, &[0; 1000], 0).expect("there is room again");
+}
+
+#[test]
+fn a_topic_that_is_deleted_meanwhile_ends_the_producer_and_can_be_made_again() {
+    let cluster = kafka::shared();
+    let (connection, secrets, name) = (connection(cluster.bootstrap()), Secrets::default(), made("deleted", 1));
+    let (first, deliveries) = producer(&connection, &secrets, &name, no_change);
+    send(&first, None, b"x", 0).expect("taken");
+    next(&deliveries).result.expect("delivered");
+    cluster.delete_topic(&name);
+    let fault = wait::until_ok("the topic is missed", PATIENCE, || match send(&first, None, b"x", 0) {
+        Err(SendError::Fatal(fault)) => Ok(fault),
+        other => Err(format!("{other:?}")),
+    });
+    assert_fault(&fault, Reason::TopicMissing, &[&name]);
+    drop(first);
+    assert!(ensure(&connection, &secrets, &topic(&name, 1, EnsureTopic::Create), 1).expect("made").created);
+    let (second, deliveries) = producer(&connection, &secrets, &name, no_change);
+    send(&second, None, b"x", 0).expect("taken");
+    assert_eq!(next(&deliveries).result, Ok((0, 0)));
 }
 
 /// A token endpoint for the test (not a real identity provider): grants unsigned tokens to `edge`/`s3cret%`.

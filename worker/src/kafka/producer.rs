@@ -23,7 +23,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 
-use super::client::{Context, Health, KafkaFault, Subject, client_config};
+use super::client::{Context, Health, KafkaFault, Snapshot, Subject, client_config};
 use super::producer_config::configure;
 pub use super::producer_config::{Options, largest_record};
 use crate::{metrics::DropReason, secrets::Secrets};
@@ -254,10 +254,23 @@ impl<T: Send + Sync> ProducerContext for Reports<T> {
             }
             Err((error, _)) => {
                 self.counts.failed.fetch_add(1, Ordering::AcqRel);
-                Err(Undelivered { reason: drop_reason(error), fault: self.subject.fault(error) })
+                Err(Undelivered { reason: drop_reason(error), fault: self.fault(error) })
             }
         };
         (self.on_delivery)(Delivery { token, result });
+    }
+}
+
+impl<T> Reports<T> {
+    /// A record that timed out does not know why; the health does.
+    fn fault(&self, error: &KafkaError) -> KafkaFault {
+        let fault = self.subject.fault(error);
+        match self.context.health().snapshot() {
+            Snapshot::Down(cause) if drop_reason(error) == DropReason::delivery_timeout => {
+                KafkaFault { message: format!("{fault}: {cause}"), ..cause }
+            }
+            _ => fault,
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub fn configure(config: &mut ClientConfig, options: &Options<'_>) {
         ("queue.buffering.max.kbytes", queue.to_string()),
         ("queue.buffering.max.messages", "1000000".to_owned()),
         ("partitioner", "murmur2_random".to_owned()),
+        // `ensure` has seen the topic's leaders: when it is unknown for this long, it is deleted, not just made.
+        ("topic.metadata.propagation.max.ms", "10000".to_owned()),
         // Each record without a key finds its own partition, as the Python producers' do.
         ("sticky.partitioning.linger.ms", "0".to_owned()),
     ] {
