@@ -224,7 +224,7 @@ pub struct Settings {
 pub struct Consumer {
     commands: mpsc::Sender<Command>,
     tenure: Tenure,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Consumer {
@@ -283,7 +283,7 @@ impl Consumer {
             .name("consumer".into())
             .spawn(move || polled.run(first))
             .map_err(|e| KafkaFault::passing(Reason::InternalError, format!("cannot start a thread: {e}")))?;
-        Ok(Consumer { commands, tenure, thread: Some(thread) })
+        Ok(Consumer { commands, tenure, thread })
     }
 
     /// Sends a command; without effect when the consumer has ended.
@@ -297,10 +297,12 @@ impl Consumer {
         &self.tenure
     }
 
-    /// Waits until the thread has ended, for so long at most. True when it has.
-    pub fn join(mut self, within: Duration) -> bool {
+    /// Lets the thread end, without a hand-over if it was not closed before, and waits for so long at most. True when it
+    /// has ended.
+    pub fn join(self, within: Duration) -> bool {
+        let Consumer { commands, thread, .. } = self;
+        drop(commands);
         let deadline = Instant::now() + within;
-        let Some(thread) = self.thread.take() else { return true };
         while !thread.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
@@ -356,10 +358,7 @@ impl Polled {
                         "this worker was stopped for {:.1} s, longer than its place in the group lasts; it joins anew",
                         gap.as_secs_f64()
                     );
-                    (self.send)(Event::Fault {
-                        fault: KafkaFault::passing(Reason::NotAssigned, message),
-                        last: false,
-                    });
+                    (self.send)(Event::Fault { fault: KafkaFault::passing(Reason::NotAssigned, message), last: false });
                     match self.open() {
                         Ok(next) => {
                             consumer = next;
@@ -388,13 +387,17 @@ impl Polled {
                 (self.send)(Event::Lost);
                 return End::Slept(gap);
             }
-            for command in self.inbox.try_iter() {
-                match command {
-                    Command::Commit(commit) => self.commit(consumer, commit),
-                    Command::Close => {
-                        group.hand_over(consumer);
-                        return End::Closed;
-                    }
+            match self.inbox.try_recv() {
+                Ok(Command::Commit(commit)) => self.commit(consumer, commit),
+                Ok(Command::Close) => {
+                    group.hand_over(consumer);
+                    return End::Closed;
+                }
+                Err(mpsc::TryRecvError::Empty) => {}
+                // The writer has failed: it will commit nothing more.
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    self.tenure.end();
+                    return End::Closed;
                 }
             }
             let listening = match consumer.poll(POLL) {
@@ -486,6 +489,9 @@ impl Polled {
             charge: taken.charge,
         };
         let listening = (self.send)(Event::Record(record));
+        if self.settings.whole {
+            group.tell_end_after(consumer, &taken.source);
+        }
         let deadline = Instant::now() + PATIENCE;
         while taken.share.is_used_up(taken.held.bytes()) {
             if Instant::now() >= deadline {

@@ -86,8 +86,9 @@ fn push_field(name: &mut String, field: Field, format: Option<&Format>, values: 
                 _ => DEFAULT_TIME,
             };
             let time = values.captured_at.to_zoned(TimeZone::UTC);
-            let text = strtime::format(pattern, &time)
-                .map_err(|e| format!("the capture time {} cannot be written as `{pattern}`: {e}", values.captured_at))?;
+            let text = strtime::format(pattern, &time).map_err(|e| {
+                format!("the capture time {} cannot be written as `{pattern}`: {e}", values.captured_at)
+            })?;
             push_clean(name, &text, NAME_MAX);
         }
     }

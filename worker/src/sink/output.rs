@@ -17,8 +17,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::fault::OutputError;
-pub use crate::kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
 use crate::frame::jpeg::JpegInfo;
+pub use crate::kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
 
 /// A frame that came from Kafka, ready to be written.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ use rdkafka::{
 };
 
 use super::{
-    Assigned, Begun, Commit, Event, HANDOVER_TIME, HEARTBEAT, Handover, SESSION_TIMEOUT, Listener, Settings,
+    Assigned, Begun, Commit, Event, HANDOVER_TIME, HEARTBEAT, Handover, Listener, SESSION_TIMEOUT, Settings,
     TopicPartition,
     budget::{Charge, Held, Share},
     offsets_list,
@@ -169,6 +169,16 @@ impl GroupContext {
             }
         }
         listening
+    }
+
+    /// Tells that a partition was read to its end if that was its last record: sooner than librdkafka, which waits for the
+    /// next fetch.
+    pub fn tell_end_after(&self, consumer: &BaseConsumer<Self>, source: &TopicPartition) {
+        let mut state = self.state();
+        let generation = state.generation;
+        if let Some(found) = state.find(&source.topic, source.partition).filter(|found| found.is_at_end(consumer)) {
+            found.tell_end(generation, &self.send);
+        }
     }
 
     /// Tells how far the partitions reach, and which of them have been read to their end.

@@ -222,7 +222,8 @@ fn few_files_are_synced_one_by_one_and_many_at_once() {
             Ok(())
         }
     }
-    for (frames, expected) in [(0, (0, 0)), (1, (2, 0)), (FEW as i64, (FEW + 1, 0)), (FEW as i64 + 1, (0, 1)), (500, (0, 1))]
+    for (frames, expected) in
+        [(0, (0, 0)), (1, (2, 0)), (FEW as i64, (FEW + 1, 0)), (FEW as i64 + 1, (0, 1)), (500, (0, 1))]
     {
         let root = tempfile::tempdir().expect("a directory");
         let disk = Arc::new(Counting::default());
@@ -231,7 +232,11 @@ fn few_files_are_synced_one_by_one_and_many_at_once() {
             output.write(&frame(offset)).expect("written");
         }
         (output.seal().expect("sealed").run)().expect("durable");
-        assert_eq!(*disk.0.lock().expect("unpoisoned"), expected, "{frames} frames: files and their directory, file systems");
+        assert_eq!(
+            *disk.0.lock().expect("unpoisoned"),
+            expected,
+            "{frames} frames: files and their directory, file systems"
+        );
         (output.seal().expect("sealed").run)().expect("durable");
         assert_eq!(*disk.0.lock().expect("unpoisoned"), expected, "nothing new, nothing to sync");
     }
