@@ -41,7 +41,12 @@ impl Inner {
 impl Outbox {
     /// An empty outbox.
     pub fn new(spec: &Buffer) -> Self {
-        Outbox { memory: spec.memory.as_usize(), when_full: spec.when_full, inner: Mutex::default(), changed: Notify::new() }
+        Outbox {
+            memory: spec.memory.as_usize(),
+            when_full: spec.when_full,
+            inner: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

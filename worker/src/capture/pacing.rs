@@ -34,7 +34,14 @@ impl Pacer {
     pub fn new(spec: &FrameRate) -> Self {
         let target = spec.target;
         let rate = target.unwrap_or(f64::INFINITY);
-        Pacer { target, minimum: spec.minimum.unwrap_or(1.0).min(rate), adaptive: spec.adaptive, rate, due: None, changed: None }
+        Pacer {
+            target,
+            minimum: spec.minimum.unwrap_or(1.0).min(rate),
+            adaptive: spec.adaptive,
+            rate,
+            due: None,
+            changed: None,
+        }
     }
 
     /// Frames a second that go on now; infinite without a target.
@@ -96,7 +103,10 @@ mod tests {
     #[test]
     fn a_camera_at_its_target_loses_nothing_even_when_its_clock_is_a_little_fast() {
         for fps in [25.0, 29.97, 30.0, 30.02] {
-            assert_eq!(admitted(&mut pacer(30.0, 1.0, false), Instant::now(), fps, 600.0, false), (fps * 600.0) as usize);
+            assert_eq!(
+                admitted(&mut pacer(30.0, 1.0, false), Instant::now(), fps, 600.0, false),
+                (fps * 600.0) as usize
+            );
         }
     }
 

@@ -26,9 +26,9 @@ pub fn start(format: LogFormat, filter: &str, table: Option<MultiProgress>) -> R
         LogFormat::Text => {
             registry.with(fmt::layer().with_ansi(colour).with_target(false).with_writer(writer)).try_init()
         }
-        LogFormat::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer)).try_init()
-        }
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer))
+            .try_init(),
     };
     started.map_err(|e| format!("logging: {e}"))
 }

@@ -1,12 +1,6 @@
 //! `edgereel run`: every resource in the files, until SIGINT or SIGTERM.
 
-use std::{
-    io::IsTerminal,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use edgereel_crds::plan::Plan;
@@ -102,7 +96,8 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn run_plan(mut plan: Plan, args: Args, table: Option<MultiProgress>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let secrets = Secrets::new(args.secrets_dir, std::mem::take(&mut plan.secrets));
     let options = Options { storage_root: args.storage_root, replica: args.replica, snapshots: args.snapshots };
     runtime.block_on(async {

@@ -14,8 +14,7 @@ const YELLOW_BELOW: u64 = 100_000;
 /// How often a pipe gets a line for each resource.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-const HEADER: &str =
-    "RESOURCE                  STATE                    FPS      KB   CAPTURED   ACKED/STORED      LAG   DROPPED  LAST ERROR";
+const HEADER: &str = "RESOURCE                  STATE                    FPS      KB   CAPTURED   ACKED/STORED      LAG   DROPPED  LAST ERROR";
 
 /// Redraws the table once a second until the future is dropped.
 pub async fn draw_forever(fleet: Arc<Fleet>, screen: MultiProgress) {
@@ -51,15 +50,30 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
             let ready = member.state.is_ready();
             match status.figures {
                 Figures::Camera {
-                    fps, frame_bytes, frames_captured, frames_acknowledged, frames_dropped, buffer_bytes, ..
+                    fps,
+                    frame_bytes,
+                    frames_captured,
+                    frames_acknowledged,
+                    frames_dropped,
+                    buffer_bytes,
+                    ..
                 } => info!(
-                    resource, ready, fps, frame_bytes, frames_captured, frames_acknowledged, frames_dropped, buffer_bytes,
+                    resource,
+                    ready,
+                    fps,
+                    frame_bytes,
+                    frames_captured,
+                    frames_acknowledged,
+                    frames_dropped,
+                    buffer_bytes,
                     "figures"
                 ),
-                Figures::Sink { fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, .. } => info!(
-                    resource, ready, fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds,
-                    "figures"
-                ),
+                Figures::Sink { fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, .. } => {
+                    info!(
+                        resource,
+                        ready, fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, "figures"
+                    )
+                }
             }
         }
     }
@@ -85,7 +99,10 @@ fn row(status: &Status) -> String {
         Figures::Camera { fps, frame_bytes, frames_captured, frames_acknowledged, frames_dropped, .. } => {
             let size = size_style(*frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
             let dropped = colour(*frames_dropped == 0).apply_to(format!("{frames_dropped:>9}"));
-            format!("{name} {state} {fps:>6.1} {size} {frames_captured:>10} {frames_acknowledged:>14} {:>8} {dropped}  {error}", "")
+            format!(
+                "{name} {state} {fps:>6.1} {size} {frames_captured:>10} {frames_acknowledged:>14} {:>8} {dropped}  {error}",
+                ""
+            )
         }
         Figures::Sink { fps, frame_bytes, frames_stored, lag_records, records_dead_lettered, records_lost, .. } => {
             let size = size_style(*frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
@@ -147,6 +164,9 @@ mod tests {
     #[test]
     fn sizes_have_the_seeds_colours() {
         let painted = |bytes| size_style(bytes).force_styling(true).apply_to("x").to_string();
-        assert_eq!([painted(59_999), painted(99_999), painted(100_000)], ["\u{1b}[32mx\u{1b}[0m", "\u{1b}[33mx\u{1b}[0m", "\u{1b}[31mx\u{1b}[0m"]);
+        assert_eq!(
+            [painted(59_999), painted(99_999), painted(100_000)],
+            ["\u{1b}[32mx\u{1b}[0m", "\u{1b}[33mx\u{1b}[0m", "\u{1b}[31mx\u{1b}[0m"]
+        );
     }
 }

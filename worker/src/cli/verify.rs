@@ -1,11 +1,6 @@
 //! `edgereel verify`: each sink's files against its topic.
 
-use std::{
-    io::IsTerminal,
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
 use console::style;
 use edgereel_crds::{frame_sink::Storage, plan::SinkPlan};

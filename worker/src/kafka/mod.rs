@@ -17,7 +17,7 @@ pub mod fault;
 pub mod health;
 mod oauth;
 pub mod producer;
-pub mod reader;
 mod producer_config;
+pub mod reader;
 mod topic_check;
 pub mod topics;

@@ -10,6 +10,7 @@ use edgereel_crds::plan::Connection;
 use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     message::Headers,
 };
@@ -146,7 +147,9 @@ impl TopicReader {
                     });
                     if heard.elapsed() > SILENCE {
                         let message = format!("topic {topic} gives no records though it has some: partitions {left:?}");
-                        return Err(KafkaFault::passing(edgereel_crds::status::Reason::KafkaUnreachable, message).into());
+                        return Err(
+                            KafkaFault::passing(edgereel_crds::status::Reason::KafkaUnreachable, message).into()
+                        );
                     }
                 }
             }

@@ -131,19 +131,27 @@ fn replica_name(name: &ObjectName, replica: u32, replicas: u32) -> ObjectName {
 
 async fn supervise_camera(plan: CameraPlan, member: &Member, secrets: Secrets, shutdown: CancellationToken) {
     let Handles::Camera(metrics) = &member.handles else { return };
-    supervise(&member.state, plan.spec.suspend, &shutdown, || metrics.restarts.inc(), || {
-        let env = CaptureEnv {
-            secrets: secrets.clone(),
-            metrics: metrics.clone(),
-            state: member.state.clone(),
-            snapshot: member.snapshot.clone(),
-            shutdown: shutdown.clone(),
-        };
-        // A task of its own, so that a panic ends this camera's run alone.
-        let plan = plan.clone();
-        let task = tokio::spawn(async move { capture::run(&plan, env).await });
-        async move { task.await.unwrap_or_else(|e| Err(Fault::new(Reason::InternalError, format!("a fault of ours: {e}")))) }
-    })
+    supervise(
+        &member.state,
+        plan.spec.suspend,
+        &shutdown,
+        || metrics.restarts.inc(),
+        || {
+            let env = CaptureEnv {
+                secrets: secrets.clone(),
+                metrics: metrics.clone(),
+                state: member.state.clone(),
+                snapshot: member.snapshot.clone(),
+                shutdown: shutdown.clone(),
+            };
+            // A task of its own, so that a panic ends this camera's run alone.
+            let plan = plan.clone();
+            let task = tokio::spawn(async move { capture::run(&plan, env).await });
+            async move {
+                task.await.unwrap_or_else(|e| Err(Fault::new(Reason::InternalError, format!("a fault of ours: {e}"))))
+            }
+        },
+    )
     .await;
 }
 
@@ -156,28 +164,35 @@ async fn supervise_sink(
     shutdown: CancellationToken,
 ) {
     let Handles::Sink(metrics) = &member.handles else { return };
-    supervise(&member.state, plan.spec.suspend, &shutdown, || metrics.restarts.inc(), || {
-        let env = SinkEnv {
-            storage_root: storage_root.clone(),
-            secrets: secrets.clone(),
-            metrics: metrics.clone(),
-            state: member.state.clone(),
-            shutdown: shutdown.clone(),
-        };
-        let plan = plan.clone();
-        let (done, outcome) = oneshot::channel();
-        // Sinks block on disks: each has a thread. A panic drops `done`, which ends this sink's run alone.
-        let thread = std::thread::Builder::new().name(format!("sink-{}", plan.name.name));
-        let started = thread.spawn(move || done.send(runner::run(&plan, replica, env)));
-        async move {
-            match started {
-                Ok(_) => outcome
-                    .await
-                    .unwrap_or_else(|_| Err(Fault::new(Reason::InternalError, "a fault of ours: the sink's thread panicked"))),
-                Err(e) => Err(Fault::new(Reason::InternalError, format!("no thread for the sink: {e}"))),
+    supervise(
+        &member.state,
+        plan.spec.suspend,
+        &shutdown,
+        || metrics.restarts.inc(),
+        || {
+            let env = SinkEnv {
+                storage_root: storage_root.clone(),
+                secrets: secrets.clone(),
+                metrics: metrics.clone(),
+                state: member.state.clone(),
+                shutdown: shutdown.clone(),
+            };
+            let plan = plan.clone();
+            let (done, outcome) = oneshot::channel();
+            // Sinks block on disks: each has a thread. A panic drops `done`, which ends this sink's run alone.
+            let thread = std::thread::Builder::new().name(format!("sink-{}", plan.name.name));
+            let started = thread.spawn(move || done.send(runner::run(&plan, replica, env)));
+            async move {
+                match started {
+                    Ok(_) => match outcome.await {
+                        Ok(outcome) => outcome.map_err(|e| Fault::new(e.reason, e.message)),
+                        Err(_) => Err(Fault::new(Reason::InternalError, "a fault of ours: the sink's thread panicked")),
+                    },
+                    Err(e) => Err(Fault::new(Reason::InternalError, format!("no thread for the sink: {e}"))),
+                }
             }
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -232,12 +247,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failing_resource_is_started_again_and_says_why() {
         let (state, shutdown, starts) = (state(), CancellationToken::new(), AtomicU32::new(0));
-        supervise(&state, false, &shutdown, || 0, || async {
-            if starts.fetch_add(1, Ordering::Relaxed) == 2 {
-                return Ok(());
-            }
-            Err(Fault::new(Reason::StorageMissing, "cannot open /nowhere"))
-        })
+        supervise(
+            &state,
+            false,
+            &shutdown,
+            || 0,
+            || async {
+                if starts.fetch_add(1, Ordering::Relaxed) == 2 {
+                    return Ok(());
+                }
+                Err(Fault::new(Reason::StorageMissing, "cannot open /nowhere"))
+            },
+        )
         .await;
         assert_eq!(starts.load(Ordering::Relaxed), 3);
         assert_eq!(state.last_error().expect("remembered").message, "cannot open /nowhere");

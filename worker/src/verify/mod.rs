@@ -87,7 +87,13 @@ pub fn verify(
         Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan).map_err(storage_fault)?),
         Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan).map_err(storage_fault)?),
     };
-    let mut check = Check { plan, files: files.as_mut(), report: Report::new(plan), invalid: HashSet::new(), begun: HashSet::new() };
+    let mut check = Check {
+        plan,
+        files: files.as_mut(),
+        report: Report::new(plan),
+        invalid: HashSet::new(),
+        begun: HashSet::new(),
+    };
     let total = extents.values().map(|e| (e.high - e.low).max(0) as u64).sum();
     let mut done = 0;
     for topic in &plan.topics {

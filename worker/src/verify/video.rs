@@ -22,7 +22,7 @@ use crate::{
                 MJPG,
                 read::{self, AviError, FrameRef},
             },
-            segments,
+            segment_log,
         },
     },
 };
@@ -53,9 +53,8 @@ pub(super) struct Video {
 impl Video {
     pub(super) fn list(root: &Path, spec: &frame_sink::Video, plan: &SinkPlan) -> Result<Self, OutputError> {
         let directory = root.join(&spec.directory);
-        let names = segments::list(&private_dir::path(&directory, &plan.name)?)?;
-        let mut video =
-            Video { segments: vec![], shown: HashMap::new(), unclaimed: HashSet::new(), findings: vec![] };
+        let names = listed(&directory.join(private_dir::place(&plan.name)?).join("segments"))?;
+        let mut video = Video { segments: vec![], shown: HashMap::new(), unclaimed: HashSet::new(), findings: vec![] };
         let mut known = HashSet::new();
         for name in names {
             let path = directory.join(&name);
@@ -143,11 +142,26 @@ impl Video {
             let path = entry.at("read", directory)?.path();
             let ours = path.extension().is_some_and(|e| e == "avi" || e == "csv");
             if ours && !known.contains(&path) {
-                self.findings.push(Finding::Foreign { file: path, detail: "not in the sink's list of segments".into() });
+                self.findings
+                    .push(Finding::Foreign { file: path, detail: "not in the sink's list of segments".into() });
             }
         }
         Ok(())
     }
+}
+
+/// The segments that the sink's log names, in order; none before the sink's first start.
+fn listed(log: &Path) -> Result<Vec<String>, OutputError> {
+    let text = match fs::read(log) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        text => text.at("read", log)?,
+    };
+    let damaged = |line| {
+        let message = format!("{} is damaged in line {line}", log.display());
+        OutputError::storage(edgereel_crds::status::Reason::StorageError, message)
+    };
+    let (lines, _) = segment_log::parse(&text).map_err(damaged)?;
+    Ok(lines.into_iter().map(|(_, line)| line.file).collect())
 }
 
 /// What a segment's index says of its frames.

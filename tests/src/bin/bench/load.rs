@@ -7,12 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use edgereel_tests::{
-    edgereel::Edgereel,
-    edgereel_bin, free_port,
-    process::Guarded,
-    resources, scratch, unique, wait,
-};
+use edgereel_tests::{edgereel::Edgereel, edgereel_bin, free_port, process::Guarded, resources, scratch, unique, wait};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,7 +22,9 @@ fn cameras(count: usize) -> Result<(Guarded, u16)> {
     serve.args(["camera", "--listen", &format!("127.0.0.1:{port}"), "--count", &count.to_string()]);
     serve.args(["--fps", "30", "--frame-bytes", "85k"]);
     let server = Guarded::spawn("cameras", serve)?;
-    wait::until("the cameras serve", Duration::from_secs(60), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    wait::until("the cameras serve", Duration::from_secs(60), || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
     Ok((server, port))
 }
 
@@ -103,7 +100,8 @@ pub fn memory(bench: &Bench, seconds: u64) -> Result<Value> {
     let capture = Edgereel::run([resources::write(&[connection.clone(), camera])]);
     capture.await_ready("camera");
     await_time(Duration::from_secs(seconds));
-    let mut result = json!({"captureResidentMiB": resident_mib(capture.child())?, "capturePeakMiB": peak_mib(capture.child())?});
+    let mut result =
+        json!({"captureResidentMiB": resident_mib(capture.child())?, "capturePeakMiB": peak_mib(capture.child())?});
     for (name, sink) in [("jpegFiles", Sink::JpegFiles), ("mjpeg", Sink::Mjpeg), ("xvid", Sink::Xvid)] {
         let out = scratch::dir("memory");
         let resource = resources::sink(name, &topic, sink.output(), &out, json!({}));

@@ -21,7 +21,9 @@ use edgereel_tests::{
 
 /// Measures Edgereel against the Python scripts.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  make bench\n  make bench ARGS='--only capture --rounds 5'\n\nThe results as JSON: .run/bench/results.json")]
+#[command(
+    after_help = "Examples:\n  make bench\n  make bench ARGS='--only capture --rounds 5'\n\nThe results as JSON: .run/bench/results.json"
+)]
 pub struct Args {
     /// How often each side of a comparison runs.
     #[arg(long, default_value_t = 5)]

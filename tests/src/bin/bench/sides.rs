@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use edgereel_tests::{
-    edgereel::Edgereel,
-    free_port, process,
-    process::Guarded,
-    python, resources, scratch, unique, wait,
+    edgereel::Edgereel, free_port, process, process::Guarded, python, resources, scratch, unique, wait,
 };
 use nix::{
     time::{clock_getcpuclockid, clock_gettime},
