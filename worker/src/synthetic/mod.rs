@@ -10,6 +10,7 @@ mod font;
 mod layout;
 pub mod pattern;
 mod scene;
+pub mod server;
 mod size;
 pub mod stamp;
 
