@@ -138,6 +138,11 @@ pub fn pictures(count: usize) -> Vec<Vec<u8>> {
 /// When one cannot be decoded, or the decoder complains of it (a missing end, corrupt data).
 #[track_caller]
 pub fn sizes_of(jpegs: &[Vec<u8>]) -> Vec<(u16, u16)> {
+    try_sizes_of(jpegs).unwrap_or_else(|e| panic!("{e:#}"))
+}
+
+/// As [`sizes_of`], failing instead.
+pub fn try_sizes_of(jpegs: &[Vec<u8>]) -> Result<Vec<(u16, u16)>> {
     const SCRIPT: &str = "
 import cv2, glob, sys
 for path in sorted(glob.glob(glob.escape(sys.argv[1]) + '/*.jpg')):
@@ -147,20 +152,18 @@ for path in sorted(glob.glob(glob.escape(sys.argv[1]) + '/*.jpg')):
 ";
     let dir = scratch::dir("decode");
     for (i, jpeg) in jpegs.iter().enumerate() {
-        let path = dir.join(format!("{i:08}.jpg"));
-        fs::write(&path, jpeg).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        fs::write(dir.join(format!("{i:08}.jpg")), jpeg)?;
     }
     let mut python = python::command();
     python.arg("-c").arg(SCRIPT).arg(&dir);
-    let said = process::run("python", python, PATIENCE).unwrap_or_else(|e| panic!("{e:#}"));
-    assert!(said.status.success() && said.stderr.is_empty(), "{}", said.stderr);
-    // A failed test keeps its scratch directory: these would only fill it.
-    let _ = fs::remove_dir_all(&dir);
+    let said = process::run("python", python, PATIENCE)?;
+    anyhow::ensure!(said.status.success() && said.stderr.is_empty(), "{}", said.stderr);
+    fs::remove_dir_all(&dir)?;
     let size = |line: &str| {
-        let (width, height) = line.split_once(' ')?;
-        Some((width.parse().ok()?, height.parse().ok()?))
+        let (width, height) = line.split_once(' ').context("not a size")?;
+        Ok((width.parse()?, height.parse()?))
     };
-    said.stdout.lines().map(|line| size(line).unwrap_or_else(|| panic!("not a size: {line}"))).collect()
+    said.stdout.lines().map(size).collect()
 }
 
 /// The contents of a directory's files in the order of their names; the directory goes.
