@@ -1,4 +1,9 @@
 //! Integration tests: everything real, in one binary, so that all share one broker.
 
+mod bad_input;
+mod cameras;
+mod crash;
 mod harness;
 mod sink;
+mod interop;
+mod support;
