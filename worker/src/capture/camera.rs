@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgereel_crds::{plan::CameraPlan, status::Reason};
+use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -45,6 +45,7 @@ pub(super) struct Camera {
     frozen_limit: Duration,
     pacer: Pacer,
     habit: EoiHabit,
+    mode: Reencode,
     reencoder: Reencoder,
     max_bytes: usize,
     warn_bytes: usize,
@@ -74,6 +75,7 @@ impl Camera {
             frozen_limit: *spec.watchdog.frozen,
             pacer: Pacer::new(&spec.frame_rate),
             habit: EoiHabit::default(),
+            mode: spec.encoding.reencode,
             reencoder: Reencoder::new(
                 spec.encoding.reencode,
                 spec.encoding.quality,
@@ -215,8 +217,10 @@ impl Camera {
     }
 
     fn reencode(&mut self, jpeg: Bytes, info: &JpegInfo) -> Result<Bytes, (DropReason, String)> {
-        if !self.reencoder.applies(jpeg.len()) {
-            return Ok(jpeg);
+        match self.mode {
+            Reencode::Never => return Ok(jpeg),
+            Reencode::Size if jpeg.len() <= self.max_bytes => return Ok(jpeg),
+            Reencode::Size | Reencode::Quality => {}
         }
         // Milliseconds of pure computing: the runtime's other tasks move to other threads meanwhile.
         let encoded = tokio::task::block_in_place(|| self.reencoder.apply(&jpeg, info));
@@ -226,7 +230,7 @@ impl Camera {
                 Ok(smaller)
             }
             Ok(None) => Ok(jpeg),
-            Err(e) => Err((DropReason::undecodable, e.to_string())),
+            Err(e) => Err(((&e).into(), e.to_string())),
         }
     }
 }
