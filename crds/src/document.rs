@@ -20,7 +20,7 @@ use crate::{
 pub const API_VERSION: &str = "edgereel.dev/v1alpha1";
 
 /// What `metadata` may hold in a document; the API server writes most of it. Source: `metav1.ObjectMeta`.
-const METADATA: [&str; 15] = [
+pub(crate) const METADATA: [&str; 15] = [
     "name",
     "namespace",
     "labels",

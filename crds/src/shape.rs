@@ -37,8 +37,8 @@ pub enum Shape {
     },
     /// A number.
     Number {
-        /// What it has to be above.
-        above: Option<f64>,
+        /// The least.
+        min: Option<f64>,
         /// The most.
         max: Option<f64>,
     },
@@ -99,7 +99,11 @@ impl Shape {
         Shape::parse(&schema_of::<T>())
     }
 
-    fn parse(schema: &Value) -> Result<Shape, String> {
+    /// The shape of a schema without references.
+    ///
+    /// # Errors
+    /// The part of the schema that is none of our shapes.
+    pub fn parse(schema: &Value) -> Result<Shape, String> {
         if let Some([inner, null]) = schema["anyOf"].as_array().map(Vec::as_slice)
             && null["type"] == "null"
         {
@@ -130,9 +134,7 @@ impl Shape {
             }),
             Some("string") => Ok(Shape::Text(text(schema))),
             Some("integer") => Ok(Shape::Integer { min: schema["minimum"].as_f64(), max: schema["maximum"].as_f64() }),
-            Some("number") => {
-                Ok(Shape::Number { above: schema["exclusiveMinimum"].as_f64(), max: schema["maximum"].as_f64() })
-            }
+            Some("number") => Ok(Shape::Number { min: schema["minimum"].as_f64(), max: schema["maximum"].as_f64() }),
             Some("boolean") => Ok(Shape::Bool),
             _ => Err(format!("no shape for {schema}")),
         }

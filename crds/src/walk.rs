@@ -91,23 +91,10 @@ impl Walk {
                 self.text(node.at, rule, &number.to_string(), path);
             }
             (Shape::Integer { min, max }, Value::Number(number, _)) if !number.is_f64() => {
-                let value = number.as_f64().unwrap_or(f64::MAX);
-                if min.is_some_and(|min| value < min) || max.is_some_and(|max| value > max) {
-                    let (min, max) = (min.map_or(String::new(), |n| n.to_string()), max.map(|n| n.to_string()));
-                    let remedy = match max {
-                        Some(max) => format!("write a whole number from {min} to {max}"),
-                        None => format!("write a whole number from {min} up"),
-                    };
-                    self.add(node.at, path, format!("{number} is out of range"), remedy);
-                }
+                self.range(node.at, "a whole number", (*min, *max), number, path);
             }
-            (Shape::Number { above, max }, Value::Number(number, _)) => {
-                let value = number.as_f64().unwrap_or(f64::MAX);
-                if above.is_some_and(|above| value <= above) || max.is_some_and(|max| value > max) {
-                    let above = above.map_or(String::new(), |n| format!(" above {n}"));
-                    let max = max.map_or(String::new(), |n| format!(", up to {n}"));
-                    self.add(node.at, path, format!("{number} is out of range"), format!("write a number{above}{max}"));
-                }
+            (Shape::Number { min, max }, Value::Number(number, _)) => {
+                self.range(node.at, "a number", (*min, *max), number, path);
             }
             (Shape::Bool, Value::Bool(..)) => {}
             (_, Value::Null) => {
@@ -154,6 +141,22 @@ impl Walk {
             if let Some(member) = members.iter().find(|m| m.name == entry.key) {
                 self.value(&entry.value, entry.key_at, &member.shape, &path.key(&entry.key));
             }
+        }
+    }
+
+    fn range(
+        &mut self,
+        at: Position,
+        what: &str,
+        (min, max): (Option<f64>, Option<f64>),
+        number: &serde_json::Number,
+        path: &FieldPath,
+    ) {
+        let value = number.as_f64().unwrap_or(f64::MAX);
+        if min.is_some_and(|min| value < min) || max.is_some_and(|max| value > max) {
+            let from = min.map_or(String::new(), |n| format!(" from {n}"));
+            let to = max.map_or(String::new(), |n| format!(" to {n}"));
+            self.add(at, path, format!("{number} is out of range"), format!("write {what}{from}{to}"));
         }
     }
 
@@ -303,7 +306,7 @@ mod tests {
             ("encoding: {quality: 8.5}", "4:21: spec.encoding.quality: `8.5` is a number; give a whole number"),
             (
                 "frameRate: {target: 0}",
-                "4:21: spec.frameRate.target: 0 is out of range; write a number above 0, up to 1000",
+                "4:21: spec.frameRate.target: 0 is out of range; write a number from 0.001 to 1000",
             ),
             ("frameRate: {target: fast}", "4:21: spec.frameRate.target: `fast` is a text; give a number"),
         ];

@@ -146,9 +146,9 @@ fn check_synthetic(synthetic: &SyntheticSource, largest: ByteSize, report: &mut 
 }
 
 fn check_rate(rate: &FrameRate, report: &mut Report<'_>) {
-    let valid = |fps: Option<f64>| fps.is_none_or(|fps| fps > 0.0 && fps <= 1000.0);
+    let valid = |fps: Option<f64>| fps.is_none_or(|fps| (0.001..=1000.0).contains(&fps));
     for (field, fps) in [("spec.frameRate.target", rate.target), ("spec.frameRate.minimum", rate.minimum)] {
-        report.unless(valid(fps), field, "it is out of range", "write a number above 0, up to 1000");
+        report.unless(valid(fps), field, "it is out of range", "write a number from 0.001 to 1000");
     }
     if let (Some(minimum), Some(target)) = (rate.minimum, rate.target) {
         report.unless(
