@@ -36,11 +36,18 @@ Examples:
   edgereel camera --bad stall --after 300 --for 20s
           after 300 frames, nothing for 20 seconds
 
-Each camera is at /camN, its picture at /camN/snapshot.jpg; / is the first one. /stats counts frames and clients as
-JSON, /healthz says ok. A request may ask for its own trouble, which then is counted in its own frames and leaves the
-others alone: /cam0?bad=stall&after=30&for=5s, /cam0?format=no-content-length,blank-line, /cam0?bad=drip&pause=100ms;
-bad=none is a good stream from a bad camera. A frame's JPEG comment says which one it is:
-edgereel seq=123 time=2024-06-04T10:30:00.123456Z camera=lab. Frames are made only while someone looks.";
+Each camera is at /camN, its picture at /camN/snapshot.jpg; / is the first one.
+/stats counts frames and clients as JSON, /healthz says ok.
+
+A request may ask for its own trouble, which is counted in its own frames:
+  /cam0?bad=stall&after=30&for=5s
+  /cam0?format=no-content-length,blank-line
+  /cam0?bad=drip&pause=100ms
+  /cam0?bad=none                          a good stream from a bad camera
+
+A frame's JPEG comment says which one it is:
+  edgereel seq=123 time=2024-06-04T10:30:00.123456Z camera=lab
+Frames are made only while someone looks.";
 
 /// What `edgereel camera` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -286,6 +293,9 @@ mod tests {
         assert_eq!(text, "camera lab http://127.0.0.1:8090/cam0 1280x720 30 fps 85 KB");
         let json = parse("--log-format json").expect("good flags").line(1, "gate", address);
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        assert_eq!((json["url"].as_str(), json["frameBytes"].as_u64()), (Some("http://127.0.0.1:8090/cam1"), Some(85_000)));
+        assert_eq!(
+            (json["url"].as_str(), json["frameBytes"].as_u64()),
+            (Some("http://127.0.0.1:8090/cam1"), Some(85_000))
+        );
     }
 }

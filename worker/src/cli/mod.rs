@@ -60,8 +60,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Camera(args) => camera::run(args),
-        Command::Crds => print(""),
-        Command::Schema => print(""),
+        Command::Crds => print(&edgereel_crds::crds_yaml()),
+        Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
         Command::Completions { shell } => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "edgereel", &mut script);

@@ -48,7 +48,7 @@ impl Layout {
         let (width, height) = (usize::from(width), usize::from(height));
         let units = width / UNIT;
         // Short intervals save work, but each costs bytes and decoders' time.
-        let interval = (4..=10).rev().find(|n| units % n == 0).unwrap_or(units);
+        let interval = (4..=10).rev().find(|n| units.is_multiple_of(*n)).unwrap_or(units);
         let clock = width >= 224;
         let dot = if clock { (width / 320).clamp(1, height / UNIT) } else { (width / 64).clamp(1, 2) };
         Layout {
