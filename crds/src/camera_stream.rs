@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef},
+    common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef, TOPIC_PATTERN},
     units::{ByteSize, Duration},
 };
 
@@ -50,6 +50,11 @@ pub struct CameraStreamSpec {
     pub suspend: bool,
 }
 
+/// What a camera's URL may look like; also in the CRD.
+pub const URL_PATTERN: &str = r"^https?://.+";
+/// What a synthetic picture's size may look like; also in the CRD.
+pub const SYNTHETIC_SIZE_PATTERN: &str = r"^[0-9]{2,4}x[0-9]{2,4}$";
+
 /// Where frames come from: exactly one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -68,7 +73,7 @@ pub enum Source {
 pub struct MjpegSource {
     /// `http://` or `https://`. A user name and password in it work, but stand in the resource for all to read: prefer
     /// `credentialsSecretRef`. They are never shown in logs, status or metrics.
-    #[schemars(regex(pattern = r"^https?://.+"))]
+    #[schemars(regex(pattern = URL_PATTERN))]
     pub url: String,
     /// A Secret of type `kubernetes.io/basic-auth` (`username`, `password`), for basic and digest login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +88,7 @@ pub struct MjpegSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotSource {
     /// `http://` or `https://`; see the `mjpeg` source.
-    #[schemars(regex(pattern = r"^https?://.+"))]
+    #[schemars(regex(pattern = URL_PATTERN))]
     pub url: String,
     /// How long from one picture to the next. Default: `1s`. At least `10ms`.
     #[serde(default = "second")]
@@ -118,7 +123,7 @@ pub struct CameraTls {
 pub struct SyntheticSource {
     /// Width × height in pixels, each 64 to 7680 and a multiple of 16. Default: `1280x720`.
     #[serde(default = "hd")]
-    #[schemars(regex(pattern = r"^[0-9]{2,4}x[0-9]{2,4}$"))]
+    #[schemars(regex(pattern = SYNTHETIC_SIZE_PATTERN))]
     pub size: String,
     /// About how large a frame is. Default: `85k`, the seeds' average.
     #[serde(default = "frame_bytes")]
@@ -199,7 +204,7 @@ pub enum Reencode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Topic {
     /// The topic's name: letters, digits, `.`, `_` and `-`, at most 249.
-    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN))]
     pub name: String,
     /// The number of partitions. Default: 1. With `ensure: verify` and `create`, an existing topic must have as many.
     #[serde(default = "one")]

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    common::{KafkaRef, LocalRef},
+    common::{KafkaRef, LocalRef, TOPIC_PATTERN},
     units::{ByteSize, Duration},
 };
 
@@ -76,7 +76,7 @@ pub enum From {
     /// A `CameraStream` in the same namespace: its topic.
     StreamRef(LocalRef),
     /// Topics by name, whoever fills them.
-    Topics(Vec<String>),
+    Topics(#[schemars(length(min = 1))] Vec<String>),
 }
 
 /// Where to begin when the group has no committed offset: `earliest`, `latest`, or an RFC 3339 time.
@@ -246,6 +246,9 @@ pub enum VideoRate {
     Fixed(u32),
 }
 
+/// What a video's `frameRate` may look like as text; also in the CRD.
+pub const VIDEO_RATE_PATTERN: &str = r"^(source|[1-9][0-9]?|1[0-9]{2}|2[0-3][0-9]|240)$";
+
 impl Serialize for VideoRate {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -288,7 +291,9 @@ impl JsonSchema for VideoRate {
         json_schema!({
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": true,
-            "pattern": "^(source|[0-9]{1,3})$",
+            "minimum": 1,
+            "maximum": 240,
+            "pattern": VIDEO_RATE_PATTERN,
         })
     }
 }
@@ -315,12 +320,15 @@ pub enum Storage {
     PersistentVolumeClaim(PersistentVolumeClaim),
 }
 
+/// What a host path may look like; also in the CRD.
+pub const HOST_PATH_PATTERN: &str = r"^/";
+
 /// A directory of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostPath {
     /// An absolute path without `..`; it has to be there already, so that a disk that is not mounted is noticed.
-    #[schemars(regex(pattern = r"^/.*"))]
+    #[schemars(regex(pattern = HOST_PATH_PATTERN))]
     pub path: String,
 }
 
@@ -367,6 +375,6 @@ pub enum OnInvalid {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeadLetter {
     /// The topic's name; it is made with one partition if it is not there.
-    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN))]
     pub topic: String,
 }

@@ -4,12 +4,18 @@
 //! operator and the API server all read these types.
 
 pub mod camera_stream;
+pub mod check;
 pub mod common;
 pub mod frame_sink;
 pub mod kafka_connection;
 pub mod plan;
+pub mod problem;
+pub mod shape;
 pub mod status;
+pub mod template;
 pub mod units;
+pub mod walk;
+pub mod yaml;
 
 pub use camera_stream::{CameraStream, CameraStreamSpec};
 pub use frame_sink::{FrameSink, FrameSinkSpec};
