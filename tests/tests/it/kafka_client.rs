@@ -258,6 +258,22 @@ fn cameras_that_share_a_topic_may_all_start_at_once() {
 }
 
 #[test]
+fn a_dead_letter_topic_is_made_with_room_or_taken_as_it_is() {
+    let (connection, secrets) = (connection(kafka::shared().bootstrap()), Secrets::default());
+    let dead = |name: &str, bytes| block(topics::ensure_dead_letter(&connection, &secrets, name, bytes));
+    let name = unique("dead");
+    let report = dead(&name, 20_000_000).expect("made");
+    assert!(
+        report.created && report.shape.partitions == 1 && report.max_message_bytes >= Some(20_000_000),
+        "{report:?}"
+    );
+    assert!(!dead(&name, 20_000_000).expect("there").created);
+    let wide = made("dead", 3);
+    assert_eq!(dead(&wide, 1_000).expect("taken as it is").shape.partitions, 3);
+    assert_fault(&dead(&name, 30_000_000).expect_err("too small"), Reason::MessageTooLarge, &[&name]);
+}
+
+#[test]
 fn a_missing_topic_is_not_made_by_looking_at_it() {
     let cluster = Cluster::start(
         1,

@@ -4,6 +4,7 @@ mod bad_input;
 mod cameras;
 mod crash;
 mod harness;
-mod sink;
 mod interop;
+mod kafka_client;
+mod sink;
 mod support;

@@ -23,10 +23,11 @@ impl Misfit {
             let millis: u64 = tail.split_once("ms in state UP")?.0.parse().ok()?;
             Some(millis < 2_000)
         };
+        let in_handshake = detail.contains("in state SSL_HANDSHAKE");
         let cut_off = ["unexpected eof", "wrong version number", "PLAINTEXT broker listener"];
         if hung_up && !tls && detail.contains("in state APIVERSION_QUERY") {
             Some(Misfit::SpeaksTls)
-        } else if tls && cut_off.iter().any(|words| detail.contains(words)) {
+        } else if tls && (hung_up && in_handshake || cut_off.iter().any(|words| detail.contains(words))) {
             Some(Misfit::IsPlain)
         } else if hung_up && !sasl && within_two_seconds().unwrap_or(false) {
             Some(Misfit::WantsLogin)

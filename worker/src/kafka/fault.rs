@@ -362,6 +362,7 @@ mod tests {
             (false, false, format!("{hung_up} (after 3ms in state APIVERSION_QUERY)"), "set spec.tls"),
             (true, true, format!("{hung_up} (after 3ms in state APIVERSION_QUERY)"), "no broker of"),
             (true, false, eof.to_owned(), "remove spec.tls"),
+            (true, true, format!("{hung_up} (after 3ms in state SSL_HANDSHAKE)"), "remove spec.tls"),
             (
                 true,
                 false,

@@ -55,10 +55,12 @@ impl Health {
         self.ledger.send_if_modified(Ledger::progress);
     }
 
-    /// Waits until the health may differ from the time of this call. Cancel-safe.
-    pub async fn changed(&self) {
-        // The sender lives in `self`, so this cannot fail.
-        let _ = self.ledger.subscribe().changed().await;
+    /// Waits until the health is as wanted, and gives it; at once when it is so already. Cancel-safe.
+    pub async fn wait_until(&self, mut wanted: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+        let mut receiver = self.ledger.subscribe();
+        // The sender lives in `self`, so the wait itself cannot fail.
+        let _ = receiver.wait_for(|ledger| wanted(&ledger.snapshot())).await;
+        self.snapshot()
     }
 
     /// A broker failed, with an error or by merely hanging up.
