@@ -9,6 +9,7 @@ pub mod frame_sink;
 pub mod kafka_connection;
 pub mod plan;
 pub mod status;
+pub mod template;
 pub mod units;
 
 pub use camera_stream::{CameraStream, CameraStreamSpec};

@@ -1,11 +1,18 @@
 //! Kafka: the only place that names rdkafka.
 //!
-//! - [`client`] turns a `KafkaConnection` into a client's configuration and classifies errors.
-//! - [`topics`] makes and checks topics.
+//! - [`client`] turns a `KafkaConnection` into a client's configuration, [`context`] is what every client calls back to:
+//!   it feeds [`health`] and fetches tokens ([`oauth`]); [`fault`] puts errors into words.
+//! - [`topics`] makes and checks topics, through the requests of [`admin`].
 //! - [`producer`] sends records and tells of each one's fate.
 //! - [`consumer`] reads a group's records on a thread of its own.
 
+mod admin;
 pub mod client;
 pub mod consumer;
+pub mod context;
+pub mod fault;
+pub mod health;
+mod oauth;
 pub mod producer;
+mod topic_check;
 pub mod topics;

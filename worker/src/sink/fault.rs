@@ -7,6 +7,49 @@ use std::{
 
 use edgereel_crds::status::Reason;
 
+use crate::kafka::client::KafkaFault;
+
+/// Why a sink stopped. Its supervisor starts it again, with a backoff.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SinkFault {
+    /// For the condition.
+    pub reason: Reason,
+    /// For people: what is wrong and what to do.
+    pub message: String,
+}
+
+impl SinkFault {
+    /// A fault with its reason.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        SinkFault { reason, message: message.into() }
+    }
+
+    /// Whether the storage is what fails.
+    pub fn is_storage(&self) -> bool {
+        use Reason::*;
+        matches!(self.reason, StorageMissing | StorageReadOnly | StorageFull | StorageError | StorageLocked)
+    }
+}
+
+impl From<KafkaFault> for SinkFault {
+    fn from(fault: KafkaFault) -> Self {
+        SinkFault::new(fault.reason, fault.message)
+    }
+}
+
+impl From<OutputError> for SinkFault {
+    fn from(error: OutputError) -> Self {
+        let reason = match &error {
+            OutputError::NoSpace { .. } => Reason::StorageFull,
+            OutputError::Superseded => Reason::NotAssigned,
+            OutputError::Frame { .. } => Reason::InvalidRecord,
+            OutputError::Storage { reason, .. } => *reason,
+        };
+        SinkFault::new(reason, error.to_string())
+    }
+}
+
 /// Why an output cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -54,6 +97,7 @@ impl OutputError {
             io::ErrorKind::CrossesDevices => {
                 (Reason::StorageError, "a directory below `directory` is on another file system: use one sink for each")
             }
+            io::ErrorKind::IsADirectory => (Reason::StorageError, "a directory has the name of the file: move it away"),
             io::ErrorKind::NotADirectory => (Reason::StorageError, "a part of the path is a file: move it away"),
             _ => (Reason::StorageError, "check the disk (dmesg, smartctl)"),
         };

@@ -1,1 +1,203 @@
-//! (to be written)
+//! A frame's file name: a pure function of its record, which cannot lead out of the output's directory.
+//!
+//! Topics, keys and headers are other people's text. A value from them is one part of one path component: no `/`, no
+//! control characters, no leading dot, and not too long.
+
+use edgereel_crds::template::{Field, Format, Piece, Template};
+use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+
+use super::{fault::OutputError, output::SinkFrame};
+use crate::metrics::InvalidReason;
+
+/// How `{timestamp}` is written without a format of its own.
+pub const DEFAULT_TIME: &str = "%Y%m%d_%H%M%S_%3f";
+/// The longest name of a file or directory, in bytes (NAME_MAX of Linux's file systems).
+const NAME_MAX: usize = 255;
+/// The longest camera name that goes into a file name, in bytes: names come from record keys, which may be anything.
+const CAMERA_MAX: usize = 64;
+
+/// What a template's fields stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// `{camera}`.
+    pub camera: &'a str,
+    /// `{topic}`.
+    pub topic: &'a str,
+    /// `{partition}`.
+    pub partition: i32,
+    /// `{offset}`.
+    pub offset: i64,
+    /// `{timestamp}`.
+    pub captured_at: Timestamp,
+    /// `{sequence}`; `none` where the record does not say.
+    pub sequence: Option<u64>,
+    /// `{segment}`; `none` for a frame's own file.
+    pub segment: Option<u64>,
+}
+
+impl<'a> From<&'a SinkFrame> for Values<'a> {
+    fn from(frame: &'a SinkFrame) -> Self {
+        Values {
+            camera: &frame.camera,
+            topic: &frame.source.topic,
+            partition: frame.source.partition,
+            offset: frame.offset,
+            captured_at: frame.captured_at,
+            sequence: frame.sequence,
+            segment: None,
+        }
+    }
+}
+
+/// The path below the output's directory. Fails with [`InvalidReason::bad_name`] when the values lead to a name that no
+/// file can have.
+pub fn render(template: &Template, values: &Values) -> Result<String, OutputError> {
+    let bad = |why: String| OutputError::Frame { reason: InvalidReason::bad_name, message: why };
+    let mut name = String::with_capacity(96);
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(text) => name.push_str(text),
+            Piece::Field { field, format } => push_field(&mut name, *field, format.as_ref(), values).map_err(bad)?,
+        }
+    }
+    for part in name.split('/') {
+        if part.is_empty() || part == "." || part == ".." {
+            return Err(bad(format!("`{}` is not a file name", name.escape_debug())));
+        }
+        if part.len() > NAME_MAX {
+            let start: String = part.chars().take(40).collect();
+            return Err(bad(format!("the file name `{start}…` has {} bytes, more than {NAME_MAX}", part.len())));
+        }
+    }
+    Ok(name)
+}
+
+fn push_field(name: &mut String, field: Field, format: Option<&Format>, values: &Values) -> Result<(), String> {
+    match field {
+        Field::Camera => push_clean(name, values.camera, CAMERA_MAX),
+        Field::Topic => push_clean(name, values.topic, NAME_MAX),
+        Field::Partition => push_number(name, Some(i64::from(values.partition)), format),
+        Field::Offset => push_number(name, Some(values.offset), format),
+        Field::Sequence => push_number(name, values.sequence, format),
+        Field::Segment => push_number(name, values.segment, format),
+        Field::Timestamp => {
+            let pattern = match format {
+                Some(Format::Strftime(pattern)) => pattern,
+                _ => DEFAULT_TIME,
+            };
+            let time = values.captured_at.to_zoned(TimeZone::UTC);
+            let text = strtime::format(pattern, &time).map_err(|e| {
+                format!("the capture time {} cannot be written as `{pattern}`: {e}", values.captured_at)
+            })?;
+            push_clean(name, &text, NAME_MAX);
+        }
+    }
+    Ok(())
+}
+
+fn push_number<N: std::fmt::Display>(name: &mut String, number: Option<N>, format: Option<&Format>) {
+    use std::fmt::Write;
+    let width = match format {
+        Some(Format::ZeroPad(width)) => *width,
+        _ => 0,
+    };
+    // Writing to a String cannot fail.
+    let _ = match number {
+        Some(number) => write!(name, "{number:0width$}"),
+        None => write!(name, "none"),
+    };
+}
+
+/// Appends a value with everything replaced that means something to a file system, cut to `max` bytes.
+fn push_clean(name: &mut String, value: &str, max: usize) {
+    let from = name.len();
+    let mut leading = true;
+    for c in value.chars() {
+        leading &= c == '.';
+        let c = if leading || c.is_control() || matches!(c, '/' | '\\') { '_' } else { c };
+        if name.len() - from + c.len_utf8() > max {
+            break;
+        }
+        name.push(c);
+    }
+    if name.len() == from {
+        name.push('_');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Component, Path};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VALUES: Values = Values {
+        camera: "agricam3",
+        topic: "AgriCam3",
+        partition: 2,
+        offset: 42,
+        captured_at: Timestamp::UNIX_EPOCH,
+        sequence: Some(7),
+        segment: None,
+    };
+
+    fn named(template: &str, values: &Values) -> Result<String, OutputError> {
+        render(&Template::parse(template).expect("a template"), values)
+    }
+
+    #[test]
+    fn fields_are_written_as_their_formats_say() {
+        let cases = [
+            ("frame_{partition}-{offset:06}_{timestamp}.jpg", "frame_2-000042_19700101_000000_000.jpg"),
+            ("{camera}/{topic}-{partition}/{offset}.jpg", "agricam3/AgriCam3-2/42.jpg"),
+            ("{timestamp:%Y-%m-%d}/{sequence:04}.jpg", "1970-01-01/0007.jpg"),
+        ];
+        for (template, expected) in cases {
+            assert_eq!(named(template, &VALUES).expect("a name"), expected);
+        }
+        let unnumbered = Values { sequence: None, ..VALUES };
+        assert_eq!(named("{sequence:04}-{offset}.jpg", &unnumbered).expect("a name"), "none-42.jpg");
+    }
+
+    #[test]
+    fn a_key_that_climbs_or_hides_becomes_plain_text() {
+        for (camera, expected) in [
+            ("../../etc/passwd", "___.._etc_passwd/1.jpg"),
+            ("/etc/cron.d/x", "_etc_cron.d_x/1.jpg"),
+            ("..", "__/1.jpg"),
+            (".hidden", "_hidden/1.jpg"),
+            ("a\0b\n\\c", "a_b__c/1.jpg"),
+            ("", "_/1.jpg"),
+        ] {
+            let values = Values { camera, offset: 1, ..VALUES };
+            assert_eq!(named("{camera}/{offset}.jpg", &values).expect("a name"), expected, "{camera:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_makes_the_record_invalid() {
+        let topic = "t".repeat(249);
+        let values = Values { topic: &topic, ..VALUES };
+        let error = named("{topic}_{offset:020}.jpg", &values).expect_err("refused");
+        assert!(matches!(error, OutputError::Frame { reason: InvalidReason::bad_name, .. }), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_leads_out_of_the_directory(
+            camera in ".*", topic in ".*", partition in any::<i32>(), offset in any::<i64>(), sequence in any::<Option<u64>>(),
+        ) {
+            let values = Values { camera: &camera, topic: &topic, partition, offset, sequence, ..VALUES };
+            for template in ["{camera}/{topic}/{partition}-{offset}.jpg", "{camera}{topic}{offset}.jpg", "x/{sequence}{camera}"] {
+                if let Ok(name) = named(template, &values) {
+                    prop_assert!(!name.contains('\0'));
+                    let plain = |c: Component| matches!(c, Component::Normal(part) if part.len() <= NAME_MAX);
+                    prop_assert!(Path::new(&name).components().all(plain), "{name:?}");
+                    prop_assert_eq!(name.split('/').count(), template.split('/').count());
+                }
+            }
+        }
+    }
+}

@@ -15,4 +15,6 @@ pub mod merge;
 pub mod output;
 pub mod private_dir;
 pub mod runner;
+#[cfg(test)]
+mod testing;
 pub mod video;

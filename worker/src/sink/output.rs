@@ -11,7 +11,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,15 +18,7 @@ use jiff::Timestamp;
 
 use super::fault::OutputError;
 use crate::frame::jpeg::JpegInfo;
-
-/// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The partition.
-    pub partition: i32,
-}
+pub use crate::kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
 
 /// A frame that came from Kafka, ready to be written.
 #[derive(Clone, Debug)]
@@ -46,15 +37,6 @@ pub struct SinkFrame {
     pub camera: Arc<str>,
     /// `ce_sequence`, where there is one.
     pub sequence: Option<u64>,
-}
-
-/// What the group knows of one assigned partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assigned {
-    /// The partition.
-    pub source: TopicPartition,
-    /// The committed offset (the next to read) and its metadata.
-    pub committed: Option<(i64, String)>,
 }
 
 /// A right to write that ends when the partitions go to another worker.
@@ -87,13 +69,6 @@ impl Lease {
         let alive = boot_time_ms() < self.valid_until.load(Ordering::Acquire);
         if mine && alive { Ok(()) } else { Err(OutputError::Superseded) }
     }
-}
-
-/// Milliseconds since boot, counting time spent suspended.
-pub fn boot_time_ms() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-        .map(|t| Duration::from(t).as_millis() as u64)
-        .unwrap_or_default()
 }
 
 /// Work that makes all frames written so far durable. It runs on another thread while writing goes on.

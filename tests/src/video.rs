@@ -1,0 +1,123 @@
+//! Judging our videos and pictures with players that we did not write: FFmpeg and OpenCV.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::{
+    process::{self, command},
+    python, scratch,
+};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What ffprobe says of a video's picture track after decoding all of it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // FFmpeg's own terms
+pub struct Probe {
+    pub codec: String,
+    /// The FourCC.
+    pub tag: String,
+    pub width: u64,
+    pub height: u64,
+    /// Frames a second, as in the header.
+    pub rate: f64,
+    /// Frames in the index.
+    pub indexed: u64,
+    /// Frames that decode.
+    pub frames: u64,
+}
+
+/// Decodes a whole video with FFmpeg.
+///
+/// # Panics
+/// When FFmpeg cannot read it, or complains of anything in it.
+#[track_caller]
+pub fn ffprobe(path: &Path) -> Probe {
+    try_ffprobe(path).unwrap_or_else(|e| panic!("ffprobe on {}: {e:#}", path.display()))
+}
+
+fn try_ffprobe(path: &Path) -> Result<Probe> {
+    let mut ffprobe = command("ffprobe", ["-v", "warning", "-count_frames", "-select_streams", "v:0"]);
+    ffprobe.args(["-show_streams", "-of", "json"]).arg(path);
+    let finished = process::run("ffprobe", ffprobe, PATIENCE)?;
+    anyhow::ensure!(finished.status.success() && finished.stderr.is_empty(), "{}", finished.stderr);
+    let said: Value = serde_json::from_str(&finished.stdout)?;
+    let stream = said["streams"].get(0).context("no picture track")?;
+    let text = |key: &str| stream[key].as_str().unwrap_or_default().to_owned();
+    let number = |key: &str| stream[key].as_u64().or_else(|| text(key).parse().ok()).unwrap_or_default();
+    let rate = text("r_frame_rate");
+    let (over, under) = rate.split_once('/').context("no frame rate")?;
+    Ok(Probe {
+        codec: text("codec_name"),
+        tag: text("codec_tag_string"),
+        width: number("width"),
+        height: number("height"),
+        rate: over.parse::<f64>()? / under.parse::<f64>()?,
+        indexed: number("nb_frames"),
+        frames: number("nb_read_frames"),
+    })
+}
+
+/// The frames of an MJPEG video as FFmpeg's demuxer takes them out, byte for byte, in their order.
+///
+/// # Panics
+/// When FFmpeg cannot read it.
+#[track_caller]
+pub fn jpegs_of(video: &Path) -> Vec<Vec<u8>> {
+    let dir = scratch::dir("frames");
+    let mut ffmpeg = command("ffmpeg", ["-v", "error", "-i"]);
+    ffmpeg.arg(video).args(["-map", "0:v", "-c", "copy", "-f", "image2"]).arg(dir.join("%08d.jpg"));
+    process::output("ffmpeg", ffmpeg, PATIENCE).unwrap_or_else(|e| panic!("{e:#}"));
+    let mut paths: Vec<_> = fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.sort();
+    let frames = paths.iter().map(|p| fs::read(p).unwrap_or_else(|e| panic!("{}: {e}", p.display()))).collect();
+    // A failed test keeps its scratch directory: these would only fill it.
+    let _ = fs::remove_dir_all(&dir);
+    frames
+}
+
+/// How many frames OpenCV reads from a video, one after the other.
+///
+/// # Panics
+/// When OpenCV cannot open it.
+#[track_caller]
+pub fn opencv_frames(video: &Path) -> u64 {
+    const SCRIPT: &str = "
+import cv2, sys
+video = cv2.VideoCapture(sys.argv[1])
+assert video.isOpened(), 'cannot open'
+count = 0
+while True:
+    ok, picture = video.read()
+    if not ok: break
+    assert picture.size > 0
+    count += 1
+print(count)
+";
+    let said = python::run(SCRIPT, &[&video.to_string_lossy()]);
+    said.trim().parse().unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+/// The lowest peak signal-to-noise ratio in dB, over all frames, between a video and the JPEG files of this directory
+/// in the order of their names, by OpenCV. 30 dB and more look alike; another picture has less than 20.
+///
+/// # Panics
+/// When their numbers differ or one cannot be read.
+#[track_caller]
+pub fn worst_likeness(video: &Path, pictures: &Path) -> f64 {
+    const SCRIPT: &str = "
+import cv2, glob, sys
+video = cv2.VideoCapture(sys.argv[1])
+worst = 1e9
+for path in sorted(glob.glob(glob.escape(sys.argv[2]) + '/*.jpg')):
+    ok, frame = video.read()
+    assert ok, 'the video ends before ' + path
+    worst = min(worst, cv2.PSNR(frame, cv2.imread(path)))
+assert not video.read()[0], 'the video has more frames than there are pictures'
+print(worst)
+";
+    let said = python::run(SCRIPT, &[&video.to_string_lossy(), &pictures.to_string_lossy()]);
+    said.trim().parse().unwrap_or_else(|e| panic!("{e}: {said}"))
+}

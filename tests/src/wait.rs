@@ -1,0 +1,65 @@
+//! Awaiting a condition: no test sleeps for a fixed time.
+
+use std::{
+    fmt::Display,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Between two looks: short against what tests wait for, long against what a look costs.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits until the condition holds.
+///
+/// # Panics
+/// With `what`, when it does not hold in time.
+#[track_caller]
+pub fn until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
+    until_ok(what, timeout, || if condition() { Ok(()) } else { Err("not yet") });
+}
+
+/// Waits until this is `Ok` and gives its value.
+///
+/// # Panics
+/// With `what` and the last error, when it is not `Ok` in time.
+#[track_caller]
+pub fn until_ok<T, E: Display>(what: &str, timeout: Duration, look: impl FnMut() -> Result<T, E>) -> T {
+    match try_until(timeout, look) {
+        Ok(value) => value,
+        Err(last) => panic!("waited {timeout:?} in vain until {what}; last seen: {last}"),
+    }
+}
+
+/// Waits until this is `Ok`; when it is not in time, gives the last error. It is tried at least once.
+pub fn try_until<T, E>(timeout: Duration, mut look: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let late = Instant::now() >= deadline;
+        match look() {
+            Ok(value) => return Ok(value),
+            Err(last) if late => return Err(last),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_that_comes_true_ends_the_waiting() {
+        let mut looks = 0;
+        until("three looks", Duration::from_secs(10), || {
+            looks += 1;
+            looks == 3
+        });
+        assert_eq!(looks, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "until pigs fly; last seen: no wings")]
+    fn waiting_in_vain_says_what_for_and_what_was_seen_last() {
+        until_ok("pigs fly", Duration::ZERO, || Err::<(), _>("no wings"));
+    }
+}

@@ -1,0 +1,203 @@
+//! What every Kafka client calls back to: it feeds the [`Health`], logs, and fetches tokens.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::plan::Connection;
+use rdkafka::{
+    ClientContext,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
+use serde::Deserialize;
+
+use super::{
+    fault::{KafkaFault, Subject},
+    health::Health,
+    oauth::TokenSource,
+};
+use crate::secrets::Secrets;
+
+/// A line of the same kind is logged once in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The context of a producer or an admin client, and what a consumer's context passes its [`ClientContext`] calls to
+/// (all five of them, and `ENABLE_REFRESH_OAUTH_TOKEN`). Cheap to clone; all clones share the health.
+#[derive(Clone)]
+pub struct Context {
+    health: Health,
+    subject: Subject,
+    tokens: Option<Arc<TokenSource>>,
+    throttle: Arc<Mutex<Throttle>>,
+}
+
+impl Context {
+    /// A context with a health of its own. Fails when `sasl.oauth` cannot be used.
+    pub fn new(connection: &Connection, secrets: &Secrets) -> Result<Self, KafkaFault> {
+        let subject = Subject::new(connection);
+        let oauth = connection.spec.sasl.as_ref().and_then(|sasl| sasl.oauth.as_ref());
+        let tokens = oauth.map(|spec| TokenSource::new(spec, connection, secrets, &subject)).transpose()?;
+        Ok(Context { health: Health::default(), subject, tokens: tokens.map(Arc::new), throttle: Arc::default() })
+    }
+
+    /// The same context about one topic, so that faults name it.
+    pub fn about(&self, subject: Subject) -> Self {
+        Context { subject, ..self.clone() }
+    }
+
+    /// The health that this context feeds.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What the client's faults are about.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn note(&self, code: Code, reason: &str) {
+        match code {
+            Code::AllBrokersDown => self.health.all_down(self.subject.code(code, reason)),
+            Code::Fatal => self.health.client_failed(self.subject.code(code, reason)),
+            Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::SSL
+            | Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::OperationTimedOut => match split_broker(reason) {
+                Some((broker, _)) => self.health.broker_failed(broker, self.subject.code(code, reason)),
+                None => self.health.client_failed(self.subject.code(code, reason)),
+            },
+            // The rest concerns a topic or a group, and comes back with the request that met it.
+            _ => {}
+        }
+    }
+
+    fn say(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
+        let throttle = || self.throttle.lock().unwrap_or_else(PoisonError::into_inner).pass(kind, Instant::now());
+        let client = &self.subject;
+        match level {
+            // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
+            _ if kind == "CONFWARN" => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
+            _ => match throttle() {
+                Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
+                Some(suppressed) => tracing::warn!(target: "librdkafka", %client, kind, suppressed, "{message}"),
+                None => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
+            },
+        }
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
+        // `[thrd:host:port/1]: host:port/1: Disconnected (after 3 ms in state UP)`. A lost connection is no error to
+        // librdkafka: the log alone tells of it.
+        let text = message.split_once("]: ").map_or(message, |(_, text)| text);
+        if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
+            self.note(Code::BrokerTransportFailure, text);
+        }
+        self.say(level, kind, text);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        #[derive(Deserialize)]
+        struct Statistics {
+            brokers: HashMap<String, Broker>,
+        }
+        #[derive(Deserialize)]
+        struct Broker {
+            name: String,
+            state: String,
+        }
+        // Only what we need: the whole has hundreds of numbers for each partition.
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(all) => self.health.statistics(all.brokers.values().map(|b| (b.name.as_str(), b.state.as_str()))),
+            Err(e) => tracing::debug!(target: "librdkafka", "cannot read the statistics: {e}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            self.note(code, reason);
+        }
+        self.say(RDKafkaLogLevel::Error, "ERROR", reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self.tokens.as_ref().ok_or("spec.sasl.oauth is not set")?;
+        // The error comes back through the error callback, as "Failed to acquire SASL OAUTHBEARER token: …".
+        Ok(tokens.fetch()?)
+    }
+}
+
+/// `host:port/id: what happened` → the broker's name and what happened.
+fn split_broker(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.split_once(": ")?;
+    let plausible = name.contains('/') && !name.contains(' ') || name.ends_with("Coordinator");
+    plausible.then_some((name, rest))
+}
+
+/// Lets one line of a kind through each [`LOG_INTERVAL`].
+#[derive(Debug, Default)]
+struct Throttle {
+    kinds: HashMap<String, (Instant, u64)>,
+}
+
+impl Throttle {
+    /// Whether a line may pass, and if so how many of its kind were held back before it.
+    fn pass(&mut self, kind: &str, now: Instant) -> Option<u64> {
+        match self.kinds.get_mut(kind) {
+            Some((last, held)) if now.duration_since(*last) < LOG_INTERVAL => {
+                *held += 1;
+                None
+            }
+            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1),
+            None => {
+                self.kinds.insert(kind.to_owned(), (now, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_split_from_the_broker_that_it_is_about() {
+        for (text, broker) in [
+            (
+                "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: refused",
+                Some("127.0.0.1:9092/bootstrap"),
+            ),
+            ("sasl_ssl://kafka.example:9093/2: SASL authentication error", Some("sasl_ssl://kafka.example:9093/2")),
+            ("GroupCoordinator: 127.0.0.1:9092: Disconnected", Some("GroupCoordinator")),
+            ("Failed to acquire SASL OAUTHBEARER token: token endpoint https://x/: no", None),
+            ("1/1 brokers are down", None),
+        ] {
+            assert_eq!(split_broker(text).map(|(name, _)| name), broker, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_lines_becomes_one_with_a_count() {
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        assert_eq!(throttle.pass("FAIL", start), Some(0));
+        for _ in 0..100 {
+            assert_eq!(throttle.pass("FAIL", start + LOG_INTERVAL / 2), None);
+        }
+        assert_eq!(throttle.pass("ERROR", start), Some(0), "another kind");
+        assert_eq!(throttle.pass("FAIL", start + LOG_INTERVAL), Some(100));
+    }
+}

@@ -1,0 +1,97 @@
+//! Runs flush jobs on a thread of its own, and keeps what their frames' latencies are made from.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::status::Reason;
+use jiff::Timestamp;
+
+use crate::{metrics::SinkMetrics, sink::fault::SinkFault};
+
+/// Capture times kept between two commits; beyond that many, frames count without a latency.
+const MAX_TIMES: usize = 100_000;
+
+/// A job's outcome.
+#[derive(Debug)]
+pub struct Flushed {
+    /// The assignment that it belongs to.
+    pub generation: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether its frames are durable.
+    pub result: Result<(), SinkFault>,
+}
+
+/// What a flush does.
+pub type Job = Box<dyn FnOnce() -> Result<(), SinkFault> + Send>;
+
+/// The thread.
+pub struct Flusher {
+    jobs: mpsc::Sender<(u64, Job)>,
+}
+
+impl Flusher {
+    /// Starts the thread; it ends when this is dropped and its last job is done.
+    pub fn start(done: impl Fn(Flushed) + Send + 'static) -> Result<Self, SinkFault> {
+        let (jobs, inbox) = mpsc::channel::<(u64, Job)>();
+        let work = move || {
+            for (generation, job) in inbox {
+                let begun = Instant::now();
+                let result = job();
+                done(Flushed { generation, took: begun.elapsed(), result });
+            }
+        };
+        thread::Builder::new()
+            .name("flush".into())
+            .spawn(work)
+            .map_err(|e| SinkFault::new(Reason::InternalError, format!("cannot start a thread: {e}")))?;
+        Ok(Flusher { jobs })
+    }
+
+    /// Runs a job; its outcome comes through the callback.
+    pub fn run(&self, generation: u64, job: Job) {
+        // The thread lives as long as this sender.
+        let _ = self.jobs.send((generation, job));
+    }
+}
+
+/// Frames on their way to being durable.
+#[derive(Debug, Default)]
+pub struct Batch {
+    frames: u64,
+    captured_us: Vec<i64>,
+}
+
+impl Batch {
+    /// A frame was written.
+    pub fn add(&mut self, captured_at: Timestamp) {
+        self.frames += 1;
+        if self.captured_us.len() < MAX_TIMES {
+            self.captured_us.push(captured_at.as_microsecond());
+        }
+    }
+
+    /// Frames in it.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Takes in another batch.
+    pub fn absorb(&mut self, other: Batch) {
+        self.frames += other.frames;
+        let room = MAX_TIMES.saturating_sub(self.captured_us.len());
+        self.captured_us.extend(other.captured_us.into_iter().take(room));
+    }
+
+    /// The frames are durable and committed.
+    pub fn settle(self, metrics: &SinkMetrics, now: Timestamp) {
+        metrics.durable.inc_by(self.frames);
+        let now = now.as_microsecond();
+        for captured in self.captured_us {
+            metrics.durable_latency.observe((now - captured).max(0) as f64 / 1e6);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! From a record to something that can be written: decoded, and in its place in the queue.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::{frame_sink::SinkFormat, plan::SinkPlan};
+use jiff::Timestamp;
+
+use crate::{
+    frame::wire::{self, Invalid, RecordView},
+    kafka::consumer::{Begun, Record, TopicPartition},
+    sink::{
+        merge::{Item, Merge, Next, Now},
+        output::SinkFrame,
+    },
+};
+
+/// A record and what it holds. The record stays whole: it may yet have to go to the dead-letter topic.
+pub struct Entry {
+    /// As it came.
+    pub record: Record,
+    /// The frame, or why it is none.
+    pub content: Result<SinkFrame, Invalid>,
+}
+
+impl Entry {
+    /// When it was captured; for a record that is no frame, when it was sent.
+    pub fn time(&self) -> Timestamp {
+        self.content.as_ref().map_or_else(|_| sent_at(&self.record), |frame| frame.captured_at)
+    }
+}
+
+fn sent_at(record: &Record) -> Timestamp {
+    record.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now)
+}
+
+/// Turns records into entries.
+pub struct Decoder {
+    format: SinkFormat,
+    camera: Option<Arc<str>>,
+}
+
+impl Decoder {
+    /// As the sink asks for.
+    pub fn new(plan: &SinkPlan) -> Self {
+        Decoder { format: plan.spec.format, camera: plan.camera.as_deref().map(Arc::from) }
+    }
+
+    /// Decodes a record.
+    pub fn decode(&self, record: Record) -> Entry {
+        let header =
+            |name: &str| record.headers.iter().rfind(|(key, _)| key == name).and_then(|(_, value)| value.as_deref());
+        let view = RecordView {
+            value: record.value.clone(),
+            header: &header,
+            key: record.key.as_deref(),
+            timestamp: sent_at(&record),
+        };
+        let content = wire::decode(&view, self.format).map(|frame| SinkFrame {
+            source: record.source.clone(),
+            offset: record.offset,
+            jpeg: frame.jpeg,
+            info: frame.info,
+            captured_at: frame.captured_at,
+            camera: match (frame.camera, &self.camera) {
+                (Some(camera), _) => camera.into(),
+                (None, Some(camera)) => camera.clone(),
+                (None, None) => record.source.topic.clone(),
+            },
+            sequence: frame.sequence,
+        });
+        Entry { record, content }
+    }
+}
+
+/// Entries that wait to be written.
+pub enum Queue {
+    /// As they come, for an output that takes each partition by itself.
+    Plain(VecDeque<Entry>),
+    /// By capture time over all partitions.
+    Merged(Merge<Entry>),
+}
+
+impl Queue {
+    /// An empty queue for an assignment.
+    pub fn new(merged: bool, begun: &[Begun]) -> Self {
+        match merged {
+            false => Queue::Plain(VecDeque::new()),
+            true => Queue::Merged(Merge::new(begun.iter().map(|b| b.assigned.source.clone()), Instant::now())),
+        }
+    }
+
+    /// An entry came.
+    pub fn push(&mut self, entry: Entry) {
+        match self {
+            Queue::Plain(queue) => queue.push_back(entry),
+            Queue::Merged(merge) => {
+                let source = entry.record.source.clone();
+                let item = Item { time: entry.time(), keyed: entry.record.key.is_some(), what: entry };
+                merge.push(&source, item, Instant::now());
+            }
+        }
+    }
+
+    /// A partition was read to its end.
+    pub fn end(&mut self, source: &TopicPartition) {
+        if let Queue::Merged(merge) = self {
+            merge.end(source, Instant::now());
+        }
+    }
+
+    /// The next entry and whether it is late, or how long to wait for one.
+    pub fn pop(&mut self) -> Result<(Entry, bool), Option<Duration>> {
+        match self {
+            Queue::Plain(queue) => queue.pop_front().map(|entry| (entry, false)).ok_or(None),
+            Queue::Merged(merge) => {
+                let now = Now::read();
+                match merge.pop(now) {
+                    Next::Record { what, late } => Ok((what, late)),
+                    Next::Wait(until) => Err(until.map(|until| until.saturating_duration_since(now.instant))),
+                }
+            }
+        }
+    }
+
+    /// The oldest capture time that waits.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        match self {
+            Queue::Plain(queue) => queue.front().map(Entry::time),
+            Queue::Merged(merge) => merge.oldest(),
+        }
+    }
+}
