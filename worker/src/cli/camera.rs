@@ -15,6 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::log::LogFormat;
 use crate::synthetic::{
     parse_size,
     server::{
@@ -113,15 +114,6 @@ pub enum Then {
     Hold,
     /// End streams, then the process.
     End,
-}
-
-/// How the cameras are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }
 
 fn fps(text: &str) -> Result<f64, String> {

@@ -71,8 +71,8 @@ way are delivered and committed first (a second signal ends it at once; even the
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let plan = match validate::load(&args.files) {
-        Ok(plan) => plan,
+    let plan = match validate::read_plan(&args.files) {
+        Ok((plan, _)) => plan,
         Err(code) => return code,
     };
     let table = (std::io::stderr().is_terminal() && !args.no_table && args.log_format == LogFormat::Text)

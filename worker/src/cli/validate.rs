@@ -38,20 +38,22 @@ pub struct Args {
 
 /// Checks the files and prints what was found. The exit status is 1 when there are problems.
 pub fn run(args: Args) -> ExitCode {
-    let documents = match read_documents(&args.files) {
-        Ok(documents) => documents,
-        Err(problems) => {
-            print_problems(&problems);
-            return ExitCode::FAILURE;
-        }
-    };
-    match load(&documents) {
-        Ok(plan) => print_plan(&plan, documents.len()),
-        Err(problems) => {
-            print_problems(&problems);
-            ExitCode::FAILURE
-        }
+    match read_plan(&args.files) {
+        Ok((plan, files)) => print_plan(&plan, files),
+        Err(code) => code,
     }
+}
+
+/// The plan that the files make and how many files they are; or, the problems being printed, the exit status.
+pub fn read_plan(files: &[PathBuf]) -> Result<(Plan, usize), ExitCode> {
+    let read = || {
+        let documents = read_documents(files)?;
+        Ok((load(&documents)?, documents.len()))
+    };
+    read().map_err(|problems: Vec<Problem>| {
+        print_problems(&problems);
+        ExitCode::FAILURE
+    })
 }
 
 /// The texts of all files that the paths lead to, each with its name: files, directories (their `*.yaml`, `*.yml` and

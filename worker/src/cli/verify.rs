@@ -54,8 +54,8 @@ missing, twice, torn or foreign, 2 it could not be found out.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let mut plan = match validate::load(&args.files) {
-        Ok(plan) => plan,
+    let mut plan = match validate::read_plan(&args.files) {
+        Ok((plan, _)) => plan,
         Err(code) => return code,
     };
     if let Err(message) = log::start(LogFormat::Text, "error", None) {
