@@ -61,9 +61,13 @@ impl Context {
     }
 
     fn note(&self, code: Code, reason: &str, hung_up: bool) {
+        let fault = || {
+            let settled = self.health.has_worked();
+            if settled { self.subject.code(code, reason) } else { self.subject.first_contact(code, reason) }
+        };
         match code {
-            Code::AllBrokersDown => self.health.all_down(self.subject.code(code, reason)),
-            Code::Fatal => self.health.client_failed(self.subject.code(code, reason)),
+            Code::AllBrokersDown => self.health.all_down(fault()),
+            Code::Fatal => self.health.client_failed(fault()),
             Code::BrokerTransportFailure
             | Code::Resolve
             | Code::SSL
@@ -72,8 +76,8 @@ impl Context {
             | Code::UnsupportedSASLMechanism
             | Code::IllegalSASLState
             | Code::OperationTimedOut => match split_broker(reason) {
-                Some((broker, _)) => self.health.broker_failed(broker, self.subject.code(code, reason), hung_up),
-                None => self.health.client_failed(self.subject.code(code, reason)),
+                Some((broker, _)) => self.health.broker_failed(broker, fault(), hung_up),
+                None => self.health.client_failed(fault()),
             },
             // The rest concerns a topic or a group, and comes back with the request that met it.
             _ => {}

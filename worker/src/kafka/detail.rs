@@ -17,7 +17,7 @@ impl Misfit {
     /// From where in the handshake it broke off: `… (after 3ms in state APIVERSION_QUERY)`. librdkafka 2.12 means to
     /// say the same, but lost the hint when it gave its messages more detail.
     pub fn guess(detail: &str, tls: bool, sasl: bool) -> Option<Self> {
-        let hung_up = detail.contains("isconnected");
+        let hung_up = ["isconnected", "Broken pipe", "reset by peer"].iter().any(|words| detail.contains(words));
         let within_two_seconds = || {
             let (_, tail) = detail.rsplit_once("(after ")?;
             let millis: u64 = tail.split_once("ms in state UP")?.0.parse().ok()?;

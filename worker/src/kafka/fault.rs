@@ -104,18 +104,21 @@ impl Subject {
         }
     }
 
+    /// The fault that an error code means to a client that has not worked yet: its settings may not fit the listener.
+    pub fn first_contact(&self, code: Code, detail: &str) -> KafkaFault {
+        let Some(misfit) = Misfit::guess(detail, self.tls, self.sasl) else { return self.code(code, detail) };
+        // A guess, since a broker that stops in that moment looks the same: so it is tried again.
+        let message = format!("KafkaConnection {}: {}: {}", self.connection, misfit.words(), tidy(detail));
+        KafkaFault::passing(Reason::KafkaUnreachable, message)
+    }
+
     /// The fault that an error code means. `detail` is the library's or the broker's own message, where there is one.
     pub fn code(&self, code: Code, detail: &str) -> KafkaFault {
-        let misfit = Misfit::guess(detail, self.tls, self.sasl);
         let detail = tidy(detail);
         let because = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         let topic = self.topic.as_deref().unwrap_or("?");
         let group = self.group.as_deref().unwrap_or("?");
         let at = format!("KafkaConnection {}", self.connection);
-        if let Some(misfit) = misfit {
-            // A guess, since a broker that stops in that moment looks the same: so it is tried again.
-            return KafkaFault::passing(Reason::KafkaUnreachable, format!("{at}: {}{because}", misfit.words()));
-        }
         match code {
             Code::SSL => KafkaFault::lasting(Reason::KafkaUnreachable, format!("{at}: {}", tls_words(&detail))),
             Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException | Code::BrokerNotAvailable => {
@@ -370,10 +373,11 @@ mod tests {
                 "set spec.sasl",
             ),
             (true, false, format!("{hung_up} (after 2000ms in state UP)"), "no broker of"),
+            (true, false, "Send failed: Broken pipe: x (after 1ms in state UP)".to_owned(), "set spec.sasl"),
             (true, true, format!("{hung_up} (after 3ms in state UP)"), "no broker of"),
             (false, true, state.to_owned(), "remove spec.sasl"),
         ] {
-            let fault = subject(tls, sasl).code(Code::BrokerTransportFailure, &detail);
+            let fault = subject(tls, sasl).first_contact(Code::BrokerTransportFailure, &detail);
             assert!(fault.retriable && fault.message.contains(words), "no `{words}` in: {fault}");
         }
     }

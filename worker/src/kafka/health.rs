@@ -50,6 +50,11 @@ impl Health {
         self.ledger.borrow().up()
     }
 
+    /// Whether a broker has ever done work for this client: then its settings fit the listeners.
+    pub fn has_worked(&self) -> bool {
+        self.ledger.borrow().has_worked
+    }
+
     /// A broker did work for us: an acknowledgement, a record, an answer. Cheap when nothing was wrong.
     pub fn progress(&self) {
         self.ledger.send_if_modified(Ledger::progress);
@@ -93,6 +98,8 @@ struct Ledger {
     client: Option<KafkaFault>,
     /// Some broker did work since the last fault.
     working: bool,
+    /// Some broker ever did.
+    has_worked: bool,
     last_fault: Option<KafkaFault>,
 }
 
@@ -121,6 +128,7 @@ impl Ledger {
             return false;
         }
         self.working = true;
+        self.has_worked = true;
         self.client = None;
         true
     }
