@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod validate;
+
 use std::process::ExitCode;
 
 /// Runs the command that the arguments name.
