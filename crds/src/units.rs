@@ -60,10 +60,10 @@ impl FromStr for ByteSize {
         let scaled = whole.saturating_mul(u128::from(unit));
         let part = fraction * u128::from(unit);
         if part % scale != 0 {
-            return Err(format!("`{text}` is not a whole number of bytes"));
+            return Err(format!("`{text}` is not a whole number of bytes; write it without a fraction"));
         }
         let total = scaled.checked_add(part / scale).and_then(|n| u64::try_from(n).ok());
-        total.map(ByteSize).ok_or_else(|| format!("`{text}` is more than 16 EiB"))
+        total.map(ByteSize).ok_or_else(|| format!("`{text}` is more than 16 EiB; no disk has that"))
     }
 }
 
@@ -226,5 +226,59 @@ impl JsonSchema for Duration {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": DURATION_PATTERN})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_kubernetes_quantities() {
+        for (text, bytes) in
+            [("0", 0), ("1024", 1024), ("1Ki", 1024), ("100k", 100_000), ("1.5Gi", 3 << 29), ("0.5k", 500)]
+        {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in ["", "Mi", "-1", "1.Mi", ".5Mi", "64MB", "64mi", "1e3", "1 Mi", "٣"] {
+            assert!(text.parse::<ByteSize>().is_err_and(|e| e.contains("write bytes as")), "{text}");
+        }
+        assert_eq!(
+            "0.3".parse::<ByteSize>(),
+            Err("`0.3` is not a whole number of bytes; write it without a fraction".into())
+        );
+        assert_eq!("99999Pi".parse::<ByteSize>(), Err("`99999Pi` is more than 16 EiB; no disk has that".into()));
+        assert!("9".repeat(38).parse::<ByteSize>().is_err());
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, ms) in [("0s", 0), ("500ms", 500), ("1h30m", 5_400_000), ("1.5s", 1_500), ("60s", 60_000)] {
+            assert_eq!(text.parse(), Ok(Duration::millis(ms)), "{text}");
+        }
+        for text in ["", "10", "s", "1d", "10sec", "-1s", "1s ", "1.s", "1.2.3s"] {
+            assert!(text.parse::<Duration>().is_err_and(|e| e.contains("with its unit")), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_written_is_the_size_read(bytes: u64) {
+            prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
+        }
+
+        #[test]
+        fn a_duration_written_is_the_duration_read(micros in 0..u64::MAX / 2) {
+            let duration = Duration(time::Duration::from_micros(micros));
+            prop_assert_eq!(duration.to_string().parse(), Ok(duration));
+        }
+
+        #[test]
+        fn any_text_is_a_unit_or_is_refused(text in "([0-9.]{0,50}(ms|s|m|h|k|Mi|Pi)?){0,4}") {
+            let _ = text.parse::<ByteSize>();
+            let _ = text.parse::<Duration>();
+        }
     }
 }

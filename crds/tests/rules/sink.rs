@@ -110,8 +110,7 @@ fn a_sink_keeps_to_its_rules() {
         (
             output,
             "jpegFiles: {fileName: \"\"}\n",
-            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: it is empty; give a name, or take \
-             it out for the default",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: it is empty; give a text",
         ),
         (
             output,

@@ -120,9 +120,8 @@ impl Found {
         if depth > MAX_DEPTH {
             return self.problem(&name, format!("directories lie more than {MAX_DEPTH} deep in each other"), "");
         }
-        let entries = fs::read_dir(path).and_then(|entries| {
-            entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<PathBuf>>>()
-        });
+        let entries = fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<PathBuf>>>());
         let mut entries = match entries {
             Ok(entries) => entries,
             Err(error) => return self.unreadable(&name, &error),
@@ -240,7 +239,8 @@ fn sink(plan: &SinkPlan) -> String {
         Output::JpegFiles(files) => ("JPEG files", &files.directory, files.file_name.as_str()),
         Output::Video(video) => ("video", &video.directory, video.file_name.as_deref().unwrap_or_default()),
     };
-    let parts: Vec<&str> = [root.as_str(), directory.as_str(), name].into_iter().filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> =
+        [root.as_str(), directory.as_str(), name].into_iter().filter(|part| !part.is_empty()).collect();
     let suspended = if plan.spec.suspend { " (suspended)" } else { "" };
     let (label, topics) = (Kind::FrameSink.label(&plan.name), plan.topics.join(", "));
     let (group, kafka) = (&plan.group, &plan.connection.name.name);
