@@ -29,11 +29,17 @@ pub struct AviWriter {
 }
 
 impl AviWriter {
-    /// Begins a file: `file` is empty.
-    pub fn begin(mut file: AppendFile, format: Format, rate: Rate, limits: Limits) -> Result<Self, OutputError> {
+    /// Begins a file: `file` is empty. `note` says whose it is, see [`super::read::Header::note`].
+    pub fn begin(
+        mut file: AppendFile,
+        format: Format,
+        rate: Rate,
+        limits: Limits,
+        note: &str,
+    ) -> Result<Self, OutputError> {
         let movi = layout::first_movi(limits.riffs);
         let totals = Totals { rate, frames: 0, first_frames: 0, first_bytes: movi + 4, closed: 0, indexed: false };
-        file.append(&[&layout::header(&format, &totals, limits.riffs)])?;
+        file.append(&[&layout::header(&format, &totals, limits.riffs, note)])?;
         Ok(AviWriter {
             file,
             format,
@@ -57,6 +63,11 @@ impl AviWriter {
     /// The file.
     pub fn file(&self) -> &AppendFile {
         &self.file
+    }
+
+    /// The speed in the header.
+    pub fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Frames so far, repetitions included.
