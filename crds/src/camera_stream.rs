@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef},
+    common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef, TOPIC_PATTERN},
     units::{ByteSize, Duration},
 };
 
@@ -17,9 +17,15 @@ use crate::{
     group = "edgereel.dev",
     version = "v1alpha1",
     kind = "CameraStream",
+    doc = "One camera: where its frames come from, and the Kafka topic that they go to.",
     namespaced,
     shortname = "cam",
     category = "edgereel",
+    printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topic.name"),
+    printcolumn(name = "Kafka", type_ = "string", json_path = ".spec.kafka.connectionRef.name"),
+    printcolumn(name = "Rate", type_ = "number", json_path = ".spec.frameRate.target"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -50,6 +56,11 @@ pub struct CameraStreamSpec {
     pub suspend: bool,
 }
 
+/// What a camera's URL may look like; also in the CRD.
+pub const URL_PATTERN: &str = r"^https?://.+";
+/// What a synthetic picture's size may look like; also in the CRD.
+pub const SYNTHETIC_SIZE_PATTERN: &str = r"^[0-9]{2,4}x[0-9]{2,4}$";
+
 /// Where frames come from: exactly one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -63,12 +74,13 @@ pub enum Source {
 }
 
 /// An MJPEG stream over HTTP(S).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.tls) || self.url.startsWith('https://')").message("tls is for https:// URLs"))]
 pub struct MjpegSource {
     /// `http://` or `https://`. A user name and password in it work, but stand in the resource for all to read: prefer
     /// `credentialsSecretRef`. They are never shown in logs, status or metrics.
-    #[schemars(regex(pattern = r"^https?://.+"))]
+    #[schemars(length(max = 2048), regex(pattern = URL_PATTERN))]
     pub url: String,
     /// A Secret of type `kubernetes.io/basic-auth` (`username`, `password`), for basic and digest login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,11 +91,12 @@ pub struct MjpegSource {
 }
 
 /// A URL that answers with one JPEG.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.tls) || self.url.startsWith('https://')").message("tls is for https:// URLs"))]
 pub struct SnapshotSource {
     /// `http://` or `https://`; see the `mjpeg` source.
-    #[schemars(regex(pattern = r"^https?://.+"))]
+    #[schemars(length(max = 2048), regex(pattern = URL_PATTERN))]
     pub url: String,
     /// How long from one picture to the next. Default: `1s`. At least `10ms`.
     #[serde(default = "second")]
@@ -101,8 +114,9 @@ fn second() -> Duration {
 }
 
 /// TLS towards a camera. Cameras often carry a certificate that they signed themselves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.caSecretRef) || !has(self.insecureSkipVerify) || !self.insecureSkipVerify").message("caSecretRef and insecureSkipVerify contradict each other"))]
 pub struct CameraTls {
     /// The certificate authority's (or the camera's own) PEM. Without it, the system's authorities are trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +132,7 @@ pub struct CameraTls {
 pub struct SyntheticSource {
     /// Width × height in pixels, each 64 to 7680 and a multiple of 16. Default: `1280x720`.
     #[serde(default = "hd")]
-    #[schemars(regex(pattern = r"^[0-9]{2,4}x[0-9]{2,4}$"))]
+    #[schemars(regex(pattern = SYNTHETIC_SIZE_PATTERN))]
     pub size: String,
     /// About how large a frame is. Default: `85k`, the seeds' average.
     #[serde(default = "frame_bytes")]
@@ -134,16 +148,19 @@ fn frame_bytes() -> ByteSize {
 }
 
 /// How many frames a second go on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.minimum) || !has(self.target) || self.minimum <= self.target").message("minimum is at most target"))]
+#[x_kube(validation = Rule::new("!has(self.adaptive) || !self.adaptive || has(self.target)").message("adaptive needs target"))]
+#[x_kube(validation = Rule::new("!has(self.minimum) || (has(self.adaptive) && self.adaptive)").message("minimum is for adaptive: true"))]
 pub struct FrameRate {
-    /// Frames a second, above 0 and up to 1000. The camera's surplus is dropped evenly and counted. Without it, all.
+    /// Frames a second, 0.001 to 1000. The camera's surplus is dropped evenly and counted. Without it, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 1000.0), extend("exclusiveMinimum" = 0.0))]
+    #[schemars(range(min = 0.001, max = 1000.0))]
     pub target: Option<f64>,
     /// What `adaptive` may go down to, in frames a second. Default: 1. At most `target`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 1000.0), extend("exclusiveMinimum" = 0.0))]
+    #[schemars(range(min = 0.001, max = 1000.0))]
     pub minimum: Option<f64>,
     /// Lower the rate while Kafka cannot keep up, and raise it again: additive increase, multiplicative decrease.
     /// Needs `target`. Default: false.
@@ -195,11 +212,13 @@ pub enum Reencode {
 }
 
 /// The topic that the frames go to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.ensure) || self.ensure != 'exists' || (!has(self.config) && !has(self.replicationFactor))").message("with ensure: exists, config and replicationFactor are not looked at"))]
+#[x_kube(validation = Rule::new("self.name != '.' && self.name != '..'").message("a topic cannot be called . or .."))]
 pub struct Topic {
     /// The topic's name: letters, digits, `.`, `_` and `-`, at most 249.
-    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN))]
     pub name: String,
     /// The number of partitions. Default: 1. With `ensure: verify` and `create`, an existing topic must have as many.
     #[serde(default = "one")]

@@ -32,6 +32,9 @@ pub struct KafkaRef {
     pub connection_ref: LocalRef,
 }
 
+/// What a topic's name may look like; also in the CRD. Source: Kafka's `Topic.validate`.
+pub const TOPIC_PATTERN: &str = r"^[a-zA-Z0-9._-]+$";
+
 /// How a frame stands in a Kafka record's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

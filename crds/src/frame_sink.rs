@@ -2,27 +2,38 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    common::{KafkaRef, LocalRef},
+    common::{KafkaRef, LocalRef, TOPIC_PATTERN},
     units::{ByteSize, Duration},
 };
 
 /// Frames from Kafka, written to a disk as pictures or as video.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "edgereel.dev",
     version = "v1alpha1",
     kind = "FrameSink",
+    doc = "Frames from Kafka, written to a disk as pictures or as video.",
     namespaced,
     shortname = "fsink",
     category = "edgereel",
+    printcolumn(name = "Stream", type_ = "string", json_path = ".spec.from.streamRef.name"),
+    printcolumn(name = "Topics", type_ = "string", json_path = ".spec.from.topics"),
+    printcolumn(name = "Group", type_ = "string", json_path = ".spec.group", priority = 1),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.replicas"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.kafka) || !has(self.from.topics)").message("from.topics needs kafka"))]
+#[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid != 'deadLetter' || has(self.deadLetter)").message("onInvalid: deadLetter needs deadLetter"))]
+#[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid == 'deadLetter' || !has(self.deadLetter)").message("deadLetter is for onInvalid: deadLetter"))]
+#[x_kube(validation = Rule::new("!has(self.output.video) || !has(self.replicas) || self.replicas <= 1").message("a video is written by one worker: replicas has to be 1"))]
 pub struct FrameSinkSpec {
     /// Whose frames; exactly one of the two.
     pub from: From,
@@ -76,7 +87,10 @@ pub enum From {
     /// A `CameraStream` in the same namespace: its topic.
     StreamRef(LocalRef),
     /// Topics by name, whoever fills them.
-    Topics(Vec<String>),
+    Topics(
+        #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN)))]
+        Vec<String>,
+    ),
 }
 
 /// Where to begin when the group has no committed offset: `earliest`, `latest`, or an RFC 3339 time.
@@ -182,17 +196,21 @@ pub enum Output {
 }
 
 /// One JPEG file a frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.directory) || (!self.directory.startsWith('/') && !self.directory.matches('(^|/)[.][.](/|$)'))").message("directory is below the storage's root, without .."))]
+#[x_kube(validation = Rule::new("!has(self.fileName) || (self.fileName.contains('{partition') && self.fileName.contains('{offset'))").message("fileName needs {partition} and {offset}"))]
 pub struct JpegFiles {
     /// The directory below the storage's root; made if missing. Default: the root itself.
     #[serde(default)]
+    #[schemars(length(max = 1024))]
     pub directory: String,
     /// The files' names, with fields in braces: `{camera}` `{topic}` `{partition}` `{offset}` `{timestamp}` `{sequence}`.
     /// `{offset:06}` pads with zeros; `{timestamp:%Y-%m-%d}` takes a strftime format (UTC). A `/` makes directories.
     /// `{partition}` and `{offset}` have to be there (and `{topic}` with several topics), so that no two frames share a
     /// name. Default: `frame_{partition}-{offset:06}_{timestamp}.jpg`.
     #[serde(default = "jpeg_name")]
+    #[schemars(length(min = 1, max = 1024))]
     pub file_name: String,
 }
 
@@ -201,16 +219,20 @@ fn jpeg_name() -> String {
 }
 
 /// AVI files.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.directory) || (!self.directory.startsWith('/') && !self.directory.matches('(^|/)[.][.](/|$)'))").message("directory is below the storage's root, without .."))]
+#[x_kube(validation = Rule::new("!has(self.segment) || !has(self.fileName) || self.fileName.contains('{timestamp') || self.fileName.contains('{segment')").message("with segment, fileName needs {timestamp} or {segment}"))]
 pub struct Video {
     /// The directory below the storage's root; made if missing. Default: the root itself.
     #[serde(default)]
+    #[schemars(length(max = 1024))]
     pub directory: String,
     /// The files' names; fields of the first frame as for `jpegFiles`, and `{segment}`, the segment's number. With
     /// `segment`, one of `{timestamp}` and `{segment}` has to be there. A name that is taken gets `_2`, `_3`, ….
     /// Default: `{topic}_{timestamp}.avi` with `segment`, `{topic}.avi` without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
     pub file_name: Option<String>,
     /// `mjpeg` copies the pictures, `xvid` encodes them anew (MPEG-4 ASP). Default: `mjpeg`.
     #[serde(default)]
@@ -245,6 +267,9 @@ pub enum VideoRate {
     /// Every frame once, this many a second, 1 to 240.
     Fixed(u32),
 }
+
+/// What a video's `frameRate` may look like as text; also in the CRD.
+pub const VIDEO_RATE_PATTERN: &str = r"^(source|[1-9][0-9]?|1[0-9]{2}|2[0-3][0-9]|240)$";
 
 impl Serialize for VideoRate {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
@@ -288,14 +313,17 @@ impl JsonSchema for VideoRate {
         json_schema!({
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": true,
-            "pattern": "^(source|[0-9]{1,3})$",
+            "minimum": 1,
+            "maximum": 240,
+            "pattern": VIDEO_RATE_PATTERN,
         })
     }
 }
 
 /// When to begin a new file: at the first of the two. At least one has to be given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.maxDuration) || has(self.maxBytes)").message("give maxDuration or maxBytes"))]
 pub struct Segment {
     /// By the frames' capture times, for example `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -315,12 +343,15 @@ pub enum Storage {
     PersistentVolumeClaim(PersistentVolumeClaim),
 }
 
+/// What a host path may look like; also in the CRD.
+pub const HOST_PATH_PATTERN: &str = r"^/";
+
 /// A directory of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostPath {
     /// An absolute path without `..`; it has to be there already, so that a disk that is not mounted is noticed.
-    #[schemars(regex(pattern = r"^/.*"))]
+    #[schemars(length(max = 4096), regex(pattern = HOST_PATH_PATTERN))]
     pub path: String,
 }
 
@@ -367,6 +398,6 @@ pub enum OnInvalid {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeadLetter {
     /// The topic's name; it is made with one partition if it is not there.
-    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN))]
     pub topic: String,
 }

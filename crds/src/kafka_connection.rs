@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,13 @@ use crate::common::{LocalRef, SecretKeyRef};
     group = "edgereel.dev",
     version = "v1alpha1",
     kind = "KafkaConnection",
+    doc = "Where a Kafka cluster is and how to log in to it.",
     namespaced,
     shortname = "kc",
     category = "edgereel",
+    printcolumn(name = "Servers", type_ = "string", json_path = ".spec.bootstrapServers"),
+    printcolumn(name = "Login", type_ = "string", json_path = ".spec.sasl.mechanism"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -56,8 +60,11 @@ fn yes() -> bool {
 }
 
 /// SASL login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || (has(self.usernameSecretRef) && has(self.passwordSecretRef))").message("PLAIN and SCRAM need usernameSecretRef and passwordSecretRef"))]
+#[x_kube(validation = Rule::new("self.mechanism != 'OAUTHBEARER' || (has(self.oauth) && !has(self.usernameSecretRef) && !has(self.passwordSecretRef))").message("OAUTHBEARER needs oauth, and neither user name nor password"))]
+#[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || !has(self.oauth)").message("only OAUTHBEARER uses oauth"))]
 pub struct Sasl {
     /// How to log in. `PLAIN` and the `SCRAM` mechanisms need a user name and a password, `OAUTHBEARER` needs `oauth`.
     pub mechanism: SaslMechanism,

@@ -4,14 +4,26 @@
 //! operator and the API server all read these types.
 
 pub mod camera_stream;
+pub mod check;
 pub mod common;
+pub mod crd;
+pub mod document;
 pub mod frame_sink;
+pub mod generated;
 pub mod kafka_connection;
+pub mod load;
 pub mod plan;
+pub mod problem;
+pub mod reference;
+pub mod shape;
 pub mod status;
 pub mod template;
 pub mod units;
+pub mod walk;
+pub mod yaml;
 
 pub use camera_stream::{CameraStream, CameraStreamSpec};
+pub use crd::{crds, crds_yaml, json_schema};
 pub use frame_sink::{FrameSink, FrameSinkSpec};
 pub use kafka_connection::{KafkaConnection, KafkaConnectionSpec};
+pub use load::load;

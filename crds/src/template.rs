@@ -82,7 +82,9 @@ impl Field {
 
     fn format(self, spec: &str) -> Result<Format, String> {
         match self {
-            Field::Camera | Field::Topic => Err(format!("`{{{self}:{spec}}}`: `{self}` takes no format")),
+            Field::Camera | Field::Topic => {
+                Err(format!("`{{{self}:{spec}}}`: `{self}` takes no format; write `{{{self}}}`"))
+            }
             Field::Timestamp => strftime(spec),
             Field::Partition | Field::Offset | Field::Sequence | Field::Segment => zero_pad(self, spec),
         }
@@ -99,7 +101,9 @@ fn zero_pad(field: Field, spec: &str) -> Result<Format, String> {
     let digits = spec.strip_prefix('0').filter(|d| !d.is_empty() && d.len() <= 2);
     match digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok()) {
         Some(width @ 1..=MAX_WIDTH) => Ok(Format::ZeroPad(width)),
-        _ => Err(format!("`{{{field}:{spec}}}`: write a zero and a width up to {MAX_WIDTH}, as in `{{{field}:06}}`")),
+        _ => Err(format!(
+            "`{{{field}:{spec}}}` is not a way to write a number; give a zero and a width up to {MAX_WIDTH}, as in `{{{field}:06}}`"
+        )),
     }
 }
 
@@ -221,10 +225,10 @@ mod tests {
             ("{}.jpg", format!("there is no field `{{}}`; the fields are {all}")),
             ("{offset", "`{` has no `}`; to have a brace in the name, double it".into()),
             ("offset}", "`}` has no `{`; to have a brace in the name, double it".into()),
-            ("{camera:06}", "`{camera:06}`: `camera` takes no format".into()),
-            ("{offset:6}", "`{offset:6}`: write a zero and a width up to 20, as in `{offset:06}`".into()),
-            ("{offset:0}", "`{offset:0}`: write a zero and a width up to 20, as in `{offset:06}`".into()),
-            ("{offset:021}", "`{offset:021}`: write a zero and a width up to 20, as in `{offset:06}`".into()),
+            ("{camera:06}", "`{camera:06}`: `camera` takes no format; write `{camera}`".into()),
+            ("{offset:6}", "`{offset:6}` is not a way to write a number; give a zero and a width up to 20, as in `{offset:06}`".into()),
+            ("{offset:0}", "`{offset:0}` is not a way to write a number; give a zero and a width up to 20, as in `{offset:06}`".into()),
+            ("{offset:021}", "`{offset:021}` is not a way to write a number; give a zero and a width up to 20, as in `{offset:06}`".into()),
             (
                 "{timestamp:iso}",
                 "`{timestamp:iso}`: no `%` directive; write a strftime pattern, as in `{timestamp:%Y-%m-%d}`".into(),

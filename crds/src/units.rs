@@ -57,12 +57,13 @@ impl FromStr for ByteSize {
         let whole: u128 = whole.parse().map_err(|_| bad())?;
         let scale = 10u128.pow(fraction.len() as u32);
         let fraction: u128 = fraction.parse().map_err(|_| bad())?;
-        let scaled = whole.checked_mul(u128::from(unit)).ok_or_else(bad)?;
+        let scaled = whole.saturating_mul(u128::from(unit));
         let part = fraction * u128::from(unit);
         if part % scale != 0 {
             return Err(format!("`{text}` is not a whole number of bytes"));
         }
-        u64::try_from(scaled + part / scale).map(ByteSize).map_err(|_| format!("`{text}` is more than 16 EiB"))
+        let total = scaled.checked_add(part / scale).and_then(|n| u64::try_from(n).ok());
+        total.map(ByteSize).ok_or_else(|| format!("`{text}` is more than 16 EiB"))
     }
 }
 
@@ -110,6 +111,7 @@ impl JsonSchema for ByteSize {
         json_schema!({
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": true,
+            "minimum": 0,
             "pattern": BYTE_SIZE_PATTERN,
         })
     }

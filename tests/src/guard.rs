@@ -26,6 +26,8 @@ type Order = (Command, Sender<io::Result<Child>>);
 pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
     let us = std::process::id();
+    // Ctrl-C is for us alone: whoever owns the child decides in which order things end.
+    command.process_group(0);
     // SAFETY: between fork and exec only prctl and getppid are called, which are async-signal-safe, and nothing is
     // allocated. The closure runs after a change of user, which would clear the setting.
     unsafe {

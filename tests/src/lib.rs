@@ -3,6 +3,7 @@
 //! - [`process`] runs children that end with this process, whatever ends it; [`scratch`] holds their logs.
 //! - [`kafka`] starts brokers, [`cameras`] starts camera servers that we did not write, [`edgereel`] runs the worker.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
+//! - [`mounts`] gives the worker small, full and read-only disks.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
 //!
 //! Everything takes free ports and can run beside itself. What is missing on the machine is named with its remedy.
@@ -12,6 +13,7 @@ pub mod edgereel;
 mod guard;
 pub mod kafka;
 pub mod metrics;
+pub mod mounts;
 pub mod process;
 pub mod python;
 pub mod resources;

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        LazyLock,
+        LazyLock, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -16,8 +16,13 @@ const PREFIX: &str = "edgereel-tests-";
 const FAILED: &str = "failed";
 
 static KEEP: AtomicBool = AtomicBool::new(false);
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+    if let Some(dir) = CHOSEN.get() {
+        guard::at_exit(end_children);
+        return dir.clone();
+    }
     sweep();
     let dir = std::env::temp_dir().join(unique(&format!("{PREFIX}{}", std::process::id())));
     fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("cannot create {}: {e}; set TMPDIR", dir.display()));
@@ -29,6 +34,12 @@ static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
     guard::at_exit(clean_up);
     dir
 });
+
+/// Takes this directory, which is there, instead of a temporary one; it is kept. Counts only before the first use.
+pub fn choose(dir: PathBuf) {
+    // A second choice has no effect.
+    let _ = CHOSEN.set(dir);
+}
 
 /// This process's temporary directory.
 pub fn root() -> &'static Path {
@@ -49,6 +60,10 @@ pub fn keep() {
         let _ = fs::write(root().join(FAILED), "");
         eprintln!("logs and data of this run are kept in {}", root().display());
     }
+}
+
+extern "C" fn end_children() {
+    process::kill_all();
 }
 
 extern "C" fn clean_up() {

@@ -70,12 +70,7 @@ pub fn jpegs_of(video: &Path) -> Vec<Vec<u8>> {
     let mut ffmpeg = command("ffmpeg", ["-v", "error", "-i"]);
     ffmpeg.arg(video).args(["-map", "0:v", "-c", "copy", "-f", "image2"]).arg(dir.join("%08d.jpg"));
     process::output("ffmpeg", ffmpeg, PATIENCE).unwrap_or_else(|e| panic!("{e:#}"));
-    let mut paths: Vec<_> = fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    paths.sort();
-    let frames = paths.iter().map(|p| fs::read(p).unwrap_or_else(|e| panic!("{}: {e}", p.display()))).collect();
-    // A failed test keeps its scratch directory: these would only fill it.
-    let _ = fs::remove_dir_all(&dir);
-    frames
+    files(&dir)
 }
 
 /// How many frames OpenCV reads from a video, one after the other.
@@ -120,4 +115,63 @@ print(worst)
 ";
     let said = python::run(SCRIPT, &[&video.to_string_lossy(), &pictures.to_string_lossy()]);
     said.trim().parse().unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+/// So many different JPEGs of 320×240, from FFmpeg's test picture; the same ones every time.
+///
+/// # Panics
+/// When FFmpeg cannot make them.
+#[track_caller]
+pub fn pictures(count: usize) -> Vec<Vec<u8>> {
+    let dir = scratch::dir("pictures");
+    let mut ffmpeg = command("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10"]);
+    ffmpeg.args(["-frames:v", &count.to_string(), "-q:v", "3", "-f", "image2"]).arg(dir.join("%08d.jpg"));
+    process::output("ffmpeg", ffmpeg, PATIENCE).unwrap_or_else(|e| panic!("{e:#}"));
+    let made = files(&dir);
+    assert_eq!(made.len(), count);
+    made
+}
+
+/// Width and height of each JPEG, as OpenCV decodes it.
+///
+/// # Panics
+/// When one cannot be decoded, or the decoder complains of it (a missing end, corrupt data).
+#[track_caller]
+pub fn sizes_of(jpegs: &[Vec<u8>]) -> Vec<(u16, u16)> {
+    try_sizes_of(jpegs).unwrap_or_else(|e| panic!("{e:#}"))
+}
+
+/// As [`sizes_of`], failing instead.
+pub fn try_sizes_of(jpegs: &[Vec<u8>]) -> Result<Vec<(u16, u16)>> {
+    const SCRIPT: &str = "
+import cv2, glob, sys
+for path in sorted(glob.glob(glob.escape(sys.argv[1]) + '/*.jpg')):
+    picture = cv2.imread(path)
+    assert picture is not None, path
+    print(picture.shape[1], picture.shape[0])
+";
+    let dir = scratch::dir("decode");
+    for (i, jpeg) in jpegs.iter().enumerate() {
+        fs::write(dir.join(format!("{i:08}.jpg")), jpeg)?;
+    }
+    let mut python = python::command();
+    python.arg("-c").arg(SCRIPT).arg(&dir);
+    let said = process::run("python", python, PATIENCE)?;
+    anyhow::ensure!(said.status.success() && said.stderr.is_empty(), "{}", said.stderr);
+    fs::remove_dir_all(&dir)?;
+    let size = |line: &str| {
+        let (width, height) = line.split_once(' ').context("not a size")?;
+        Ok((width.parse()?, height.parse()?))
+    };
+    said.stdout.lines().map(size).collect()
+}
+
+/// The contents of a directory's files in the order of their names; the directory goes.
+fn files(dir: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.sort();
+    let contents = paths.iter().map(|p| fs::read(p).unwrap_or_else(|e| panic!("{}: {e}", p.display()))).collect();
+    // A failed test keeps its scratch directory: these would only fill it.
+    let _ = fs::remove_dir_all(dir);
+    contents
 }

@@ -16,4 +16,5 @@ pub mod sink;
 pub mod source;
 pub mod state;
 pub mod synthetic;
+pub mod throttle;
 pub mod verify;

@@ -217,3 +217,15 @@ impl Cluster {
         config
     }
 }
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for broker in &mut self.brokers {
+            *broker.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        // Data of a passed test would only fill the disk; a failed one's is kept with its logs.
+        if self.dir.starts_with(scratch::root()) && !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}

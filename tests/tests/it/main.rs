@@ -1,4 +1,10 @@
 //! Integration tests: everything real, in one binary, so that all share one broker.
 
+mod bad_input;
+mod cameras;
+mod crash;
 mod harness;
+mod interop;
+mod kafka_client;
 mod sink;
+mod support;

@@ -1,8 +1,92 @@
-//! The command line.
+//! The command line: one file a command.
 
-use std::process::ExitCode;
+pub mod camera;
+pub mod log;
+pub mod run;
+pub mod table;
+pub mod validate;
+pub mod verify;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Cameras to Kafka, Kafka to disk: declared as resources, with nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "edgereel", version, about, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  edgereel camera --count 2                      two synthetic cameras to try things with
+  edgereel validate -f lab/                      every problem in the files, at once
+  edgereel run -f lab/                           run every resource in the files
+  edgereel verify -f lab/                        compare what is on disk with what is in Kafka
+  edgereel crds | kubectl apply -f -             teach a cluster the resources
+  edgereel completions bash > ~/.local/share/bash-completion/completions/edgereel";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every resource in the files until SIGINT or SIGTERM.
+    Run(run::Args),
+    /// Check files without running anything: every problem, with its place and remedy.
+    Validate(validate::Args),
+    /// Compare each sink's files with its topic, record by record.
+    Verify(verify::Args),
+    /// Serve synthetic MJPEG cameras, well-behaved or not.
+    Camera(camera::Args),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+    /// Print the JSON Schema of the resources, for editors.
+    Schema,
+    /// Print a shell's completion script.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Validate(args) => validate::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Camera(args) => camera::run(args),
+        Command::Crds => print(&edgereel_crds::crds_yaml()),
+        Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
+        Command::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "edgereel", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("edgereel: cannot write to standard output: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

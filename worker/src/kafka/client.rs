@@ -211,3 +211,116 @@ impl SecretText<'_> {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::{KafkaConnectionSpec, common::LocalRef, plan::ObjectName};
+
+    use super::*;
+
+    fn connection(tls: Option<KafkaTls>, sasl: Option<Sasl>, properties: &[(&str, &str)]) -> Connection {
+        let spec = KafkaConnectionSpec {
+            bootstrap_servers: vec!["a:9092".into(), "b:9092".into()],
+            tls,
+            sasl,
+            properties: properties.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        };
+        Connection { name: ObjectName { namespace: "default".into(), name: "lab".into() }, spec }
+    }
+
+    fn secrets() -> Secrets {
+        let pem = "-----BEGIN CERTIFICATE-----\n";
+        let values = [("user", "ann"), ("password", "s3cret"), ("ca", pem), ("tls.crt", pem), ("tls.key", "nonsense")];
+        let values = values.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let name = ObjectName { namespace: "default".into(), name: "kafka".into() };
+        Secrets::new(None, BTreeMap::from([(name, BTreeMap::from(values))]))
+    }
+
+    fn secret(key: &str) -> Option<SecretKeyRef> {
+        Some(SecretKeyRef { name: "kafka".into(), key: key.into() })
+    }
+
+    fn scram() -> Option<Sasl> {
+        let mechanism = SaslMechanism::ScramSha512;
+        let (username_secret_ref, password_secret_ref) = (secret("user"), secret("password"));
+        Some(Sasl { mechanism, username_secret_ref, password_secret_ref, oauth: None })
+    }
+
+    fn settings_of(connection: &Connection) -> Result<BTreeMap<String, String>, KafkaFault> {
+        settings(connection, &secrets(), "me", &Subject::new(connection))
+    }
+
+    #[test]
+    fn tls_and_sasl_together_decide_the_protocol() {
+        let tls = || Some(KafkaTls { verify_hostname: true, ..KafkaTls::default() });
+        for (tls, sasl, protocol) in [
+            (None, None, "plaintext"),
+            (tls(), None, "ssl"),
+            (None, scram(), "sasl_plaintext"),
+            (tls(), scram(), "sasl_ssl"),
+        ] {
+            let settings = settings_of(&connection(tls, sasl, &[])).expect("complete");
+            assert_eq!(settings["security.protocol"], protocol);
+            assert_eq!(settings["bootstrap.servers"], "a:9092,b:9092");
+        }
+    }
+
+    #[test]
+    fn certificates_and_logins_come_from_the_secrets_and_nothing_is_written_to_files() {
+        let tls = KafkaTls { ca_secret_ref: secret("ca"), verify_hostname: false, ..KafkaTls::default() };
+        let settings = settings_of(&connection(Some(tls), scram(), &[])).expect("complete");
+        assert!(settings["ssl.ca.pem"].starts_with("-----BEGIN"));
+        assert_eq!(settings["ssl.endpoint.identification.algorithm"], "none");
+        assert_eq!((&*settings["sasl.username"], &*settings["sasl.password"]), ("ann", "s3cret"));
+        assert!(settings.keys().all(|key| !key.ends_with(".location")));
+    }
+
+    #[test]
+    fn a_secret_that_is_missing_or_no_pem_is_named_with_its_field() {
+        let client = LocalRef { name: "kafka".into() };
+        let no_key = KafkaTls { client_certificate_secret_ref: Some(client), ..KafkaTls::default() };
+        let fault = settings_of(&connection(Some(no_key), None, &[])).expect_err("the key is nonsense");
+        assert_eq!(fault.reason, Reason::InvalidConfiguration);
+        assert!(fault.message.contains("spec.tls.clientCertificateSecretRef: key `tls.key`"), "{fault}");
+        let no_ca = KafkaTls { ca_secret_ref: secret("nope"), ..KafkaTls::default() };
+        let fault = settings_of(&connection(Some(no_ca), None, &[])).expect_err("there is none");
+        assert_eq!(fault.reason, Reason::SecretMissing);
+        assert!(fault.message.contains("spec.tls.caSecretRef") && fault.message.contains("DIR/kafka/nope"), "{fault}");
+        let no_password = Sasl { password_secret_ref: None, ..scram().expect("set") };
+        let fault = settings_of(&connection(None, Some(no_password), &[])).expect_err("needed");
+        assert!(fault.message.contains("spec.sasl.passwordSecretRef: SCRAM-SHA-512 needs it"), "{fault}");
+    }
+
+    #[test]
+    fn properties_override_defaults_and_never_what_edgereel_decides() {
+        let own = connection(None, None, &[("socket.keepalive.enable", "false"), ("fetch.wait.max.ms", "20")]);
+        let settings = settings_of(&own).expect("allowed");
+        assert_eq!((&*settings["socket.keepalive.enable"], &*settings["fetch.wait.max.ms"]), ("false", "20"));
+        for key in [
+            "bootstrap.servers",
+            "statistics.interval.ms",
+            "acks",
+            "group.id",
+            "enable.auto.commit",
+            "sasl.password",
+            "sasl.kerberos.kinit.cmd",
+            "ssl.key.location",
+            "plugin.library.paths",
+            "test.mock.num.brokers",
+            "queue.buffering.max.kbytes",
+        ] {
+            let fault = settings_of(&connection(None, None, &[(key, "x")])).expect_err(key);
+            assert_eq!((fault.reason, fault.retriable), (Reason::InvalidConfiguration, false));
+            assert!(fault.message.contains(&format!("spec.properties[{key}]")), "{fault}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_setting_that_librdkafka_knows() {
+        let plain = connection(None, None, &[]);
+        client_config(&plain, &secrets(), "me").expect("taken");
+        let typo = connection(None, None, &[("socket.keepalive.enabled", "true")]);
+        let fault = client_config(&typo, &secrets(), "me").expect_err("a typing error");
+        assert!(fault.message.contains("properties[socket.keepalive.enabled]"), "{fault}");
+    }
+}

@@ -60,10 +60,14 @@ impl Context {
         &self.subject
     }
 
-    fn note(&self, code: Code, reason: &str) {
+    fn note(&self, code: Code, reason: &str, hung_up: bool) {
+        let fault = || {
+            let settled = self.health.has_worked();
+            if settled { self.subject.code(code, reason) } else { self.subject.first_contact(code, reason) }
+        };
         match code {
-            Code::AllBrokersDown => self.health.all_down(self.subject.code(code, reason)),
-            Code::Fatal => self.health.client_failed(self.subject.code(code, reason)),
+            Code::AllBrokersDown => self.health.all_down(fault()),
+            Code::Fatal => self.health.client_failed(fault()),
             Code::BrokerTransportFailure
             | Code::Resolve
             | Code::SSL
@@ -72,8 +76,8 @@ impl Context {
             | Code::UnsupportedSASLMechanism
             | Code::IllegalSASLState
             | Code::OperationTimedOut => match split_broker(reason) {
-                Some((broker, _)) => self.health.broker_failed(broker, self.subject.code(code, reason)),
-                None => self.health.client_failed(self.subject.code(code, reason)),
+                Some((broker, _)) => self.health.broker_failed(broker, fault(), hung_up),
+                None => self.health.client_failed(fault()),
             },
             // The rest concerns a topic or a group, and comes back with the request that met it.
             _ => {}
@@ -104,7 +108,7 @@ impl ClientContext for Context {
         // librdkafka: the log alone tells of it.
         let text = message.split_once("]: ").map_or(message, |(_, text)| text);
         if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
-            self.note(Code::BrokerTransportFailure, text);
+            self.note(Code::BrokerTransportFailure, text, true);
         }
         self.say(level, kind, text);
     }
@@ -128,7 +132,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            self.note(code, reason);
+            self.note(code, reason, false);
         }
         self.say(RDKafkaLogLevel::Error, "ERROR", reason);
     }
@@ -172,7 +176,51 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use edgereel_crds::{KafkaConnectionSpec, plan::ObjectName, status::Reason};
+
     use super::*;
+    use crate::kafka::health::Snapshot;
+
+    fn context() -> Context {
+        let spec = KafkaConnectionSpec {
+            bootstrap_servers: vec!["a:9092".into()],
+            tls: None,
+            sasl: None,
+            properties: Default::default(),
+        };
+        let name = ObjectName { namespace: "default".into(), name: "lab".into() };
+        Context::new(&Connection { name, spec }, &Secrets::default()).expect("no login, nothing to go wrong")
+    }
+
+    fn reason(context: &Context) -> Option<Reason> {
+        match context.health().snapshot() {
+            Snapshot::Down(fault) => Some(fault.reason),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_known_from_the_log_alone_and_its_return_from_the_statistics() {
+        let context = context();
+        context.stats_raw(br#"{"brokers": {"a:9092/1": {"name": "a:9092/1", "state": "UP", "rtt": {"p99": 1}}}}"#);
+        assert_eq!(context.health().snapshot(), Snapshot::Up);
+        let line = "[thrd:a:9092/1]: a:9092/1: Disconnected: connection closed by peer (after 9000ms in state UP)";
+        context.log(RDKafkaLogLevel::Info, "FAIL", line);
+        assert_eq!(reason(&context), Some(Reason::KafkaUnreachable));
+        context.stats_raw(br#"{"brokers": {"a:9092/1": {"name": "a:9092/1", "state": "UP"}}}"#);
+        assert_eq!(context.health().wait_until(|now| *now == Snapshot::Up).await, Snapshot::Up);
+        context.stats_raw(b"nonsense");
+        assert_eq!(context.health().snapshot(), Snapshot::Up);
+    }
+
+    #[test]
+    fn an_error_about_a_topic_does_not_make_the_brokers_unreachable() {
+        let context = context();
+        context.error(KafkaError::Global(Code::TopicAuthorizationFailed), "a:9092/1: not for you");
+        assert_eq!(context.health().snapshot(), Snapshot::Connecting);
+        context.error(KafkaError::Global(Code::Authentication), "a:9092/bootstrap: SASL authentication error");
+        assert_eq!(reason(&context), Some(Reason::KafkaUnauthorized));
+    }
 
     #[test]
     fn a_message_is_split_from_the_broker_that_it_is_about() {

@@ -11,6 +11,8 @@ use rdkafka::{
     types::RDKafkaConfRes,
 };
 
+use super::detail::{Misfit, tidy, tls_words};
+
 /// Why Kafka cannot be used, or did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -40,6 +42,8 @@ impl KafkaFault {
 pub struct Subject {
     connection: Arc<ObjectName>,
     brokers: Arc<str>,
+    tls: bool,
+    sasl: bool,
     topic: Option<Arc<str>>,
     group: Option<Arc<str>>,
 }
@@ -56,6 +60,8 @@ impl Subject {
         Subject {
             connection: Arc::new(connection.name.clone()),
             brokers: connection.spec.bootstrap_servers.join(", ").into(),
+            tls: connection.spec.tls.is_some(),
+            sasl: connection.spec.sasl.is_some(),
             topic: None,
             group: None,
         }
@@ -98,6 +104,14 @@ impl Subject {
         }
     }
 
+    /// The fault that an error code means to a client that has not worked yet: its settings may not fit the listener.
+    pub fn first_contact(&self, code: Code, detail: &str) -> KafkaFault {
+        let Some(misfit) = Misfit::guess(detail, self.tls, self.sasl) else { return self.code(code, detail) };
+        // A guess, since a broker that stops in that moment looks the same: so it is tried again.
+        let message = format!("KafkaConnection {}: {}: {}", self.connection, misfit.words(), tidy(detail));
+        KafkaFault::passing(Reason::KafkaUnreachable, message)
+    }
+
     /// The fault that an error code means. `detail` is the library's or the broker's own message, where there is one.
     pub fn code(&self, code: Code, detail: &str) -> KafkaFault {
         let detail = tidy(detail);
@@ -106,20 +120,6 @@ impl Subject {
         let group = self.group.as_deref().unwrap_or("?");
         let at = format!("KafkaConnection {}", self.connection);
         match code {
-            Code::BrokerTransportFailure | Code::SSL if names_plaintext(&detail) => KafkaFault::lasting(
-                Reason::KafkaUnreachable,
-                format!(
-                    "{at}: the listener does not speak TLS{because}; remove spec.tls, or dial the brokers' TLS port"
-                ),
-            ),
-            Code::BrokerTransportFailure if names_tls(&detail) => KafkaFault::lasting(
-                Reason::KafkaUnreachable,
-                format!("{at}: the listener seems to speak TLS{because}; set spec.tls, or dial the plain-text port"),
-            ),
-            Code::BrokerTransportFailure if detail.contains("require SASL") => KafkaFault::lasting(
-                Reason::KafkaUnauthorized,
-                format!("{at}: the broker hangs up on a client without a login{because}; set spec.sasl"),
-            ),
             Code::SSL => KafkaFault::lasting(Reason::KafkaUnreachable, format!("{at}: {}", tls_words(&detail))),
             Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException | Code::BrokerNotAvailable => {
                 KafkaFault::passing(
@@ -277,46 +277,123 @@ fn creation_field(detail: &str) -> &'static str {
     fields.iter().find(|(word, _)| detail.contains(word)).map_or("properties", |(_, field)| field)
 }
 
-/// librdkafka's guess after a TLS handshake that met plain text.
-fn names_plaintext(detail: &str) -> bool {
-    detail.contains("PLAINTEXT broker listener") || detail.contains("wrong version number")
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
 
-/// librdkafka's guess after a plain-text hello that met TLS.
-fn names_tls(detail: &str) -> bool {
-    detail.contains("SSL listener?")
-}
-
-fn tls_words(detail: &str) -> String {
-    let remedy = if detail.contains("certificate verify failed") && detail.contains("ostname mismatch")
-        || detail.contains("IP address mismatch")
-    {
-        "the broker's certificate names another host: dial it by a name in its certificate, or set \
-         spec.tls.verifyHostname: false"
-    } else if detail.contains("certificate verify failed") {
-        "the broker's certificate is not signed by the authority in spec.tls.caSecretRef (or has expired)"
-    } else if detail.contains("alert") && (detail.contains("certificate") || detail.contains("handshake failure")) {
-        "the broker wants a client certificate that it trusts: check spec.tls.clientCertificateSecretRef"
-    } else {
-        "check spec.tls and the brokers' listeners"
+    use edgereel_crds::{
+        KafkaConnectionSpec,
+        kafka_connection::{KafkaTls, Sasl, SaslMechanism},
     };
-    format!("TLS with the broker fails: {detail}; {remedy}")
-}
 
-/// librdkafka's message without what only its authors need: source files of OpenSSL, times in states, counts.
-fn tidy(detail: &str) -> String {
-    let mut text = detail.trim();
-    for tail in [" (after ", ", errno ", " (install ca-certificates"] {
-        if let Some((head, _)) = text.rsplit_once(tail) {
-            text = head;
+    use super::*;
+
+    fn subject(tls: bool, sasl: bool) -> Subject {
+        let mechanism = SaslMechanism::Plain;
+        let sasl =
+            sasl.then_some(Sasl { mechanism, username_secret_ref: None, password_secret_ref: None, oauth: None });
+        let spec = KafkaConnectionSpec {
+            bootstrap_servers: vec!["a:9092".into(), "b:9092".into()],
+            tls: tls.then(KafkaTls::default),
+            sasl,
+            properties: BTreeMap::new(),
+        };
+        let name = ObjectName { namespace: "default".into(), name: "lab".into() };
+        Subject::new(&Connection { name, spec }).topic("cam").group("g")
+    }
+
+    #[test]
+    fn each_error_has_its_reason_its_remedy_and_whether_a_person_is_needed() {
+        for (code, detail, reason, retriable, words) in [
+            (
+                Code::BrokerTransportFailure,
+                "a:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
+                Reason::KafkaUnreachable,
+                true,
+                "KafkaConnection default/lab: no broker of [a:9092, b:9092] answers: a:9092/bootstrap: Connect to \
+                 ipv4#10.0.0.1:9092 failed: Connection refused; check spec.bootstrapServers",
+            ),
+            (Code::Resolve, "", Reason::KafkaUnreachable, true, "does not resolve"),
+            (
+                Code::Authentication,
+                "SASL says no",
+                Reason::KafkaUnauthorized,
+                false,
+                "refused: SASL says no; check spec.sasl",
+            ),
+            (Code::SaslAuthenticationFailed, "", Reason::KafkaUnauthorized, false, "secrets that it names"),
+            (Code::UnsupportedSASLMechanism, "", Reason::KafkaUnauthorized, false, "spec.sasl.mechanism"),
+            (Code::TopicAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --topic cam"),
+            (Code::GroupAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --group g"),
+            (Code::ClusterAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --cluster"),
+            (Code::UnknownTopicOrPartition, "", Reason::TopicMissing, true, "no topic cam; make it"),
+            (
+                Code::MessageSizeTooLarge,
+                "",
+                Reason::MessageTooLarge,
+                false,
+                "max.message.bytes (or the brokers' message.max.bytes",
+            ),
+            (Code::PolicyViolation, "at least 3 copies", Reason::TopicMismatch, false, "at least 3 copies"),
+            (Code::MessageTimedOut, "", Reason::KafkaUnreachable, true, "spec.producer.deliveryTimeout"),
+            (Code::NotEnoughReplicas, "", Reason::KafkaUnreachable, true, "min.insync.replicas"),
+            (Code::FencedInstanceId, "", Reason::NotAssigned, true, "another worker"),
+            (Code::OffsetOutOfRange, "", Reason::OffsetLost, false, "spec.onOffsetLost"),
+            (Code::Fatal, "", Reason::InternalError, true, "made anew"),
+            (
+                Code::SSL,
+                "ssl://a:9092/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: \
+                 broker certificate could not be verified, verify that ssl.ca.location is correctly configured or root \
+                 CA certificates are installed (install ca-certificates package) (after 6ms in state SSL_HANDSHAKE)",
+                Reason::KafkaUnreachable,
+                false,
+                "SSL handshake failed: certificate verify failed; the broker's certificate is not signed by",
+            ),
+        ] {
+            let fault = subject(true, true).code(code, detail);
+            assert_eq!((fault.reason, fault.retriable), (reason, retriable), "{code:?}: {fault}");
+            assert!(fault.message.contains(words), "{code:?}: no `{words}` in: {fault}");
         }
     }
-    // OpenSSL: `error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed: …`.
-    match text.split_once("error:") {
-        Some((head, rest)) if rest.contains("routines:") => {
-            let reason = rest.splitn(4, ':').nth(3).unwrap_or(rest);
-            format!("{}{}", head, reason.trim_matches([':', ' ']))
+
+    #[test]
+    fn a_listener_of_another_protocol_is_guessed_from_where_the_handshake_broke_off() {
+        let hung_up = "a:9092/1: Disconnected: connection closed by peer: receive 0 after POLLIN";
+        let eof = "ssl://a:9092/1: error:0A000126:SSL routines::unexpected eof while reading (after 0ms in state SSL_HANDSHAKE)";
+        let state = "SASL PLAIN mechanism handshake failed: Broker: Request not valid in current SASL state";
+        for (tls, sasl, detail, words) in [
+            (false, false, format!("{hung_up} (after 3ms in state APIVERSION_QUERY)"), "set spec.tls"),
+            (true, true, format!("{hung_up} (after 3ms in state APIVERSION_QUERY)"), "no broker of"),
+            (true, false, eof.to_owned(), "remove spec.tls"),
+            (true, true, format!("{hung_up} (after 3ms in state SSL_HANDSHAKE)"), "remove spec.tls"),
+            (
+                true,
+                false,
+                format!("{hung_up} (after 1999ms in state UP, 3 identical error(s) suppressed)"),
+                "set spec.sasl",
+            ),
+            (true, false, format!("{hung_up} (after 2000ms in state UP)"), "no broker of"),
+            (true, false, "Send failed: Broken pipe: x (after 1ms in state UP)".to_owned(), "set spec.sasl"),
+            (true, true, format!("{hung_up} (after 3ms in state UP)"), "no broker of"),
+            (false, true, state.to_owned(), "remove spec.sasl"),
+        ] {
+            let fault = subject(tls, sasl).first_contact(Code::BrokerTransportFailure, &detail);
+            assert!(fault.retriable && fault.message.contains(words), "no `{words}` in: {fault}");
         }
-        _ => text.trim_end_matches([':', ' ']).to_owned(),
+    }
+
+    #[test]
+    fn a_refused_property_is_named_without_its_value() {
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("ssl.key.password", "s3cret").set("socket.keepalive.enable", "perhaps-s3cret");
+        let error = config.create_native_config().map(drop).expect_err("not a boolean");
+        let fault = subject(true, true).fault(&error);
+        assert_eq!(fault.reason, Reason::InvalidConfiguration);
+        assert!(fault.message.contains("spec.properties[socket.keepalive.enable]"), "{fault}");
+        config = rdkafka::ClientConfig::new();
+        config.set("soket.keepalive.enable", "true");
+        let error = config.create_native_config().map(drop).expect_err("no such setting");
+        let fault = subject(true, true).fault(&error);
+        assert!(fault.message.contains("[soket.keepalive.enable]: librdkafka has no such setting"), "{fault}");
     }
 }

@@ -50,20 +50,27 @@ impl Health {
         self.ledger.borrow().up()
     }
 
+    /// Whether a broker has ever done work for this client: then its settings fit the listeners.
+    pub fn has_worked(&self) -> bool {
+        self.ledger.borrow().has_worked
+    }
+
     /// A broker did work for us: an acknowledgement, a record, an answer. Cheap when nothing was wrong.
     pub fn progress(&self) {
         self.ledger.send_if_modified(Ledger::progress);
     }
 
-    /// Waits until the health may differ from the time of this call. Cancel-safe.
-    pub async fn changed(&self) {
-        // The sender lives in `self`, so this cannot fail.
-        let _ = self.ledger.subscribe().changed().await;
+    /// Waits until the health is as wanted, and gives it; at once when it is so already. Cancel-safe.
+    pub async fn wait_until(&self, mut wanted: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+        let mut receiver = self.ledger.subscribe();
+        // The sender lives in `self`, so the wait itself cannot fail.
+        let _ = receiver.wait_for(|ledger| wanted(&ledger.snapshot())).await;
+        self.snapshot()
     }
 
-    /// A broker failed.
-    pub(super) fn broker_failed(&self, broker: &str, fault: KafkaFault) {
-        self.ledger.send_if_modified(|ledger| ledger.broker_failed(broker, fault));
+    /// A broker failed, with an error or by merely hanging up.
+    pub(super) fn broker_failed(&self, broker: &str, fault: KafkaFault, hung_up: bool) {
+        self.ledger.send_if_modified(|ledger| ledger.broker_failed(broker, fault, hung_up));
     }
 
     /// The client as a whole failed (a token, a fatal error).
@@ -91,6 +98,8 @@ struct Ledger {
     client: Option<KafkaFault>,
     /// Some broker did work since the last fault.
     working: bool,
+    /// Some broker ever did.
+    has_worked: bool,
     last_fault: Option<KafkaFault>,
 }
 
@@ -119,19 +128,17 @@ impl Ledger {
             return false;
         }
         self.working = true;
+        self.has_worked = true;
         self.client = None;
         true
     }
 
-    fn broker_failed(&mut self, broker: &str, fault: KafkaFault) -> bool {
-        self.last_fault = Some(fault.clone());
-        // "Disconnected" follows a refused login or handshake, and must not hide it.
-        let hides = |old: &KafkaFault| !old.retriable && fault.retriable && fault.message.contains("isconnected");
-        match self.brokers.get(broker) {
-            Some(Some(old)) if hides(old) => {}
-            _ => {
-                self.brokers.insert(broker.to_owned(), Some(fault));
-            }
+    fn broker_failed(&mut self, broker: &str, fault: KafkaFault, hung_up: bool) -> bool {
+        // Hanging up follows a refused login or handshake, and must not hide it.
+        let told = self.brokers.get(broker).is_some_and(|known| known.as_ref().is_some_and(|fault| !fault.retriable));
+        if !(hung_up && told) {
+            self.last_fault = Some(fault.clone());
+            self.brokers.insert(broker.to_owned(), Some(fault));
         }
         self.working &= self.up() > 0;
         true
@@ -183,10 +190,6 @@ mod tests {
         KafkaFault::passing(Reason::KafkaUnreachable, "connection refused")
     }
 
-    fn disconnected() -> KafkaFault {
-        KafkaFault::passing(Reason::KafkaUnreachable, "Disconnected")
-    }
-
     fn wrong_password() -> KafkaFault {
         KafkaFault::lasting(Reason::KafkaUnauthorized, "wrong password")
     }
@@ -196,23 +199,23 @@ mod tests {
         let health = Health::default();
         assert_eq!(health.snapshot(), Snapshot::Connecting);
         health.statistics([("a/1", "UP"), ("b/2", "UP"), ("c/3", "UP")]);
-        health.broker_failed("b/2", refused());
+        health.broker_failed("b/2", refused(), false);
         assert_eq!((health.snapshot(), health.connected_brokers()), (Snapshot::Up, 2));
         assert_eq!(health.last_fault(), Some(refused()));
-        health.broker_failed("a/1", refused());
+        health.broker_failed("a/1", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Up);
-        health.broker_failed("c/3", refused());
+        health.broker_failed("c/3", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Down(refused()));
     }
 
     #[test]
     fn an_acknowledgement_after_a_failure_means_up_and_a_failure_after_it_means_down() {
         let health = Health::default();
-        health.broker_failed("a/bootstrap", refused());
+        health.broker_failed("a/bootstrap", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Down(refused()));
         health.progress();
         assert_eq!(health.snapshot(), Snapshot::Up);
-        health.broker_failed("a/1", refused());
+        health.broker_failed("a/1", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Down(refused()));
         health.statistics([("a/bootstrap", "INIT"), ("a/1", "UP")]);
         assert_eq!(health.snapshot(), Snapshot::Up);
@@ -221,11 +224,11 @@ mod tests {
     #[test]
     fn a_refused_login_is_not_hidden_by_the_hang_up_that_follows_it() {
         let health = Health::default();
-        health.broker_failed("a/bootstrap", wrong_password());
-        health.broker_failed("a/bootstrap", disconnected());
-        health.broker_failed("b/bootstrap", refused());
+        health.broker_failed("a/bootstrap", wrong_password(), false);
+        health.broker_failed("a/bootstrap", refused(), true);
+        health.broker_failed("b/bootstrap", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Down(wrong_password()));
-        health.broker_failed("a/bootstrap", refused());
+        health.broker_failed("a/bootstrap", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Down(refused()), "the broker has gone meanwhile");
     }
 
@@ -259,7 +262,7 @@ mod tests {
             for (event, broker) in events {
                 match event {
                     0 => ledger.progress(),
-                    1 => ledger.broker_failed(names[broker], refused()),
+                    1 => ledger.broker_failed(names[broker], refused(), false),
                     2 => ledger.client_failed(wrong_password()),
                     _ => ledger.statistics(names.map(|name| (name, if name == names[broker] { "UP" } else { "DOWN" }))),
                 };
@@ -268,7 +271,7 @@ mod tests {
             after_work.progress();
             prop_assert_eq!(after_work.snapshot(), Snapshot::Up);
             for name in names {
-                ledger.broker_failed(name, refused());
+                ledger.broker_failed(name, refused(), false);
             }
             prop_assert!(matches!(ledger.snapshot(), Snapshot::Down(_)));
         }

@@ -91,7 +91,8 @@ pub async fn ensure_dead_letter(
     with_topics(connection, secrets, move |topics| {
         let existing = topics.shape(&topic.name)?;
         let created = existing.is_none() && topics.create(&topic, required_message_bytes)?;
-        topics.finish(&topic, created, required_message_bytes)
+        let taken = Topic { ensure: EnsureTopic::Exists, ..topic };
+        topics.finish(&taken, created, required_message_bytes)
     })
     .await
 }

@@ -1,1 +1,102 @@
-//! (to be written)
+//! What the world may ask: `/metrics`, `/healthz`, `/readyz`, `/status` and `/snapshot.jpg`.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use edgereel_crds::status::ConditionType;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    run::fleet::{Fleet, Member},
+    state::Kind,
+};
+
+/// Serves until shutdown.
+pub async fn serve(listener: TcpListener, fleet: Arc<Fleet>, shutdown: CancellationToken) -> io::Result<()> {
+    axum::serve(listener, router(fleet)).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
+}
+
+/// All routes.
+pub fn router(fleet: Arc<Fleet>) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .route("/snapshot.jpg", get(snapshot))
+        .with_state(fleet)
+}
+
+async fn index() -> &'static str {
+    "edgereel\n\n/metrics       Prometheus\n/healthz       the process works\n/readyz        every resource works (200) or which do not (503)\n/status        every resource's conditions and figures, JSON\n/snapshot.jpg  a camera's last frame: ?camera=NAME or ?camera=NAMESPACE/NAME (with --snapshots)\n"
+}
+
+async fn metrics(State(fleet): State<Arc<Fleet>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], fleet.metrics.text()).into_response()
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// 200 when every resource works; else 503 and a line for each that does not.
+async fn readyz(State(fleet): State<Arc<Fleet>>) -> Response {
+    let waiting: String = fleet.members.iter().filter_map(unready_line).collect();
+    if waiting.is_empty() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, waiting).into_response()
+}
+
+fn unready_line(member: &Member) -> Option<String> {
+    if member.state.is_ready() {
+        return None;
+    }
+    let (kind, name) = (member.state.kind.as_str(), &member.state.name);
+    let why = member.state.condition(ConditionType::Ready);
+    let why = why.map_or_else(String::new, |c| format!("{:?}: {}", c.reason, c.message));
+    Some(format!("{kind} {name}: {why}\n"))
+}
+
+async fn status(State(fleet): State<Arc<Fleet>>) -> Response {
+    let resources: Vec<_> = fleet.members.iter().map(Member::status).collect();
+    Json(json!({"version": env!("CARGO_PKG_VERSION"), "resources": resources})).into_response()
+}
+
+async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let wanted = query.get("camera").map(String::as_str);
+    let fits = |m: &&Member| {
+        let name = &m.state.name;
+        m.state.kind == Kind::CameraStream && wanted.is_none_or(|w| w == name.name || w == name.to_string())
+    };
+    let mut cameras = fleet.members.iter().filter(fits);
+    let refuse = |status, text: &str| (status, format!("{text}\n")).into_response();
+    let Some(camera) = cameras.next() else {
+        return refuse(StatusCode::NOT_FOUND, "no such camera");
+    };
+    if cameras.next().is_some() {
+        return refuse(StatusCode::BAD_REQUEST, "several cameras fit: add ?camera=NAMESPACE/NAME");
+    }
+    let Some(snapshot) = &camera.snapshot else {
+        return refuse(StatusCode::FORBIDDEN, "snapshots are off: start with --snapshots");
+    };
+    let Some(frame) = snapshot.get() else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "no frame yet");
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::HeaderName::from_static("x-captured-at"), frame.captured_at.to_string()),
+    ];
+    (headers, frame.jpeg).into_response()
+}

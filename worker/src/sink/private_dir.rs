@@ -14,6 +14,9 @@ use edgereel_crds::{plan::ObjectName, status::Reason};
 
 use super::{fault::OutputError, output::At};
 
+/// The folder beside an output that holds what is not output.
+pub const FOLDER: &str = ".edgereel";
+
 /// A sink's own folder. The lock is held until it is dropped (or the process ends, however it ends).
 #[derive(Debug)]
 pub struct PrivateDir {
@@ -29,8 +32,7 @@ impl PrivateDir {
     /// [`Reason::StorageLocked`] with the holder's process id when another process (or another output of this one) has
     /// it; the usual storage faults otherwise.
     pub fn open(directory: &Path, sink: &ObjectName, replica: u32) -> Result<Self, OutputError> {
-        let mut below = PathBuf::from(".edgereel");
-        below.push(folder_name(sink)?);
+        let mut below = place(sink)?;
         if replica > 0 {
             below.push(format!("replica-{replica}"));
         }
@@ -72,6 +74,11 @@ impl PrivateDir {
 }
 
 /// The folder's name. Names were checked with the resource; this is the last door before the file system.
+/// Where a sink's folder (its first worker's) stands below the output's directory.
+pub fn place(sink: &ObjectName) -> Result<PathBuf, OutputError> {
+    Ok(Path::new(FOLDER).join(folder_name(sink)?))
+}
+
 fn folder_name(sink: &ObjectName) -> Result<String, OutputError> {
     let plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))

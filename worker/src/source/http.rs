@@ -1,1 +1,400 @@
-//! (to be written)
+//! The HTTP client for cameras: login, redirects, TLS, and errors that say what to do.
+//!
+//! Cameras speak HTTP loosely, so what can be borne is borne: invalid headers, and bodies without any (HTTP/0.9).
+
+mod login;
+mod redact;
+#[cfg(test)]
+pub(crate) mod test_server;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, status::Reason};
+use login::{Challenge, Credentials};
+use percent_encoding::percent_decode_str;
+pub use redact::redacted;
+use reqwest::{
+    Certificate, Client, Response, StatusCode, Version,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE},
+    redirect,
+};
+use url::Url;
+
+use super::SourceError;
+use crate::secrets::{SecretError, Secrets};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const MAX_REDIRECTS: usize = 5;
+/// How much of an error page is read, for its title and to keep the connection.
+const MAX_PAGE: usize = 64 << 10;
+
+/// What a camera is asked for, and how.
+#[derive(Clone)]
+pub struct HttpCamera {
+    client: Client,
+    /// Without user name and password.
+    url: Url,
+    login: Login,
+    /// How the camera's own host wants to be answered, once it has said so.
+    challenge: Option<Challenge>,
+}
+
+/// Where user name and password come from.
+#[derive(Clone)]
+enum Login {
+    None,
+    Url(Credentials),
+    /// Read again for each challenge, so that a changed Secret counts without a restart.
+    Secret {
+        secrets: Secrets,
+        namespace: String,
+        name: String,
+    },
+}
+
+impl Login {
+    fn credentials(&self) -> Result<Option<Credentials>, SecretError> {
+        match self {
+            Login::None => Ok(None),
+            Login::Url(credentials) => Ok(Some(credentials.clone())),
+            Login::Secret { secrets, namespace, name } => {
+                let username = secrets.text(namespace, name, "username")?;
+                let password = secrets.text(namespace, name, "password")?;
+                Ok(Some(Credentials { username, password }))
+            }
+        }
+    }
+}
+
+impl HttpCamera {
+    /// A client for one URL. Fails when the URL, a secret or a certificate cannot be used.
+    pub fn new(
+        url: &str,
+        credentials: Option<&LocalRef>,
+        tls: Option<&CameraTls>,
+        namespace: &str,
+        secrets: &Secrets,
+    ) -> Result<Self, SourceError> {
+        let invalid = |message: String| SourceError::new(Reason::InvalidConfiguration, message);
+        let secret_missing = |e: SecretError| SourceError::new(Reason::SecretMissing, e.to_string());
+        // The message must not show the URL: a password with an unescaped `/` is what breaks it most often.
+        let mut url = Url::parse(url).map_err(|e| {
+            invalid(format!("`url` is not a URL: {e}; write special characters of a password as %XX, or use a Secret"))
+        })?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+            return Err(invalid("`url` must be `http://HOST/…` or `https://HOST/…`".into()));
+        }
+        let login = match credentials {
+            Some(LocalRef { name }) => {
+                Login::Secret { secrets: secrets.clone(), namespace: namespace.into(), name: name.clone() }
+            }
+            None if url.username().is_empty() && url.password().is_none() => Login::None,
+            None => {
+                let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+                let password = decode(url.password().unwrap_or_default());
+                Login::Url(Credentials { username: decode(url.username()), password })
+            }
+        };
+        login.credentials().map_err(secret_missing)?;
+        // A URL with a host takes these.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        let mut builder = Client::builder()
+            .user_agent(concat!("edgereel/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            // Cameras are neighbours: a proxy for the internet would not find them.
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_keepalive(KEEPALIVE)
+            .pool_max_idle_per_host(1)
+            .http1_only()
+            .http09_responses()
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true);
+        if let Some(tls) = tls {
+            builder = builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify);
+            if let Some(ca) = &tls.ca_secret_ref {
+                let pem = secrets.bytes(namespace, &ca.name, &ca.key).map_err(secret_missing)?;
+                let certificates =
+                    Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
+                        invalid(format!(
+                            "tls.caSecretRef: `{}` of secret `{}` is not a PEM certificate",
+                            ca.key, ca.name
+                        ))
+                    })?;
+                builder = builder.tls_certs_only(certificates);
+            }
+        }
+        let client = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
+        Ok(HttpCamera { client, url, login, challenge: None })
+    }
+
+    /// The camera's URL as it may be shown.
+    pub fn shown(&self) -> String {
+        redacted(&self.url)
+    }
+
+    fn error(&self, url: &Url, reason: Reason, message: impl std::fmt::Display) -> SourceError {
+        let via = if *url == self.url { String::new() } else { format!(" (redirected to {})", redacted(url)) };
+        SourceError::new(reason, format!("{}{via}: {message}", self.shown()))
+    }
+
+    /// Asks for the URL, logs in as the camera asks, follows redirects, and returns an answer that is a success and not
+    /// encoded.
+    pub async fn get(&mut self) -> Result<Response, SourceError> {
+        let mut url = self.url.clone();
+        let mut challenge = self.challenge.clone();
+        let mut hops = 0;
+        // Whether the challenge that is being answered came in this call.
+        let mut fresh = false;
+        loop {
+            // A login is for the camera alone: never for a host that a redirect names, nor over a plainer connection.
+            let own = same_origin(&self.url, &url);
+            let credentials = match (&challenge, own) {
+                (Some(_), true) => self.credentials()?,
+                _ => None,
+            };
+            let mut request = self.client.get(url.clone()).header(ACCEPT, "*/*");
+            if let (Some(challenge), Some(credentials)) = (&mut challenge, &credentials) {
+                let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+                let answer = challenge.answer(credentials, target).ok_or_else(|| {
+                    let message = format!("its {} login cannot be answered", challenge.name());
+                    self.error(&url, Reason::CameraUnauthorized, message)
+                })?;
+                request = request.header(AUTHORIZATION, answer);
+            }
+            let response = request.send().await.map_err(|e| self.explain(&url, &e))?;
+            if own {
+                self.challenge = challenge.clone();
+            }
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED {
+                let stale = |c: &Challenge| matches!(c, Challenge::Digest(prompt) if prompt.stale);
+                let offered = challenge_in(response.headers());
+                // A kept nonce may have run out; but a fresh challenge that was answered in vain is a refusal.
+                if !own || (fresh && !offered.as_ref().is_some_and(stale)) || hops > MAX_REDIRECTS {
+                    self.challenge = None;
+                    return Err(self.unauthorized(&url, own, offered));
+                }
+                if offered.is_none() || self.credentials()?.is_none() {
+                    return Err(self.unauthorized(&url, own, offered));
+                }
+                hops += usize::from(fresh);
+                challenge = offered;
+                fresh = true;
+                self.drain(response).await;
+            } else if status.is_redirection() {
+                let next = self.redirect(&url, &response)?;
+                hops += 1;
+                if hops > MAX_REDIRECTS {
+                    let message = format!(
+                        "{MAX_REDIRECTS} redirects lead nowhere, the last to {}: check the path",
+                        redacted(&next)
+                    );
+                    return Err(self.error(&self.url, Reason::CameraProtocolError, message));
+                }
+                self.drain(response).await;
+                url = next;
+            } else {
+                return self.check(&url, response).await;
+            }
+        }
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, SourceError> {
+        self.login.credentials().map_err(|e| SourceError::new(Reason::SecretMissing, e.to_string()))
+    }
+
+    fn unauthorized(&self, url: &Url, own: bool, offered: Option<Challenge>) -> SourceError {
+        let message = match (&self.login, offered) {
+            _ if !own => "answered 401, and the login is not sent to another host: use its URL in the resource".into(),
+            (Login::None, _) => "answered 401: it wants a login, set `credentialsSecretRef`".into(),
+            (_, None) => {
+                "answered 401 without a basic or digest challenge that is known: allow one in the camera".into()
+            }
+            (_, Some(challenge)) => {
+                format!("answered 401: it refuses this user name and password ({} login)", challenge.name())
+            }
+        };
+        self.error(url, Reason::CameraUnauthorized, message)
+    }
+
+    /// Where a redirect leads.
+    fn redirect(&self, url: &Url, response: &Response) -> Result<Url, SourceError> {
+        let status = response.status();
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let next = location.and_then(|to| url.join(to).ok()).filter(|to| matches!(to.scheme(), "http" | "https"));
+        let Some(mut next) = next else {
+            let message = format!("answered {status} without a usable location: check the path");
+            return Err(self.error(url, Reason::CameraProtocolError, message));
+        };
+        let _ = next.set_username("");
+        let _ = next.set_password(None);
+        Ok(next)
+    }
+
+    /// Reads a short body to its end, so that the connection can be used again.
+    async fn drain(&self, mut response: Response) {
+        if response.content_length().is_some_and(|n| n <= MAX_PAGE as u64) {
+            while let Ok(Some(_)) = response.chunk().await {}
+        }
+    }
+
+    /// Turns away what cannot be pictures.
+    async fn check(&self, url: &Url, response: Response) -> Result<Response, SourceError> {
+        let status = response.status();
+        if !status.is_success() {
+            let (reason, advice) = match status {
+                StatusCode::FORBIDDEN => (Reason::CameraUnauthorized, "this user may not see it"),
+                StatusCode::NOT_FOUND | StatusCode::GONE => (Reason::CameraProtocolError, "check the path"),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                    (Reason::CameraProtocolError, "it may serve its most viewers already")
+                }
+                s if s.is_server_error() => (Reason::CameraProtocolError, "restart the camera if this stays"),
+                _ => (Reason::CameraProtocolError, "check the URL"),
+            };
+            return Err(self.error(url, reason, format!("answered {}: {advice}", describe(status))));
+        }
+        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let encoding = header(CONTENT_ENCODING).trim().to_ascii_lowercase();
+        if !matches!(encoding.as_str(), "" | "identity") {
+            let message =
+                format!("answers with the encoding `{encoding}` that nobody asked for: turn it off in the camera");
+            return Err(self.error(url, Reason::CameraProtocolError, message));
+        }
+        let content_type = header(CONTENT_TYPE).to_owned();
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("xml") {
+            let page = self.page(response).await;
+            let message = format!("answers with {essence} ({page}) instead of pictures: check the path");
+            return Err(self.error(url, Reason::CameraProtocolError, message));
+        }
+        Ok(response)
+    }
+
+    /// What a page that is no picture says: its title, else its first words.
+    async fn page(&self, mut response: Response) -> String {
+        let mut page = Vec::new();
+        // The page may never end: its beginning is enough.
+        while page.len() < 4 << 10 {
+            match tokio::time::timeout(Duration::from_secs(1), response.chunk()).await {
+                Ok(Ok(Some(chunk))) => page.extend_from_slice(&chunk[..chunk.len().min(MAX_PAGE)]),
+                _ => break,
+            }
+        }
+        first_words(&String::from_utf8_lossy(&page))
+    }
+
+    /// A failure while a body was read.
+    pub fn broke_off(&self, error: &reqwest::Error) -> SourceError {
+        let message = format!("the connection broke off: {}", root_cause(error));
+        SourceError::new(Reason::CameraUnreachable, format!("{}: {message}", self.shown()))
+    }
+
+    /// A camera that answers, but not with what we want.
+    pub fn protocol_error(&self, message: impl std::fmt::Display) -> SourceError {
+        self.error(&self.url, Reason::CameraProtocolError, message)
+    }
+
+    /// A camera that went away.
+    pub fn unreachable(&self, message: impl std::fmt::Display) -> SourceError {
+        self.error(&self.url, Reason::CameraUnreachable, message)
+    }
+
+    /// What a failed request means.
+    fn explain(&self, url: &Url, error: &reqwest::Error) -> SourceError {
+        let cause = root_cause(error);
+        let lower = cause.to_ascii_lowercase();
+        let is_tls = ["certificate", "ssl", "tls", "hostname mismatch"].iter().any(|word| lower.contains(word));
+        if url.scheme() == "https" && is_tls {
+            let message = format!(
+                "TLS failed: {cause}; give the camera's authority with `tls.caSecretRef`, or set `tls.insecureSkipVerify`"
+            );
+            return self.error(url, Reason::CameraProtocolError, message);
+        }
+        if error.is_connect() || error.is_timeout() {
+            let advice = if error.is_timeout() {
+                "it does not answer: check that it is on and that the address is right".to_owned()
+            } else if ["dns", "lookup", "name or service"].iter().any(|word| lower.contains(word)) {
+                format!("its name does not resolve ({cause}): check the host name and the DNS")
+            } else {
+                format!("cannot connect ({cause}): check that it is on and that address and port are right")
+            };
+            return self.error(url, Reason::CameraUnreachable, advice);
+        }
+        if lower.contains("too large") {
+            return self.error(url, Reason::CameraProtocolError, "the header of its answer does not end");
+        }
+        if lower.contains("invalid") {
+            return self.error(
+                url,
+                Reason::CameraProtocolError,
+                format!("does not answer in HTTP ({cause}): check the port"),
+            );
+        }
+        self.error(url, Reason::CameraUnreachable, format!("the connection broke off before an answer: {cause}"))
+    }
+}
+
+/// Whether a body came without any header: a bare TCP stream.
+pub fn is_bare(response: &Response) -> bool {
+    response.version() == Version::HTTP_09
+}
+
+/// The `Content-Type`, or nothing.
+pub fn content_type(response: &Response) -> String {
+    response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn challenge_in(headers: &HeaderMap) -> Option<Challenge> {
+    Challenge::strongest(headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()))
+}
+
+/// Same host, and not from TLS to plain text. Another port is another server.
+fn same_origin(camera: &Url, url: &Url) -> bool {
+    let upgraded =
+        camera.scheme() == "http" && url.scheme() == "https" && camera.port().is_none() && url.port().is_none();
+    let same = camera.scheme() == url.scheme() && camera.port_or_known_default() == url.port_or_known_default();
+    camera.host() == url.host() && (same || upgraded)
+}
+
+fn describe(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// The title of a page, or its first words.
+fn first_words(page: &str) -> String {
+    let lower = page.to_ascii_lowercase();
+    let title = lower.find("<title").and_then(|at| {
+        let start = at + lower[at..].find('>')? + 1;
+        Some(&page[start..start + lower[start..].find("</title")?])
+    });
+    let text = title.unwrap_or(page);
+    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = words.char_indices().nth(60) {
+        words.truncate(at);
+        words.push('…');
+    }
+    if words.is_empty() { "an empty page".into() } else { format!("\"{}\"", words.escape_debug()) }
+}
+
+/// The innermost cause: the outer ones repeat the URL or say nothing.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let mut text = cause.to_string();
+    // "Connection refused (os error 111)": the words are enough.
+    if let Some(at) = text.find(" (os error") {
+        text.truncate(at);
+    }
+    text
+}

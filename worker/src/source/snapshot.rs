@@ -1,20 +1,97 @@
-//! (being written)
-use super::*;
-/// snapshot
-pub struct Snapshot;
+//! A URL that answers with one JPEG, asked again and again over one connection.
+
+#[cfg(test)]
+mod tests;
+
+use edgereel_crds::{camera_stream::SnapshotSource, units::ByteSize};
+use futures::future::BoxFuture;
+use reqwest::Response;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::{
+    FrameStream, Part, Source, SourceError,
+    http::{HttpCamera, content_type},
+};
+use crate::{frame::jpeg::SOI, metrics::DropReason, secrets::Secrets};
+
+/// A camera that is asked for each picture.
+pub struct Snapshot {
+    camera: HttpCamera,
+    max_frame_bytes: usize,
+    interval: std::time::Duration,
+}
+
 impl Snapshot {
-    /// new
+    /// A camera by its spec. Fails when the URL, a secret or a certificate cannot be used.
     pub fn new(
-        _: &edgereel_crds::camera_stream::SnapshotSource,
-        _: edgereel_crds::units::ByteSize,
-        _: &str,
-        _: &Secrets,
+        spec: &SnapshotSource,
+        max_frame_bytes: ByteSize,
+        namespace: &str,
+        secrets: &Secrets,
     ) -> Result<Self, SourceError> {
-        Ok(Snapshot)
+        let credentials = spec.credentials_secret_ref.as_ref();
+        let camera = HttpCamera::new(&spec.url, credentials, spec.tls.as_ref(), namespace, secrets)?;
+        // The check asks for 10 ms at least; a timer of zero would panic.
+        let interval = spec.interval.0.max(std::time::Duration::from_millis(1));
+        Ok(Snapshot { camera, max_frame_bytes: max_frame_bytes.as_usize(), interval })
     }
 }
+
 impl Source for Snapshot {
+    /// Asks for the first picture too, so that a refusal shows at once.
     fn connect(&mut self) -> BoxFuture<'_, Result<Box<dyn FrameStream>, SourceError>> {
-        Box::pin(async { Err(SourceError::new(Reason::InternalError, "")) })
+        Box::pin(async move {
+            let mut ticks = interval(self.interval);
+            // Pictures keep to a fixed schedule: a late answer shifts none, and what was missed is left out.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            ticks.tick().await;
+            let first = fetch(&mut self.camera, self.max_frame_bytes).await?;
+            let camera = self.camera.clone();
+            let stream = Stream { camera, max_frame_bytes: self.max_frame_bytes, ticks, first: Some(first) };
+            Ok(Box::new(stream) as Box<dyn FrameStream>)
+        })
     }
+}
+
+struct Stream {
+    camera: HttpCamera,
+    max_frame_bytes: usize,
+    ticks: Interval,
+    first: Option<Part>,
+}
+
+impl FrameStream for Stream {
+    fn next(&mut self) -> BoxFuture<'_, Result<Part, SourceError>> {
+        Box::pin(async move {
+            if let Some(part) = self.first.take() {
+                return Ok(part);
+            }
+            self.ticks.tick().await;
+            fetch(&mut self.camera, self.max_frame_bytes).await
+        })
+    }
+}
+
+/// One picture. A larger one than `limit` is not read to its end.
+async fn fetch(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceError> {
+    let mut response = camera.get().await?;
+    if content_type(&response).to_ascii_lowercase().starts_with("multipart/") {
+        return Err(camera.protocol_error("answers with a stream, not with one JPEG: use the source `mjpeg` for it"));
+    }
+    let mut body = Vec::with_capacity(declared_length(&response).min(limit));
+    while let Some(chunk) = response.chunk().await.map_err(|e| camera.broke_off(&e))? {
+        if body.len() + chunk.len() > limit {
+            return Ok(Part::Skipped(DropReason::too_large));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(match body {
+        body if body.is_empty() => Part::Skipped(DropReason::empty),
+        body if !body.starts_with(&SOI) => Part::Skipped(DropReason::not_jpeg),
+        body => Part::Picture(body.into()),
+    })
+}
+
+fn declared_length(response: &Response) -> usize {
+    response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or_default()
 }

@@ -1,1 +1,6 @@
-//! (to be written)
+//! Video.
+pub mod avi;
+pub mod checkpoint;
+pub mod disk;
+pub mod segment_log;
+pub mod timing;

@@ -1,0 +1,65 @@
+# `make` lists the targets. Each does its own set-up.
+
+.DEFAULT_GOAL := help
+# rustup puts cargo there; a shell that was open before does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+.PHONY: help setup build demo test lint fmt fuzz bench docs crds clean
+
+# Extra arguments for the demo: make demo ARGS="--brokers 3 --duration 60"
+ARGS ?=
+# Extra arguments for cargo test: make test TEST_ARGS=--no-fail-fast
+TEST_ARGS ?=
+FUZZ_SECONDS ?= 60
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that are missing (apt-get, as root or with sudo)
+	@dev/setup.sh
+
+build: ## compile for use: target/release/edgereel
+	@dev/setup.sh build
+	cargo build --locked --release --bin edgereel
+
+demo: ## a real Kafka, two cameras, three sinks, a crash in the middle; every frame accounted for
+	@dev/setup.sh build demo
+	cargo build --locked --bin edgereel --bin demo
+	target/debug/demo $(ARGS)
+
+test: ## all tests: unit, property, and against a real Kafka, cameras and clients
+	@dev/setup.sh build test
+	cargo build --locked --bins
+	cargo test --locked --workspace $(TEST_ARGS)
+
+lint: ## formatting, clippy, generated files, shell scripts, licences
+	@dev/setup.sh build test
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo run --locked --quiet --bin crdgen -- --check
+	shellcheck .ci/run $$(git ls-files '*.sh')
+	@if command -v cargo-deny >/dev/null; then cargo deny --log-level error check licenses bans sources; \
+	else echo 'cargo-deny is not installed, licences are not checked: cargo install --locked cargo-deny'; fi
+
+fmt: ## format the code
+	cargo fmt --all
+
+fuzz: ## fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly Rust)
+	@dev/setup.sh build
+	@command -v cargo-fuzz >/dev/null || { echo 'cargo-fuzz is missing: cargo install --locked cargo-fuzz'; exit 1; }
+	@for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+
+bench: ## measure against the Python scripts, in one run: make bench ARGS="--only capture --rounds 3"
+	@dev/setup.sh bench
+	cargo build --locked --release --bin edgereel --bin bench
+	target/release/bench $(ARGS)
+
+docs: ## the code's documentation: target/doc
+	cargo doc --locked --workspace --no-deps
+
+crds: ## write the CRDs, the JSON Schema and docs/reference.md anew from the types
+	cargo run --locked --quiet --bin crdgen
+
+clean: ## remove what was built and what the demo left
+	cargo clean
+	rm -rf .run

@@ -1,0 +1,170 @@
+//! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
+//! out. Pure: no files, no network, no clock.
+//!
+//! [`connection`], [`camera`] and [`sink`] look at one resource; [`references`] follows names from one to another and
+//! decides the defaults; [`across`] finds what goes wrong only between two sound resources.
+
+mod across;
+mod camera;
+mod connection;
+mod names;
+mod paths;
+mod references;
+mod sink;
+
+use std::{collections::BTreeMap, fmt};
+
+pub use names::{is_label, is_subdomain};
+
+use crate::{
+    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
+    plan::{ObjectName, Plan},
+    problem::FieldPath,
+};
+
+/// The kinds of `edgereel.dev/v1alpha1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Where a Kafka cluster is.
+    KafkaConnection,
+    /// A camera on its way to a topic.
+    CameraStream,
+    /// A topic on its way to a disk.
+    FrameSink,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::KafkaConnection, Kind::CameraStream, Kind::FrameSink];
+
+    /// The kind's name in a document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::KafkaConnection => "KafkaConnection",
+            Kind::CameraStream => "CameraStream",
+            Kind::FrameSink => "FrameSink",
+        }
+    }
+}
+
+impl Kind {
+    /// A resource as problems name it: `FrameSink/lab`, with the namespace where it is not `default`.
+    pub fn label(self, name: &ObjectName) -> String {
+        label(self.as_str(), name)
+    }
+}
+
+/// A resource of any kind as problems name it; see [`Kind::label`].
+pub fn label(kind: &str, name: &ObjectName) -> String {
+    match name.namespace.as_str() {
+        "default" => format!("{kind}/{}", name.name),
+        namespace => format!("{kind}/{namespace}/{}", name.name),
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A resource to check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource<S> {
+    /// Its namespace and name.
+    pub name: ObjectName,
+    /// What it asks for.
+    pub spec: S,
+    /// The caller's own number for where it came from; problems carry it back.
+    pub document: usize,
+}
+
+/// Resources that refer to each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resources {
+    /// The Kafka clusters.
+    pub connections: Vec<Resource<KafkaConnectionSpec>>,
+    /// The cameras.
+    pub cameras: Vec<Resource<CameraStreamSpec>>,
+    /// The sinks.
+    pub sinks: Vec<Resource<FrameSinkSpec>>,
+    /// Resources that are there, but whose spec could not be read: references to them are not missing.
+    pub unreadable: Vec<(Kind, Resource<()>)>,
+    /// `v1` Secrets: name, then key, to value.
+    pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
+}
+
+/// A problem in a resource's field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// The resource's kind.
+    pub kind: Kind,
+    /// The resource.
+    pub name: ObjectName,
+    /// The number that the caller gave the resource.
+    pub document: usize,
+    /// The field.
+    pub field: FieldPath,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Checks resources with all that they refer to, and decides the defaults.
+///
+/// # Errors
+/// Every problem, not only the first.
+pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
+    let mut problems = Vec::new();
+    names::unique(resources, &mut problems);
+    for r in &resources.connections {
+        connection::check(&r.spec, &mut Report::on(Kind::KafkaConnection, r, &mut problems));
+    }
+    for r in &resources.cameras {
+        camera::check(&r.spec, &mut Report::on(Kind::CameraStream, r, &mut problems));
+    }
+    for r in &resources.sinks {
+        sink::check(&r.spec, &mut Report::on(Kind::FrameSink, r, &mut problems));
+    }
+    let resolved = references::resolve(resources, &mut problems);
+    across::check(&resolved, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let cameras = resolved.cameras.into_iter().map(|(camera, _)| camera).collect();
+    let sinks = resolved.sinks.into_iter().map(|(sink, _)| sink).collect();
+    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone() })
+}
+
+/// Collects the problems of one resource.
+struct Report<'a> {
+    kind: Kind,
+    name: ObjectName,
+    document: usize,
+    problems: &'a mut Vec<FieldProblem>,
+}
+
+impl<'a> Report<'a> {
+    fn on<S>(kind: Kind, resource: &Resource<S>, problems: &'a mut Vec<FieldProblem>) -> Self {
+        Report { kind, name: resource.name.clone(), document: resource.document, problems }
+    }
+
+    fn add(&mut self, field: impl Into<FieldPath>, message: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(FieldProblem {
+            kind: self.kind,
+            name: self.name.clone(),
+            document: self.document,
+            field: field.into(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// Adds the problem unless `fine`.
+    fn unless(&mut self, fine: bool, field: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        if !fine {
+            self.add(field, message, remedy);
+        }
+    }
+}

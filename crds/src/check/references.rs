@@ -1,0 +1,157 @@
+//! Follows the names from one resource to another, and decides what a resource left open.
+
+use super::{FieldProblem, Kind, Report, Resource, Resources};
+use crate::{
+    common::LocalRef,
+    frame_sink::{FrameSinkSpec, From, OnInvalid, Output},
+    plan::{CameraPlan, Connection, ObjectName, SinkPlan},
+    problem::{did_you_mean, listed},
+};
+
+/// Resources whose references all lead somewhere, each with its document's number.
+pub(super) struct Resolved {
+    pub(super) cameras: Vec<(CameraPlan, usize)>,
+    pub(super) sinks: Vec<(SinkPlan, usize)>,
+}
+
+/// What a reference led to.
+enum Found<'a, S> {
+    Resource(&'a Resource<S>),
+    /// It is there, but could not be read; its own problem says why.
+    Unreadable,
+    Missing,
+}
+
+pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -> Resolved {
+    let mut resolved = Resolved { cameras: Vec::new(), sinks: Vec::new() };
+    for camera in &resources.cameras {
+        let mut report = Report::on(Kind::CameraStream, camera, problems);
+        let reference = &camera.spec.kafka.connection_ref;
+        if let Some(connection) = connection(reference, "spec.kafka.connectionRef.name", resources, &mut report) {
+            let plan = CameraPlan { name: camera.name.clone(), spec: camera.spec.clone(), connection };
+            resolved.cameras.push((plan, camera.document));
+        }
+    }
+    for sink in &resources.sinks {
+        let mut report = Report::on(Kind::FrameSink, sink, problems);
+        if let Some(plan) = sink_plan(sink, resources, &mut report) {
+            resolved.sinks.push((plan, sink.document));
+        }
+    }
+    resolved
+}
+
+fn sink_plan(sink: &Resource<FrameSinkSpec>, resources: &Resources, report: &mut Report<'_>) -> Option<SinkPlan> {
+    let spec = &sink.spec;
+    let own = spec
+        .kafka
+        .as_ref()
+        .map(|kafka| connection(&kafka.connection_ref, "spec.kafka.connectionRef.name", resources, report));
+    let (topics, camera, of_camera) = match &spec.from {
+        From::Topics(topics) => (topics.clone(), None, None),
+        From::StreamRef(reference) => {
+            let kind = Kind::CameraStream;
+            let field = "spec.from.streamRef.name";
+            let camera = follow(reference, field, kind, &resources.cameras, resources, report)?;
+            // A missing connection of the camera is the camera's problem.
+            let found = find(
+                &camera.spec.kafka.connection_ref,
+                Kind::KafkaConnection,
+                &resources.connections,
+                resources,
+                &camera.name,
+            );
+            let connection = match found {
+                Found::Resource(resource) => Some(as_connection(resource)),
+                Found::Unreadable | Found::Missing => None,
+            };
+            (vec![camera.spec.topic.name.clone()], Some(camera.name.name.clone()), connection)
+        }
+    };
+    let connection = own.unwrap_or(of_camera)?;
+    let mut unique: Vec<String> = Vec::new();
+    for topic in topics {
+        if !unique.contains(&topic) {
+            unique.push(topic);
+        }
+    }
+    Some(SinkPlan {
+        name: sink.name.clone(),
+        spec: with_defaults(spec),
+        connection,
+        topics: unique,
+        group: spec.group.clone().unwrap_or_else(|| format!("edgereel.{}.{}", sink.name.namespace, sink.name.name)),
+        on_invalid: spec.on_invalid.unwrap_or(match spec.dead_letter {
+            Some(_) => OnInvalid::DeadLetter,
+            None => OnInvalid::Fail,
+        }),
+        camera,
+    })
+}
+
+/// The spec with the names that depend on other fields.
+fn with_defaults(spec: &FrameSinkSpec) -> FrameSinkSpec {
+    let mut spec = spec.clone();
+    if let Output::Video(video) = &mut spec.output
+        && video.file_name.is_none()
+    {
+        let name = if video.segment.is_some() { "{topic}_{timestamp}.avi" } else { "{topic}.avi" };
+        video.file_name = Some(name.into());
+    }
+    spec
+}
+
+fn connection(reference: &LocalRef, field: &str, resources: &Resources, report: &mut Report<'_>) -> Option<Connection> {
+    follow(reference, field, Kind::KafkaConnection, &resources.connections, resources, report).map(as_connection)
+}
+
+fn as_connection(resource: &Resource<crate::KafkaConnectionSpec>) -> Connection {
+    Connection { name: resource.name.clone(), spec: resource.spec.clone() }
+}
+
+fn find<'a, S>(
+    reference: &LocalRef,
+    kind: Kind,
+    all: &'a [Resource<S>],
+    resources: &Resources,
+    from: &ObjectName,
+) -> Found<'a, S> {
+    let wanted = ObjectName { namespace: from.namespace.clone(), name: reference.name.clone() };
+    match all.iter().find(|r| r.name == wanted) {
+        Some(resource) => Found::Resource(resource),
+        None if resources.unreadable.iter().any(|(k, r)| *k == kind && r.name == wanted) => Found::Unreadable,
+        None => Found::Missing,
+    }
+}
+
+fn follow<'a, S>(
+    reference: &LocalRef,
+    field: &str,
+    kind: Kind,
+    all: &'a [Resource<S>],
+    resources: &Resources,
+    report: &mut Report<'_>,
+) -> Option<&'a Resource<S>> {
+    match find(reference, kind, all, resources, &report.name) {
+        Found::Resource(resource) => return Some(resource),
+        Found::Unreadable => return None,
+        Found::Missing => {}
+    }
+    let namespace = report.name.namespace.clone();
+    let here = all
+        .iter()
+        .map(|r| &r.name)
+        .chain(resources.unreadable.iter().filter(|(k, _)| *k == kind).map(|(_, r)| &r.name));
+    let (here, elsewhere): (Vec<&ObjectName>, Vec<&ObjectName>) = here.partition(|name| name.namespace == namespace);
+    let names = || here.iter().map(|name| name.name.as_str());
+    let remedy = match did_you_mean(&reference.name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if !here.is_empty() => format!("the namespace has {}", listed(names())),
+        None => match elsewhere.iter().find(|name| name.name == reference.name) {
+            Some(other) => format!("there is one in the namespace `{}`; references stay in their own", other.namespace),
+            None => format!("add a {kind} of that name"),
+        },
+    };
+    report.add(field, format!("there is no {kind} `{}` in the namespace `{namespace}`", reference.name), remedy);
+    None
+}

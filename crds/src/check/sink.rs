@@ -1,0 +1,170 @@
+//! What a `FrameSink` has to keep to.
+
+use std::time::Duration;
+
+use super::{Report, names, paths};
+use crate::{
+    frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, Video},
+    problem::{FieldPath, shown},
+    template::{Field, Template},
+    units::ByteSize,
+};
+
+pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
+    let topics = check_from(spec, report);
+    if let StartFrom::Timestamp(time) = &spec.start_from
+        && time.parse::<jiff::Timestamp>().is_err()
+    {
+        let message = format!("there is no time `{}`", shown(time));
+        report.add("spec.startFrom", message, "write it as `2024-06-04T10:30:00Z`");
+    }
+    match &spec.output {
+        Output::JpegFiles(files) => check_jpeg_files(files, topics, report),
+        Output::Video(video) => {
+            check_video(video, report);
+            report.unless(
+                spec.replicas <= 1,
+                "spec.replicas",
+                format!("{} workers cannot write one video", spec.replicas),
+                "set `replicas: 1`, or use one sink for each camera",
+            );
+        }
+    }
+    report.unless(
+        spec.replicas >= 1,
+        "spec.replicas",
+        "at least one worker is needed",
+        "to stop it, use `suspend: true`",
+    );
+    if let Storage::HostPath(host) = &spec.storage
+        && let Err((message, remedy)) = paths::host_path(&host.path)
+    {
+        report.add("spec.storage.hostPath.path", message, remedy);
+    }
+    check_durability(&spec.durability, report);
+    check_dead_letter(spec, report);
+}
+
+/// Reports what is wrong with `from`, and gives the number of topics.
+fn check_from(spec: &FrameSinkSpec, report: &mut Report<'_>) -> usize {
+    let From::Topics(topics) = &spec.from else { return 1 };
+    let field = FieldPath::of("spec.from.topics");
+    if topics.is_empty() {
+        report.add(field.clone(), "the list is empty", "give at least one");
+    }
+    for (n, topic) in topics.iter().enumerate() {
+        names::topic(topic, &field.index(n), report);
+        if topics[..n].contains(topic) {
+            report.add(field.index(n), format!("`{}` is there twice", shown(topic)), "keep one of them");
+        }
+    }
+    report.unless(
+        spec.kafka.is_some(),
+        "spec.kafka",
+        "it is missing, and `from.topics` does not say where the topics are",
+        "add `kafka: {connectionRef: {name: …}}`",
+    );
+    topics.len()
+}
+
+fn check_jpeg_files(files: &JpegFiles, topics: usize, report: &mut Report<'_>) {
+    let at = FieldPath::of("spec.output.jpegFiles");
+    directory(&files.directory, &at, report);
+    let Some(name) = file_name(&files.file_name, &[".jpg", ".jpeg"], &at, report) else { return };
+    let needed = [Field::Partition, Field::Offset, Field::Topic];
+    let missing: Vec<String> = needed[..if topics > 1 { 3 } else { 2 }]
+        .iter()
+        .filter(|field| !name.has(**field))
+        .map(|field| format!("`{{{field}}}`"))
+        .collect();
+    if !missing.is_empty() {
+        let message = format!("without {} two frames could get the same name", missing.join(" and "));
+        report.add(at.key("fileName"), message, "add it");
+    }
+    if name.has(Field::Segment) {
+        report.add(at.key("fileName"), "only videos have a `{segment}`", "take it out");
+    }
+}
+
+fn check_video(video: &Video, report: &mut Report<'_>) {
+    let at = FieldPath::of("spec.output.video");
+    directory(&video.directory, &at, report);
+    let name = video.file_name.as_ref().and_then(|name| file_name(name, &[".avi"], &at, report));
+    let Some(segment) = &video.segment else { return };
+    check_segment(segment, report);
+    if name.is_some_and(|name| !name.has(Field::Timestamp) && !name.has(Field::Segment)) {
+        let message = "every segment would get the same name";
+        report.add(at.key("fileName"), message, "add `{timestamp}` or `{segment}`");
+    }
+}
+
+fn check_segment(segment: &Segment, report: &mut Report<'_>) {
+    report.unless(
+        segment.max_duration.is_some() || segment.max_bytes.is_some(),
+        "spec.output.video.segment",
+        "it has no limit",
+        "give `maxDuration` or `maxBytes`; for one file that grows on, take `segment` out",
+    );
+    if let Some(duration) = segment.max_duration {
+        report.unless(
+            *duration >= Duration::from_secs(1),
+            "spec.output.video.segment.maxDuration",
+            format!("`{duration}` is too short"),
+            "write at least `1s`",
+        );
+    }
+    if let Some(bytes) = segment.max_bytes {
+        report.unless(
+            bytes >= ByteSize::mebi(1),
+            "spec.output.video.segment.maxBytes",
+            format!("`{bytes}` is too small"),
+            "write at least `1Mi`",
+        );
+    }
+}
+
+fn directory(directory: &str, at: &FieldPath, report: &mut Report<'_>) {
+    if let Err((message, remedy)) = paths::directory(directory) {
+        report.add(at.key("directory"), message, remedy);
+    }
+}
+
+fn file_name(name: &str, endings: &[&str], at: &FieldPath, report: &mut Report<'_>) -> Option<Template> {
+    paths::file_name(name, endings).map_err(|(message, remedy)| report.add(at.key("fileName"), message, remedy)).ok()
+}
+
+fn check_durability(durability: &Durability, report: &mut Report<'_>) {
+    let interval = *durability.flush_interval;
+    report.unless(
+        interval >= Duration::from_millis(10) && interval <= Duration::from_secs(600),
+        "spec.durability.flushInterval",
+        format!("`{}` is out of range", durability.flush_interval),
+        "write `10ms` to `10m`",
+    );
+    report.unless(
+        (1..=100_000).contains(&durability.flush_frames),
+        "spec.durability.flushFrames",
+        format!("{} is out of range", durability.flush_frames),
+        "write a whole number from 1 to 100000",
+    );
+}
+
+fn check_dead_letter(spec: &FrameSinkSpec, report: &mut Report<'_>) {
+    match (spec.on_invalid, &spec.dead_letter) {
+        (Some(OnInvalid::DeadLetter), None) => report.add(
+            "spec.deadLetter",
+            "it is missing, and `onInvalid: deadLetter` needs it",
+            "add `deadLetter: {topic: …}`",
+        ),
+        (Some(policy @ (OnInvalid::Fail | OnInvalid::Skip)), Some(_)) => {
+            let policy = if policy == OnInvalid::Fail { "fail" } else { "skip" };
+            report.add(
+                "spec.deadLetter",
+                format!("with `onInvalid: {policy}` nothing is sent there"),
+                "set `onInvalid: deadLetter`, or take `deadLetter` out",
+            );
+        }
+        (_, Some(dead)) => names::topic(&dead.topic, &FieldPath::of("spec.deadLetter.topic"), report),
+        (_, None) => {}
+    }
+}

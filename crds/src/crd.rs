@@ -1,0 +1,168 @@
+//! The CustomResourceDefinitions and the editors' JSON schema, made from the types.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::{
+    CameraStream, CameraStreamSpec, FrameSink, FrameSinkSpec, KafkaConnection, KafkaConnectionSpec,
+    check::Kind,
+    document::{API_VERSION, METADATA},
+    shape::schema_of,
+};
+
+/// The CustomResourceDefinitions, as the API server takes them without a warning.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut crds = vec![KafkaConnection::crd(), CameraStream::crd(), FrameSink::crd()];
+    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
+            tidy(schema);
+        }
+    }
+    crds
+}
+
+/// Takes out what the API server warns of or refuses, everywhere below `schema`.
+fn tidy(schema: &mut JSONSchemaProps) {
+    // Rust's integer formats are not OpenAPI's.
+    if schema.format.as_deref().is_some_and(|f| f.starts_with("uint")) {
+        schema.format = None;
+    }
+    if schema.x_kubernetes_int_or_string == Some(true) {
+        // Takes the place of the two types, which kube leaves empty.
+        schema.any_of = None;
+        // With a default, null means the default; a value may not be null itself.
+        if schema.default.is_some() {
+            schema.nullable = None;
+        }
+    }
+    let lists = [&mut schema.all_of, &mut schema.any_of, &mut schema.one_of];
+    lists.into_iter().flatten().flatten().for_each(tidy);
+    schema.properties.iter_mut().flat_map(|p| p.values_mut()).for_each(tidy);
+    if let Some(JSONSchemaPropsOrBool::Schema(item)) = &mut schema.additional_properties {
+        tidy(item);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => tidy(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(tidy),
+        None => {}
+    }
+}
+
+/// All CustomResourceDefinitions as YAML, for `kubectl apply -f -`.
+pub fn crds_yaml() -> String {
+    crds().iter().map(crd_yaml).collect::<Vec<_>>().join("---\n")
+}
+
+/// One CustomResourceDefinition as YAML.
+pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
+    let mut value = serde_json::to_value(crd).expect("a CRD is JSON");
+    // The API server writes the status.
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+    }
+    serde_yaml::to_string(&value).expect("JSON is YAML")
+}
+
+/// One JSON schema for all kinds, for editors (`yaml.schemas`, `# yaml-language-server: $schema=…`).
+pub fn json_schema() -> Value {
+    let kinds = [
+        (Kind::KafkaConnection, schema_of::<KafkaConnectionSpec>()),
+        (Kind::CameraStream, schema_of::<CameraStreamSpec>()),
+        (Kind::FrameSink, schema_of::<FrameSinkSpec>()),
+    ];
+    let branch = |(kind, mut spec): (Kind, Value)| {
+        plain(&mut spec);
+        let metadata: serde_json::Map<String, Value> =
+            METADATA.iter().map(|name| ((*name).to_owned(), metadata_field(name))).collect();
+        json!({
+            "title": kind.as_str(),
+            "type": "object",
+            "properties": {
+                "apiVersion": {"const": API_VERSION},
+                "kind": {"const": kind.as_str()},
+                "metadata": {
+                    "type": "object",
+                    "properties": metadata,
+                    "required": ["name"],
+                    "additionalProperties": false,
+                },
+                "spec": spec,
+                "status": {"type": "object"},
+            },
+            "required": ["apiVersion", "kind", "metadata", "spec"],
+            "additionalProperties": false,
+        })
+    };
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Edgereel resources",
+        "oneOf": kinds.map(branch),
+    })
+}
+
+fn metadata_field(name: &str) -> Value {
+    match name {
+        "name" | "namespace" => json!({"type": "string"}),
+        "labels" | "annotations" => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        _ => json!(true),
+    }
+}
+
+/// Takes Kubernetes' own keywords out, which editors do not know.
+fn plain(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.retain(|key, _| !key.starts_with("x-kubernetes-"));
+            if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
+                map.remove("format");
+            }
+            map.values_mut().for_each(plain);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crd_is_far_below_what_kubectl_apply_can_annotate() {
+        for crd in crds() {
+            let size = serde_json::to_string(&crd).expect("JSON").len();
+            assert!(size < 64 * 1024, "{:?} has {size} bytes", crd.metadata.name);
+        }
+    }
+
+    #[test]
+    fn the_yaml_is_the_definitions() {
+        let (documents, faults) = crate::yaml::parse(&crds_yaml());
+        assert_eq!(faults, []);
+        let stored: Vec<Value> = documents.iter().map(crate::yaml::Node::to_json).collect();
+        let made: Vec<Value> = crds().iter().map(|crd| serde_json::to_value(crd).expect("JSON")).collect();
+        assert_eq!(stored, made);
+    }
+
+    #[test]
+    fn the_api_server_finds_nothing_to_warn_of() {
+        for crd in crds() {
+            let text = serde_json::to_string(&crd).expect("JSON");
+            assert!(!text.contains("\"uint"), "an unknown format");
+            assert!(!text.contains("\"anyOf\""), "a type that is not structural");
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_columns_its_category_and_its_short_name() {
+        let short: Vec<_> = crds().into_iter().flat_map(|crd| crd.spec.names.short_names.unwrap_or_default()).collect();
+        assert_eq!(short, ["kc", "cam", "fsink"]);
+        for crd in crds() {
+            assert_eq!(crd.spec.names.categories, Some(vec!["edgereel".to_owned()]));
+            assert!(crd.spec.versions[0].additional_printer_columns.as_ref().is_some_and(|c| c.len() >= 3));
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! From files to resources: which documents are ours, their names, their specs, and the `v1` Secrets beside them.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use base64::Engine;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
+    check::{Kind, Resource, Resources, is_label, is_subdomain, label},
+    plan::ObjectName,
+    problem::{FieldPath, Problem, did_you_mean, listed, shown},
+    shape::Shape,
+    walk::walk,
+    yaml::{self, Entry, Node, Position, Value},
+};
+
+/// The group and version of our kinds.
+pub const API_VERSION: &str = "edgereel.dev/v1alpha1";
+
+/// What `metadata` may hold in a document; the API server writes most of it. Source: `metav1.ObjectMeta`.
+pub(crate) const METADATA: [&str; 15] = [
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "generateName",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "finalizers",
+    "ownerReferences",
+    "selfLink",
+];
+
+/// A document of ours, and where it came from.
+pub struct Document {
+    /// The file's name.
+    pub file: String,
+    /// The document.
+    pub node: Node,
+    /// The resource as problems name it.
+    pub label: String,
+}
+
+/// What the files hold.
+#[derive(Default)]
+pub struct Read {
+    /// The resources; each one's `document` is its place in `documents`.
+    pub resources: Resources,
+    /// The documents that are ours.
+    pub documents: Vec<Document>,
+    /// What is wrong with their form.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads all documents of all files, each a name and a text. A file with a fault does not keep the others from being read.
+pub fn read(files: &[(String, String)]) -> Read {
+    let mut read = Read::default();
+    for (file, text) in files {
+        let (documents, faults) = yaml::parse(text);
+        for fault in faults {
+            read.problem(file, fault.at, "", "", fault.message, fault.remedy);
+        }
+        for node in documents {
+            read.document(file, node);
+        }
+    }
+    read
+}
+
+/// A document while it is read.
+struct Context<'a> {
+    file: &'a str,
+    label: String,
+    node: &'a Node,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Context<'_> {
+    fn add(&mut self, at: Position, field: &FieldPath, message: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            line: at.line,
+            column: at.column,
+            resource: self.label.clone(),
+            field: field.to_string(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// A problem at a field, or where it should stand.
+    fn at(&mut self, field: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        let field = FieldPath::of(field);
+        self.add(self.node.locate(&field), &field, message, remedy);
+    }
+}
+
+impl Read {
+    fn problem(
+        &mut self,
+        file: &str,
+        at: Position,
+        label: &str,
+        field: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.problems.push(Problem {
+            file: file.to_owned(),
+            line: at.line,
+            column: at.column,
+            resource: label.to_owned(),
+            field: field.to_owned(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    fn document(&mut self, file: &str, node: Node) {
+        match &node.value {
+            Value::Null => return,
+            Value::Map(_) => {}
+            _ => {
+                return self.problem(
+                    file,
+                    node.at,
+                    "",
+                    "",
+                    "this is not a resource",
+                    "begin with `apiVersion` and `kind`",
+                );
+            }
+        }
+        let header = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default();
+        let (api_version, kind) = (header("apiVersion").to_owned(), header("kind").to_owned());
+        for (field, value) in [("apiVersion", &api_version), ("kind", &kind)] {
+            if value.is_empty() {
+                let at = node.locate(&FieldPath::of(field));
+                let remedy = format!("begin with `apiVersion: {API_VERSION}` and `kind: {}`", listed_kinds());
+                return self.problem(file, at, "", field, "it is missing, or not a text", remedy);
+            }
+        }
+        let ours = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
+        let group = api_version.split('/').next().unwrap_or_default();
+        match (api_version.as_str(), kind.as_str(), ours) {
+            (API_VERSION, _, Some(kind)) => self.resource(file, node, kind),
+            ("v1", "Secret", _) => self.secret(file, &node),
+            ("v1", "List", _) => self.list(file, &node),
+            (API_VERSION, list, _) if is_list_of_ours(list) => self.list(file, &node),
+            (_, _, Some(kind)) => {
+                let at = node.locate(&FieldPath::of("apiVersion"));
+                let message = format!("there is no {kind} in `{}`", shown(&api_version));
+                self.problem(file, at, kind.as_str(), "apiVersion", message, format!("write `{API_VERSION}`"));
+            }
+            _ if group == "edgereel.dev" => {
+                let at = node.locate(&FieldPath::of("kind"));
+                let remedy = match did_you_mean(&kind, Kind::ALL.map(Kind::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the kinds are {}", listed(Kind::ALL.map(Kind::as_str))),
+                };
+                let message = format!("there is no kind `{}` in `{}`", shown(&kind), shown(&api_version));
+                self.problem(file, at, "", "kind", message, remedy);
+            }
+            // Somebody else's: a Namespace, a Kustomization, ….
+            _ => {}
+        }
+    }
+
+    fn list(&mut self, file: &str, node: &Node) {
+        if let Some(Node { value: Value::List(items), .. }) = node.get("items") {
+            for item in items.iter() {
+                // Lists in lists would go as deep as the document; no tool writes them.
+                let nested = item.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
+                if !nested {
+                    self.document(file, item.clone());
+                }
+            }
+        }
+    }
+
+    fn resource(&mut self, file: &str, node: Node, kind: Kind) {
+        let name = object_name(&node);
+        let mut context = Context {
+            file,
+            label: name.as_ref().map_or(kind.to_string(), |name| kind.label(name)),
+            node: &node,
+            problems: &mut self.problems,
+        };
+        check_frame(&mut context, kind);
+        let document = self.documents.len();
+        let with_name = name.map(|name| Resource { name, spec: (), document });
+        let resources = &mut self.resources;
+        let read = match kind {
+            Kind::KafkaConnection => spec(&mut context, &KAFKA_CONNECTION)
+                .zip(with_name.as_ref())
+                .map(|(spec, r)| resources.connections.push(with_spec(r, spec))),
+            Kind::CameraStream => spec(&mut context, &CAMERA_STREAM)
+                .zip(with_name.as_ref())
+                .map(|(spec, r)| resources.cameras.push(with_spec(r, spec))),
+            Kind::FrameSink => spec(&mut context, &FRAME_SINK)
+                .zip(with_name.as_ref())
+                .map(|(spec, r)| resources.sinks.push(with_spec(r, spec))),
+        };
+        let label = context.label;
+        if let (None, Some(resource)) = (read, with_name) {
+            resources.unreadable.push((kind, resource));
+        }
+        self.documents.push(Document { file: file.to_owned(), node, label });
+    }
+
+    fn secret(&mut self, file: &str, node: &Node) {
+        let name = object_name(node);
+        let label = name.as_ref().map_or("Secret".into(), |name| label("Secret", name));
+        let mut context = Context { file, label, node, problems: &mut self.problems };
+        check_metadata(&mut context);
+        let mut values = BTreeMap::new();
+        for (field, encoded) in [("data", true), ("stringData", false)] {
+            let Some(section) = node.get(field) else { continue };
+            for entry in section.entries() {
+                let path = FieldPath::of(field).key(&entry.key);
+                // The value is a secret: no message shows it.
+                let Some(text) = entry.value.text() else {
+                    context.add(entry.key_at, &path, "this is not a text", "put it in quotes");
+                    continue;
+                };
+                let value = match encoded {
+                    true => decode(text),
+                    false => Some(text.as_bytes().to_vec()),
+                };
+                match value {
+                    Some(value) => {
+                        values.insert(entry.key.clone(), value);
+                    }
+                    None => {
+                        context.add(entry.key_at, &path, "this is not base64", "encode it, or move it to `stringData`")
+                    }
+                }
+            }
+        }
+        let (at, label) = (node.locate(&FieldPath::of("metadata.name")), context.label);
+        let Some(name) = name else { return };
+        if self.resources.secrets.insert(name.clone(), values).is_some() {
+            let message = format!("there is another {label}");
+            self.problem(file, at, &label, "metadata.name", message, "keep one");
+        }
+    }
+}
+
+fn listed_kinds() -> String {
+    Kind::ALL.map(Kind::as_str).join("|")
+}
+
+fn is_list_of_ours(kind: &str) -> bool {
+    kind.strip_suffix("List").is_some_and(|kind| Kind::ALL.into_iter().any(|k| k.as_str() == kind))
+}
+
+/// As the API server takes it: padding is needed, line breaks are not looked at.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+fn object_name(node: &Node) -> Option<ObjectName> {
+    let metadata = node.get("metadata")?;
+    let name = metadata.get("name")?.text()?.to_owned();
+    let namespace = metadata.get("namespace").and_then(Node::text).unwrap_or("default").to_owned();
+    (!name.is_empty()).then_some(ObjectName { namespace, name })
+}
+
+/// Everything of a document but its spec.
+fn check_frame(context: &mut Context<'_>, kind: Kind) {
+    let node = context.node;
+    for entry in node.entries() {
+        // `status` stands in what `kubectl get -o yaml` writes.
+        let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+        if !known.contains(&entry.key.as_str()) {
+            let remedy = match did_you_mean(&entry.key, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("a {kind} has {}", listed(&known[..4])),
+            };
+            context.add(entry.key_at, &FieldPath::default().key(&entry.key), "there is no such field", remedy);
+        }
+    }
+    check_metadata(context);
+}
+
+fn check_metadata(context: &mut Context<'_>) {
+    let node = context.node;
+    let metadata = node.get("metadata");
+    let field = |key: &str| metadata.and_then(|m| m.get(key)).map(|node| &node.value);
+    let rfc = "use small letters, digits and `-`, a letter or digit at both ends";
+    match field("name") {
+        Some(Value::Text(name)) if is_subdomain(name) => {}
+        Some(Value::Text(name)) => {
+            let message = format!("`{}` is not a name (RFC 1123)", shown(name));
+            context.at("metadata.name", message, rfc);
+        }
+        Some(Value::Null) | None => context.at("metadata.name", "it is missing", "give the resource a name"),
+        Some(_) => context.at("metadata.name", "this is not a text", "put it in quotes"),
+    }
+    match field("namespace") {
+        None | Some(Value::Null) => {}
+        Some(Value::Text(name)) if is_label(name) => {}
+        Some(Value::Text(name)) => {
+            let message = format!("`{}` is not a namespace's name (RFC 1123)", shown(name));
+            context.at("metadata.namespace", message, rfc);
+        }
+        Some(_) => context.at("metadata.namespace", "this is not a text", "put it in quotes"),
+    }
+    for entry in metadata.map_or(&[][..], Node::entries) {
+        let path = FieldPath::of("metadata").key(&entry.key);
+        if !METADATA.contains(&entry.key.as_str()) {
+            let remedy = match did_you_mean(&entry.key, METADATA) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("people write {} here", listed(&METADATA[..4])),
+            };
+            context.add(entry.key_at, &path, "there is no such field", remedy);
+        } else if ["labels", "annotations"].contains(&entry.key.as_str()) {
+            let shape = Shape::Dict(Box::new(Shape::Text(crate::shape::Text::default())));
+            findings(context, entry, &shape, &path);
+        }
+    }
+}
+
+fn findings(context: &mut Context<'_>, entry: &Entry, shape: &Shape, path: &FieldPath) {
+    if matches!(entry.value.value, Value::Null) {
+        return;
+    }
+    for finding in walk(&entry.value, entry.key_at, shape, path) {
+        context.add(finding.at, &finding.field, finding.message, finding.remedy);
+    }
+}
+
+// The tests of `shape` see to it that every kind has one.
+static KAFKA_CONNECTION: LazyLock<Shape> = LazyLock::new(shape_of::<KafkaConnectionSpec>);
+static CAMERA_STREAM: LazyLock<Shape> = LazyLock::new(shape_of::<CameraStreamSpec>);
+static FRAME_SINK: LazyLock<Shape> = LazyLock::new(shape_of::<FrameSinkSpec>);
+
+fn shape_of<T: JsonSchema>() -> Shape {
+    Shape::of::<T>().expect("a kind's schema has a shape")
+}
+
+/// The typed spec, when nothing is wrong with the document's form.
+fn spec<T: DeserializeOwned>(context: &mut Context<'_>, shape: &Shape) -> Option<T> {
+    let node = context.node;
+    let Some(spec) = node.get("spec").filter(|spec| !matches!(spec.value, Value::Null)) else {
+        context.at("spec", "it is missing", "say what the resource is to do");
+        return None;
+    };
+    let before = context.problems.len();
+    for finding in walk(spec, node.locate(&FieldPath::of("spec")), shape, &FieldPath::of("spec")) {
+        context.add(finding.at, &finding.field, finding.message, finding.remedy);
+    }
+    // A wrong name does not keep the spec from being checked further; a spec of the wrong form does.
+    if context.problems.len() > before {
+        return None;
+    }
+    serde_json::from_value(spec.to_json())
+        .map_err(|error| context.at("spec", format!("it cannot be read: {}", shown(&error.to_string())), ""))
+        .ok()
+}
+
+fn with_spec<S>(resource: &Resource<()>, spec: S) -> Resource<S> {
+    Resource { name: resource.name.clone(), spec, document: resource.document }
+}

@@ -1,0 +1,111 @@
+//! The rules between resources.
+
+use crate::{BASE, problems, table};
+
+const SECOND_CAMERA: &str = "
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: yard}
+spec:
+  source: {synthetic: {}}
+  topic: {name: Gate, partitions: 3}
+  kafka: {connectionRef: {name: lab}}
+";
+
+#[test]
+fn references_lead_to_resources_of_the_same_namespace() {
+    table(&[
+        (
+            "kafka: {connectionRef: {name: lab}}",
+            "kafka: {connectionRef: {name: labs}}",
+            "14:33: CameraStream/gate: spec.kafka.connectionRef.name: there is no KafkaConnection `labs` \
+             in the namespace `default`; did you mean `lab`?",
+        ),
+        (
+            "from: {streamRef: {name: gate}}",
+            "from: {streamRef: {name: roof}}",
+            "20:28: FrameSink/files: spec.from.streamRef.name: there is no CameraStream `roof` in the \
+             namespace `default`; the namespace has `gate`",
+        ),
+        (
+            "metadata: {name: files}",
+            "metadata: {name: files, namespace: other}",
+            "20:28: FrameSink/other/files: spec.from.streamRef.name: there is no CameraStream `gate` in \
+             the namespace `other`; there is one in the namespace `default`; references stay in their own",
+        ),
+        (
+            "metadata: {name: files}",
+            "metadata: {name: video}",
+            "18:18: FrameSink/video: metadata.name: there are 2 resources FrameSink/video; give each its \
+             own name, or keep one\n\
+             27:18: FrameSink/video: metadata.name: there are 2 resources FrameSink/video; give each its \
+             own name, or keep one",
+        ),
+    ]);
+}
+
+#[test]
+fn resources_do_not_get_in_each_others_way() {
+    let group = |name: &str| format!("metadata: {{name: {name}}}\nspec:\n  group: g\n");
+    let both = BASE.replacen("metadata: {name: files}\nspec:\n", &group("files"), 1).replacen(
+        "metadata: {name: video}\nspec:\n",
+        &group("video"),
+        1,
+    );
+    assert_eq!(
+        problems(&both),
+        [
+            "30:10: FrameSink/video: spec.group: FrameSink/files reads `Gate` in the group `g` too: each would get a part of \
+          the frames; give each sink its own group; to share the work, raise `replicas` of one"
+        ]
+    );
+    let same_files = BASE.replacen("video: {directory: archive}", "jpegFiles: {directory: frames}", 1);
+    assert_eq!(
+        problems(&same_files),
+        [
+            "31:5: FrameSink/video: spec.output.jpegFiles: FrameSink/files could write files of the same names into the same \
+          directory; give each sink its own `directory`, or another `fileName`"
+        ]
+    );
+    let same_by_another_way = same_files.replacen("jpegFiles: {directory: frames}", "jpegFiles: {}", 1).replacen(
+        "path: /data",
+        "path: /data/./frames/",
+        1,
+    );
+    assert_eq!(
+        problems(&same_by_another_way),
+        [
+            "31:5: FrameSink/video: spec.output.jpegFiles: FrameSink/files could write files of the same names into the same \
+          directory; give each sink its own `directory`, or another `fileName`"
+        ]
+    );
+    assert_eq!(
+        problems(&format!("{BASE}{SECOND_CAMERA}")),
+        [
+            "40:35: CameraStream/yard: spec.topic.partitions: 3 here, but 1 in CameraStream/gate with the same topic; write \
+          the same number in both"
+        ]
+    );
+    assert_eq!(problems(&format!("{BASE}{}", SECOND_CAMERA.replace(", partitions: 3", ""))), [""; 0]);
+}
+
+#[test]
+fn dead_letters_do_not_come_round() {
+    let circle = BASE
+        .replacen("  output:\n    jpegFiles", "  deadLetter: {topic: back}\n  output:\n    jpegFiles", 1)
+        .replacen(
+            "  from: {streamRef: {name: gate}}\n  output:\n    video",
+            "  from: {topics: [back]}\n  kafka: {connectionRef: {name: lab}}\n  deadLetter: {topic: Gate}\n  output:\n    video",
+            1,
+        );
+    assert_eq!(
+        problems(&circle),
+        [
+            "21:23: FrameSink/files: spec.deadLetter.topic: a bad record would come round for ever, by `back`, `Gate`; \
+             use a topic of its own",
+            "32:23: FrameSink/video: spec.deadLetter.topic: a bad record would come round for ever, by `Gate`, `back`; \
+             use a topic of its own",
+        ]
+    );
+}

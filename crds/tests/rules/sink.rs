@@ -1,0 +1,234 @@
+//! The rules of a `FrameSink`.
+
+use crate::table;
+
+#[test]
+fn a_sink_keeps_to_its_rules() {
+    let from = "from: {streamRef: {name: gate}}\n  output:\n    jpegFiles: {directory: frames}\n";
+    let output = "jpegFiles: {directory: frames}\n";
+    let with = |more: &str| format!("{output}  {more}\n");
+    table(&[
+        (
+            from,
+            "from: {topics: [a]}\n  output: {jpegFiles: {}}\n",
+            "19:1: FrameSink/files: spec.kafka: it is missing, and `from.topics` does not say where the \
+             topics are; add `kafka: {connectionRef: {name: …}}`",
+        ),
+        (
+            from,
+            "from: {topics: [a, \"..\"]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}{partition}{offset}.jpg\"}}\n",
+            "20:22: FrameSink/files: spec.from.topics[1]: `..` cannot be a topic's name; choose another \
+             name",
+        ),
+        (
+            from,
+            "from: {topics: [a, a]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}{partition}{offset}.jpg\"}}\n",
+            "20:22: FrameSink/files: spec.from.topics[1]: `a` is there twice; keep one of them",
+        ),
+        (
+            from,
+            "from: {topics: [a, b]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {}}\n",
+            "22:12: FrameSink/files: spec.output.jpegFiles.fileName: without `{topic}` two frames could \
+             get the same name; add it",
+        ),
+        (
+            output,
+            &with("startFrom: \"2024-13-04T10:30:00Z\""),
+            "23:14: FrameSink/files: spec.startFrom: there is no time `2024-13-04T10:30:00Z`; write it \
+             as `2024-06-04T10:30:00Z`",
+        ),
+        (output, &with("startFrom: 2024-06-04T10:30:00Z"), ""),
+        (
+            output,
+            &with("durability: {flushInterval: 1ms}"),
+            "23:31: FrameSink/files: spec.durability.flushInterval: `1ms` is out of range; write `10ms` \
+             to `10m`",
+        ),
+        (
+            output,
+            &with("durability: {flushFrames: 0}"),
+            "23:29: FrameSink/files: spec.durability.flushFrames: 0 is out of range; write a whole \
+             number from 1 to 100000",
+        ),
+        (
+            output,
+            &with("replicas: 0"),
+            "23:13: FrameSink/files: spec.replicas: 0 is out of range; write a whole number from 1 to \
+             1000",
+        ),
+        (output, &with("replicas: 3"), ""),
+        (
+            output,
+            &with("onInvalid: deadLetter"),
+            "19:1: FrameSink/files: spec.deadLetter: it is missing, and `onInvalid: deadLetter` needs \
+             it; add `deadLetter: {topic: …}`",
+        ),
+        (
+            output,
+            &with("onInvalid: skip\n  deadLetter: {topic: dead}"),
+            "24:3: FrameSink/files: spec.deadLetter: with `onInvalid: skip` nothing is sent there; set \
+             `onInvalid: deadLetter`, or take `deadLetter` out",
+        ),
+        (
+            output,
+            &with("onInvalid: fail\n  deadLetter: {topic: dead}"),
+            "24:3: FrameSink/files: spec.deadLetter: with `onInvalid: fail` nothing is sent there; set \
+             `onInvalid: deadLetter`, or take `deadLetter` out",
+        ),
+        (output, &with("deadLetter: {topic: dead}"), ""),
+        (
+            output,
+            &with("deadLetter: {topic: .}"),
+            "23:23: FrameSink/files: spec.deadLetter.topic: `.` cannot be a topic's name; choose another \
+             name",
+        ),
+        (
+            output,
+            &with("deadLetter: {topic: Gate}"),
+            "23:23: FrameSink/files: spec.deadLetter.topic: the sink reads `Gate` itself: a bad record \
+             would come round for ever; use a topic of its own",
+        ),
+        (
+            output,
+            "jpegFiles: {directory: /frames}\n",
+            "22:28: FrameSink/files: spec.output.jpegFiles.directory: `/frames` is absolute, and \
+             directories are below the storage's root; leave the `/` at the beginning out; the root is \
+             `storage.hostPath.path`",
+        ),
+        (
+            output,
+            "jpegFiles: {directory: a/../b}\n",
+            "22:28: FrameSink/files: spec.output.jpegFiles.directory: `a/../b` leads out of its \
+             directory with `..`; write the path without `..`",
+        ),
+        (
+            output,
+            "jpegFiles: {directory: \"a\\0b\"}\n",
+            "22:28: FrameSink/files: spec.output.jpegFiles.directory: `a�b` holds a control character; \
+             take it out",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: it is empty; give a name, or take \
+             it out for the default",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"/tmp/{partition}-{offset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: `/tmp/{partition}-{offset}.jpg` is \
+             absolute, and files are below the output's directory; leave the `/` at the beginning out",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"../{partition}-{offset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: `../{partition}-{offset}.jpg` leads \
+             out of its directory with `..`; write the path without `..`",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}//{offset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: `{partition}//{offset}.jpg` has an \
+             empty part; write one `/` between names",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}-{offset}.png\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: `{partition}-{offset}.png` does not \
+             end in `.jpg`, `.jpeg`; add the ending",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}-{offset}/.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: nothing stands before `.jpg`; give \
+             a name",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}-{ofset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: there is no field `{ofset}`; the \
+             fields are `{camera}`, `{topic}`, `{partition}`, `{offset}`, `{timestamp}`, `{sequence}`, \
+             `{segment}`",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}-{offset:6}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: `{offset:6}` is not a way to write \
+             a number; give a zero and a width up to 20, as in `{offset:06}`",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{timestamp}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: without `{partition}` and \
+             `{offset}` two frames could get the same name; add it",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}-{offset}-{segment}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: only videos have a `{segment}`; \
+             take it out",
+        ),
+        (output, "jpegFiles: {fileName: \"day/{timestamp:%Y-%m-%d}/{partition}/{offset}.JPEG\"}\n", ""),
+        (
+            "path: /data",
+            "path: data",
+            "23:30: FrameSink/files: spec.storage.hostPath.path: `data` is not an absolute path; begin \
+             it with `/`",
+        ),
+        (
+            "path: /data",
+            "path: /data/../etc",
+            "23:30: FrameSink/files: spec.storage.hostPath.path: `/data/../etc` leads out of its \
+             directory with `..`; write the path without `..`",
+        ),
+        (
+            output,
+            "jpegFiles: {}\n    video: {}\n",
+            "23:5: FrameSink/files: spec.output: `jpegFiles`, `video` are given, the first in line 22; \
+             only one can be; keep one of them",
+        ),
+        (
+            "video: {directory: archive}\n",
+            "video: {directory: archive}\n  replicas: 2\n",
+            "32:13: FrameSink/video: spec.replicas: 2 workers cannot write one video; set `replicas: 1`, \
+             or use one sink for each camera",
+        ),
+        (
+            "video: {directory: archive}",
+            "video: {directory: archive, segment: {}}",
+            "31:33: FrameSink/video: spec.output.video.segment: it has no limit; give `maxDuration` or \
+             `maxBytes`; for one file that grows on, take `segment` out",
+        ),
+        (
+            "video: {directory: archive}",
+            "video: {directory: archive, segment: {maxDuration: 1ms}}",
+            "31:56: FrameSink/video: spec.output.video.segment.maxDuration: `1ms` is too short; write at \
+             least `1s`",
+        ),
+        (
+            "video: {directory: archive}",
+            "video: {directory: archive, segment: {maxBytes: 1k}}",
+            "31:53: FrameSink/video: spec.output.video.segment.maxBytes: `1k` is too small; write at \
+             least `1Mi`",
+        ),
+        (
+            "video: {directory: archive}",
+            "video: {fileName: a.avi, segment: {maxDuration: 1m}}",
+            "31:23: FrameSink/video: spec.output.video.fileName: every segment would get the same name; \
+             add `{timestamp}` or `{segment}`",
+        ),
+        ("video: {directory: archive}", "video: {fileName: \"{segment:03}.avi\", segment: {maxDuration: 1m}}", ""),
+        (
+            "video: {directory: archive}",
+            "video: {fileName: a.mp4}",
+            "31:23: FrameSink/video: spec.output.video.fileName: `a.mp4` does not end in `.avi`; add the \
+             ending",
+        ),
+        (
+            "video: {directory: archive}",
+            "video: {frameRate: 0}",
+            "31:24: FrameSink/video: spec.output.video.frameRate: `0` is not a video's rate; write \
+             `source` or a whole number of frames a second from 1 to 240",
+        ),
+    ]);
+}

@@ -1,0 +1,238 @@
+//! The task that dials the camera, reads it, and puts what is fit to send into the outbox.
+//!
+//! It never waits for Kafka: a full outbox drops by policy. Dialling again, the watchdog and pacing are here; what a
+//! camera's protocol looks like is not (see [`crate::source`]).
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Snapshot,
+    health::{End, Health},
+    outbox::Outbox,
+    pacing::Pacer,
+    watchdog::Frozen,
+};
+use crate::{
+    backoff::Backoff,
+    frame::{
+        Frame,
+        jpeg::{self, EoiHabit, JpegInfo},
+        reencode::Reencoder,
+    },
+    metrics::{CameraMetrics, DropReason, MendReason},
+    source::{FrameStream, Part, Source, SourceError},
+    throttle::Throttle,
+};
+
+/// The first wait before dialling again, and the longest.
+const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Everything that the task works with.
+pub(super) struct Camera {
+    name: String,
+    source: Box<dyn Source>,
+    stall: Duration,
+    frozen: Frozen,
+    frozen_limit: Duration,
+    pacer: Pacer,
+    habit: EoiHabit,
+    mode: Reencode,
+    reencoder: Reencoder,
+    max_bytes: usize,
+    warn_bytes: usize,
+    sequence: u64,
+    health: Arc<Health>,
+    outbox: Arc<Outbox>,
+    metrics: CameraMetrics,
+    snapshot: Option<Snapshot>,
+    complaints: Throttle,
+}
+
+impl Camera {
+    pub(super) fn new(
+        plan: &CameraPlan,
+        source: Box<dyn Source>,
+        health: Arc<Health>,
+        outbox: Arc<Outbox>,
+        metrics: CameraMetrics,
+        snapshot: Option<Snapshot>,
+    ) -> Self {
+        let spec = &plan.spec;
+        Camera {
+            name: plan.name.to_string(),
+            source,
+            stall: *spec.watchdog.stall,
+            frozen: Frozen::new(*spec.watchdog.frozen),
+            frozen_limit: *spec.watchdog.frozen,
+            pacer: Pacer::new(&spec.frame_rate),
+            habit: EoiHabit::default(),
+            mode: spec.encoding.reencode,
+            reencoder: Reencoder::new(
+                spec.encoding.reencode,
+                spec.encoding.quality,
+                spec.encoding.max_frame_bytes.as_usize(),
+            ),
+            max_bytes: spec.encoding.max_frame_bytes.as_usize(),
+            warn_bytes: spec.encoding.warn_frame_bytes.as_usize(),
+            sequence: 0,
+            health,
+            outbox,
+            metrics,
+            snapshot,
+            complaints: Throttle::new(Duration::from_secs(10)),
+        }
+    }
+
+    /// Reads the camera until shutdown, dialling again whenever it fails.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        loop {
+            let before = self.metrics.captured.get();
+            let fault = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                fault = self.session() => fault,
+            };
+            if self.metrics.captured.get() > before {
+                backoff.reset();
+            }
+            let wait = backoff.next(&mut rand::rng());
+            if self.health.camera(End::Down(fault.reason, fault.message.clone())) {
+                warn!(camera = self.name, reason = ?fault.reason, again_in_ms = wait.as_millis() as u64, "{fault}");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(wait) => self.metrics.reconnects.inc(),
+            };
+        }
+    }
+
+    /// One connection, from dialling to its failure.
+    async fn session(&mut self) -> SourceError {
+        let mut stream = match tokio::time::timeout(self.stall, self.source.connect()).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(fault)) => return fault,
+            Err(_) => return SourceError::new(Reason::CameraUnreachable, format!("no answer within {:?}", self.stall)),
+        };
+        self.read(stream.as_mut()).await
+    }
+
+    async fn read(&mut self, stream: &mut dyn FrameStream) -> SourceError {
+        let dialled = Instant::now();
+        let mut last_picture = dialled;
+        loop {
+            // Only whole pictures count: garbage, empty parts and a byte a second are silence.
+            let part = match tokio::time::timeout_at((last_picture + self.stall).into(), stream.next()).await {
+                Ok(Ok(part)) => part,
+                Ok(Err(fault)) => return fault,
+                Err(_) => {
+                    let message = format!("no picture for {:?} (watchdog.stall)", self.stall);
+                    return SourceError::new(Reason::CameraStalled, message);
+                }
+            };
+            let now = Instant::now();
+            match part {
+                Part::Skipped(reason) => self.drop_frame(reason, "a part of the stream was passed over", now),
+                Part::Picture(bytes) => match self.picture(bytes, now) {
+                    Ok(None) => last_picture = now,
+                    Ok(Some(standing)) => {
+                        last_picture = now;
+                        let message = format!("the same picture for {} s (watchdog.frozen)", standing.as_secs());
+                        // Say so at once, go on sending, and dial again once per limit: it may thaw the camera.
+                        self.health.camera(End::Down(Reason::CameraFrozen, message.clone()));
+                        if now.duration_since(dialled) >= self.frozen_limit {
+                            return SourceError::new(Reason::CameraFrozen, message);
+                        }
+                    }
+                    Err((reason, detail)) => self.drop_frame(reason, &detail, now),
+                },
+            }
+        }
+    }
+
+    fn drop_frame(&self, reason: DropReason, detail: &str, now: Instant) {
+        self.metrics.dropped(reason).inc();
+        if let Some(held) = self.complaints.allow(now) {
+            warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
+        }
+    }
+
+    /// Takes in one picture. Gives the time for which the camera has been frozen, if it is.
+    fn picture(&mut self, bytes: Bytes, now: Instant) -> Result<Option<Duration>, (DropReason, String)> {
+        let captured_at = Timestamp::now();
+        self.metrics.captured.inc();
+        self.metrics.captured_bytes.inc_by(bytes.len() as u64);
+        self.metrics.frame_bytes.observe(bytes.len() as f64);
+        let (jpeg, info) = self.mend(bytes)?;
+        self.metrics.last_frame.set(captured_at.as_microsecond() as f64 / 1e6);
+        let standing =
+            if self.frozen.is_on() { self.frozen.observe(jpeg::picture_hash(&jpeg, &info), now) } else { None };
+        if standing.is_none() && self.health.camera(End::Up) {
+            info!(camera = self.name, width = info.width, height = info.height, "the camera is online");
+        }
+        let admitted = self.pacer.admit(now, self.outbox.is_pressed());
+        self.metrics.target.set(self.pacer.rate());
+        if !admitted {
+            // Wanted, not a fault: counted, not logged.
+            self.metrics.dropped(DropReason::pacing).inc();
+            return Ok(standing);
+        }
+        let jpeg = self.reencode(jpeg, &info)?;
+        if jpeg.len() > self.max_bytes {
+            let detail = format!("{} bytes is more than encoding.maxFrameBytes", jpeg.len());
+            return Err((DropReason::too_large, detail));
+        }
+        if jpeg.len() > self.warn_bytes {
+            self.metrics.oversize.inc();
+        }
+        let frame = Frame { jpeg, captured_at, sequence: self.sequence };
+        self.sequence += 1;
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.set(frame.clone());
+        }
+        let dropped = self.outbox.push(frame);
+        if dropped > 0 {
+            self.metrics.dropped(DropReason::buffer_full).inc_by(dropped);
+            if let Some(held) = self.complaints.allow(now) {
+                warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
+            }
+        }
+        self.metrics.buffer_bytes.set(self.outbox.bytes() as i64);
+        Ok(standing)
+    }
+
+    fn mend(&mut self, bytes: Bytes) -> Result<(Bytes, JpegInfo), (DropReason, String)> {
+        let (jpeg, info, mended) = self.habit.mend(bytes).map_err(|defect| (defect.into(), defect.to_string()))?;
+        mended.reasons().for_each(|reason| {
+            self.metrics.mended(reason).inc();
+        });
+        Ok((jpeg, info))
+    }
+
+    fn reencode(&mut self, jpeg: Bytes, info: &JpegInfo) -> Result<Bytes, (DropReason, String)> {
+        match self.mode {
+            Reencode::Never => return Ok(jpeg),
+            Reencode::Size if jpeg.len() <= self.max_bytes => return Ok(jpeg),
+            Reencode::Size | Reencode::Quality => {}
+        }
+        // Milliseconds of pure computing: the runtime's other tasks move to other threads meanwhile.
+        let encoded = tokio::task::block_in_place(|| self.reencoder.apply(&jpeg, info));
+        match encoded {
+            Ok(Some(smaller)) => {
+                self.metrics.mended(MendReason::reencoded).inc();
+                Ok(smaller)
+            }
+            Ok(None) => Ok(jpeg),
+            Err(e) => Err(((&e).into(), e.to_string())),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Whether frames flow, from what the camera's task and the producer's task each know.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use edgereel_crds::status::{ConditionStatus, ConditionType, Reason};
+
+use crate::state::ResourceState;
+
+/// How one end of the stream fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It works.
+    Up,
+    /// It has not worked yet, or not since this reason.
+    Down(Reason, String),
+}
+
+/// Both ends, and the resource's conditions made of them.
+#[derive(Debug)]
+pub struct Health {
+    state: ResourceState,
+    ends: Mutex<Ends>,
+}
+
+#[derive(Debug)]
+struct Ends {
+    camera: End,
+    kafka: End,
+}
+
+impl Health {
+    /// Both ends are being connected.
+    pub fn new(state: ResourceState) -> Self {
+        let health = Health {
+            state,
+            ends: Mutex::new(Ends {
+                camera: End::Down(Reason::CameraConnecting, "dialling the camera".into()),
+                kafka: End::Down(Reason::KafkaConnecting, "connecting to Kafka".into()),
+            }),
+        };
+        health.publish(&health.lock());
+        health
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The camera's end changed; says whether it is news.
+    pub fn camera(&self, end: End) -> bool {
+        let mut ends = self.lock();
+        let news = ends.camera != end;
+        ends.camera = end;
+        self.publish(&ends);
+        news
+    }
+
+    /// Kafka's end changed; says whether it is news.
+    pub fn kafka(&self, end: End) -> bool {
+        let mut ends = self.lock();
+        let news = ends.kafka != end;
+        ends.kafka = end;
+        self.publish(&ends);
+        news
+    }
+
+    /// Conditions from both ends. The camera's trouble is told first: nothing flows without it.
+    fn publish(&self, ends: &Ends) {
+        match &ends.camera {
+            End::Up => {
+                self.state.set(ConditionType::CameraOnline, ConditionStatus::True, Reason::Running, "frames arrive");
+            }
+            End::Down(reason, message) => {
+                self.state.set(ConditionType::CameraOnline, ConditionStatus::False, *reason, message.clone());
+            }
+        }
+        match (&ends.camera, &ends.kafka) {
+            (End::Up, End::Up) => {
+                let message = "frames arrive and Kafka acknowledges them";
+                self.state.set(ConditionType::Ready, ConditionStatus::True, Reason::Running, message);
+            }
+            (End::Down(reason, message), _) | (End::Up, End::Down(reason, message)) => {
+                self.state.set(ConditionType::Ready, ConditionStatus::False, *reason, message.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::plan::ObjectName;
+
+    use super::*;
+    use crate::state::Kind;
+
+    #[test]
+    fn ready_needs_both_ends_and_names_the_one_that_fails() {
+        let state = ResourceState::new(Kind::CameraStream, ObjectName { namespace: "d".into(), name: "n".into() });
+        let health = Health::new(state.clone());
+        let ready = || state.condition(ConditionType::Ready).expect("set");
+        assert_eq!(ready().reason, Reason::CameraConnecting);
+        assert!(health.camera(End::Up));
+        assert_eq!(ready().reason, Reason::KafkaConnecting);
+        assert!(health.kafka(End::Up));
+        assert!(state.is_ready());
+        assert!(!health.kafka(End::Up), "no news");
+        health.camera(End::Down(Reason::CameraFrozen, "same picture".into()));
+        assert_eq!((ready().reason, state.is_ready()), (Reason::CameraFrozen, false));
+    }
+}

@@ -1,0 +1,179 @@
+//! The task that feeds the producer from the outbox and hears of each frame's fate.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::{camera_stream::RecordKey, plan::CameraPlan};
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{
+    health::{End, Health},
+    outbox::Outbox,
+};
+use crate::{
+    frame::wire::FrameEncoder,
+    kafka::{
+        client::{Health as Brokers, KafkaFault},
+        health::Snapshot,
+        producer::{Delivery, FrameProducer, Options, Record, SendError, Undelivered},
+    },
+    metrics::{CameraMetrics, DropReason},
+    run::Fault,
+    secrets::Secrets,
+    throttle::Throttle,
+};
+
+/// How often the brokers' health is looked at when nothing else happens.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is remembered of a frame in flight.
+pub(super) struct Sent {
+    captured_at: Timestamp,
+    bytes: usize,
+}
+
+/// What the producer's own thread does with each delivery.
+struct Deliveries {
+    camera: String,
+    health: Arc<Health>,
+    outbox: Arc<Outbox>,
+    metrics: CameraMetrics,
+    complaints: Throttle,
+}
+
+impl Deliveries {
+    fn take(&self, delivery: Delivery<Sent>) {
+        let Delivery { token, result } = delivery;
+        match result {
+            Ok(_) => {
+                self.metrics.acknowledged.inc();
+                let latency = Timestamp::now().duration_since(token.captured_at).as_secs_f64();
+                self.metrics.ack_latency.observe(latency.max(0.0));
+                if self.health.kafka(End::Up) {
+                    info!(camera = self.camera, "Kafka acknowledges");
+                }
+            }
+            Err(Undelivered { reason, fault }) => {
+                self.metrics.dropped(reason).inc();
+                self.health.kafka(End::Down(fault.reason, fault.message.clone()));
+                if let Some(held) = self.complaints.allow(Instant::now()) {
+                    warn!(camera = self.camera, held_back = held, "Kafka did not take a frame: {fault}");
+                }
+            }
+        }
+        self.outbox.landed(token.bytes);
+        self.metrics.buffer_bytes.set(self.outbox.bytes() as i64);
+    }
+}
+
+/// Feeds the producer.
+pub(super) struct Sender {
+    camera: String,
+    key: Option<String>,
+    encoder: FrameEncoder,
+    producer: FrameProducer<Sent>,
+    health: Arc<Health>,
+    outbox: Arc<Outbox>,
+    metrics: CameraMetrics,
+}
+
+impl Sender {
+    pub(super) fn new(
+        plan: &CameraPlan,
+        secrets: &Secrets,
+        topic_limit: Option<u64>,
+        health: Arc<Health>,
+        outbox: Arc<Outbox>,
+        metrics: CameraMetrics,
+    ) -> Result<Self, KafkaFault> {
+        let deliveries = Deliveries {
+            camera: plan.name.to_string(),
+            health: health.clone(),
+            outbox: outbox.clone(),
+            metrics: metrics.clone(),
+            complaints: Throttle::new(Duration::from_secs(10)),
+        };
+        let options = Options::for_camera(plan, topic_limit);
+        let on_delivery = move |delivery| deliveries.take(delivery);
+        let producer = FrameProducer::new(&plan.connection, secrets, &options, on_delivery)?;
+        // Unique for each run, so that `ce_id` never repeats.
+        let session = format!("{:016x}", rand::random::<u64>());
+        Ok(Sender {
+            camera: plan.name.to_string(),
+            key: (plan.spec.topic.key == RecordKey::Camera).then(|| plan.name.name.clone()),
+            encoder: FrameEncoder::new(&plan.name, session, plan.spec.encoding.format),
+            producer,
+            health,
+            outbox,
+            metrics,
+        })
+    }
+
+    /// Sends until the outbox is closed, and then for up to `grace` what is still in it.
+    pub(super) async fn run(self, grace: Duration) -> Result<(), Fault> {
+        let mut look = tokio::time::interval(LOOK);
+        let mut deadline = None;
+        while !self.outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            self.pump().map_err(|fault| Fault::new(fault.reason, fault))?;
+            tokio::select! {
+                () = self.outbox.changed() => {}
+                _ = look.tick() => self.look(self.producer.health()),
+            }
+            if self.outbox.is_closed() {
+                deadline.get_or_insert(Instant::now() + grace);
+            }
+        }
+        let left = deadline.map_or(grace, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let lost = self.outbox.discard();
+        self.metrics.dropped(DropReason::shutdown).inc_by(lost);
+        let (producer, camera) = (self.producer, self.camera);
+        // Waits for the last acknowledgements; each frame that gets none is counted by its delivery report.
+        let given_up = tokio::task::spawn_blocking(move || producer.close(left)).await.unwrap_or_default();
+        if lost + given_up > 0 {
+            warn!(camera, frames = lost + given_up, "stopped before Kafka acknowledged them");
+        }
+        Ok(())
+    }
+
+    /// Hands over as many frames as the producer takes.
+    fn pump(&self) -> Result<(), KafkaFault> {
+        while let Some(frame) = self.outbox.take() {
+            let encoded = self.encoder.encode(&frame);
+            let record = Record {
+                key: self.key.as_deref().map(str::as_bytes),
+                value: &encoded.value,
+                headers: encoded.headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))),
+                timestamp: frame.captured_at,
+            };
+            let sent = Sent { captured_at: frame.captured_at, bytes: frame.jpeg.len() };
+            match self.producer.send(record, sent) {
+                Ok(()) => {}
+                Err(SendError::Full) => {
+                    self.outbox.put_back(frame);
+                    break;
+                }
+                Err(SendError::TooLarge) => {
+                    self.metrics.dropped(DropReason::too_large).inc();
+                    self.outbox.landed(frame.jpeg.len());
+                }
+                Err(SendError::Fatal(fault)) => {
+                    self.outbox.put_back(frame);
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the brokers' connections say, where no delivery has said it yet.
+    fn look(&self, brokers: &Brokers) {
+        if let Snapshot::Down(fault) = brokers.snapshot()
+            && self.health.kafka(End::Down(fault.reason, fault.message.clone()))
+        {
+            warn!(camera = self.camera, "{fault}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Runs every resource of a plan until shutdown: one supervisor each, so that a failure restarts that resource alone.
+//!
+//! - [`fleet`] holds the running resources and their figures.
+//! - [`crate::capture`] and [`crate::sink`] do the work.
+
+pub mod fleet;
+
+use std::{fmt::Display, future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use edgereel_crds::{
+    plan::{CameraPlan, ObjectName, Plan, SinkPlan},
+    status::{ConditionStatus, ConditionType, Reason},
+};
+use tokio::{sync::oneshot, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    backoff::Backoff,
+    capture::{self, CaptureEnv, Snapshot},
+    metrics::Metrics,
+    run::fleet::{Fleet, Handles, Member},
+    secrets::Secrets,
+    sink::runner::{self, SinkEnv},
+    state::{Kind, ResourceState},
+};
+
+/// The first wait before a resource is restarted, and the longest.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A resource that ran this long before it failed starts its waits anew.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// Why a resource stopped working; it is restarted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// For the condition.
+    pub reason: Reason,
+    /// For people: what is wrong and what to do.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault with its reason.
+    pub fn new(reason: Reason, message: impl Display) -> Self {
+        Fault { reason, message: message.to_string() }
+    }
+}
+
+/// What differs by place and is no field of a resource.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where the resources' volumes are mounted; without it, `storage.hostPath.path` itself.
+    pub storage_root: Option<PathBuf>,
+    /// Which replica of its sinks this process is; without it, all of them.
+    pub replica: Option<u32>,
+    /// Keep each camera's last frame for `/snapshot.jpg`.
+    pub snapshots: bool,
+}
+
+/// A plan about to run.
+pub struct Run {
+    /// The running resources.
+    pub fleet: Arc<Fleet>,
+    work: Vec<Work>,
+}
+
+enum Work {
+    Camera(CameraPlan, usize),
+    Sink(SinkPlan, u32, usize),
+}
+
+impl Run {
+    /// Makes the fleet, all of it still to be started.
+    pub fn new(plan: &Plan, options: &Options) -> Self {
+        let metrics = Metrics::default();
+        let (mut members, mut work) = (vec![], vec![]);
+        for camera in &plan.cameras {
+            work.push(Work::Camera(camera.clone(), members.len()));
+            let state = ResourceState::new(Kind::CameraStream, camera.name.clone());
+            let snapshot = options.snapshots.then(Snapshot::default);
+            members.push(Member::new(state, Handles::Camera(metrics.camera(&camera.name)), snapshot));
+        }
+        for sink in &plan.sinks {
+            let replicas = sink.spec.replicas.max(1) as u32;
+            for replica in (0..replicas).filter(|r| options.replica.is_none_or(|only| only == *r)) {
+                work.push(Work::Sink(sink.clone(), replica, members.len()));
+                let name = replica_name(&sink.name, replica, replicas);
+                let state = ResourceState::new(Kind::FrameSink, name.clone());
+                members.push(Member::new(state, Handles::Sink(metrics.sink(&name)), None));
+            }
+        }
+        Run { fleet: Arc::new(Fleet { metrics, members }), work }
+    }
+
+    /// Runs everything until `shutdown`, and then until everything has stopped.
+    pub async fn run(self, options: Options, secrets: Secrets, shutdown: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for work in self.work {
+            let (fleet, shutdown) = (self.fleet.clone(), shutdown.clone());
+            match work {
+                Work::Camera(plan, index) => {
+                    let secrets = secrets.clone();
+                    tasks.spawn(async move { supervise_camera(plan, &fleet.members[index], secrets, shutdown).await });
+                }
+                Work::Sink(plan, replica, index) => {
+                    let (secrets, root) = (secrets.clone(), options.storage_root.clone());
+                    tasks.spawn(async move {
+                        supervise_sink(plan, replica, &fleet.members[index], root, secrets, shutdown).await;
+                    });
+                }
+            }
+        }
+        let sampler = tokio::spawn(fleet::sample_forever(self.fleet));
+        while let Some(stopped) = tasks.join_next().await {
+            if let Err(e) = stopped {
+                error!("a supervisor failed: {e}");
+            }
+        }
+        sampler.abort();
+    }
+}
+
+/// `name`, or `name-<replica>` as a StatefulSet's pods are called where there are several.
+fn replica_name(name: &ObjectName, replica: u32, replicas: u32) -> ObjectName {
+    if replicas == 1 {
+        return name.clone();
+    }
+    ObjectName { namespace: name.namespace.clone(), name: format!("{}-{replica}", name.name) }
+}
+
+async fn supervise_camera(plan: CameraPlan, member: &Member, secrets: Secrets, shutdown: CancellationToken) {
+    let Handles::Camera(metrics) = &member.handles else { return };
+    supervise(
+        &member.state,
+        plan.spec.suspend,
+        &shutdown,
+        || metrics.restarts.inc(),
+        || {
+            let env = CaptureEnv {
+                secrets: secrets.clone(),
+                metrics: metrics.clone(),
+                state: member.state.clone(),
+                snapshot: member.snapshot.clone(),
+                shutdown: shutdown.clone(),
+            };
+            // A task of its own, so that a panic ends this camera's run alone.
+            let plan = plan.clone();
+            let task = tokio::spawn(async move { capture::run(&plan, env).await });
+            async move {
+                task.await.unwrap_or_else(|e| Err(Fault::new(Reason::InternalError, format!("a fault of ours: {e}"))))
+            }
+        },
+    )
+    .await;
+}
+
+async fn supervise_sink(
+    plan: SinkPlan,
+    replica: u32,
+    member: &Member,
+    storage_root: Option<PathBuf>,
+    secrets: Secrets,
+    shutdown: CancellationToken,
+) {
+    let Handles::Sink(metrics) = &member.handles else { return };
+    supervise(
+        &member.state,
+        plan.spec.suspend,
+        &shutdown,
+        || metrics.restarts.inc(),
+        || {
+            let env = SinkEnv {
+                storage_root: storage_root.clone(),
+                secrets: secrets.clone(),
+                metrics: metrics.clone(),
+                state: member.state.clone(),
+                shutdown: shutdown.clone(),
+            };
+            let plan = plan.clone();
+            let (done, outcome) = oneshot::channel();
+            // Sinks block on disks: each has a thread. A panic drops `done`, which ends this sink's run alone.
+            let thread = std::thread::Builder::new().name(format!("sink-{}", plan.name.name));
+            let started = thread.spawn(move || done.send(runner::run(&plan, replica, env)));
+            async move {
+                match started {
+                    Ok(_) => match outcome.await {
+                        Ok(outcome) => outcome.map_err(|e| Fault::new(e.reason, e.message)),
+                        Err(_) => Err(Fault::new(Reason::InternalError, "a fault of ours: the sink's thread panicked")),
+                    },
+                    Err(e) => Err(Fault::new(Reason::InternalError, format!("no thread for the sink: {e}"))),
+                }
+            }
+        },
+    )
+    .await;
+}
+
+/// Starts a resource again and again until shutdown, waiting longer after each failure.
+async fn supervise<F: Future<Output = Result<(), Fault>>>(
+    state: &ResourceState,
+    suspended: bool,
+    shutdown: &CancellationToken,
+    restarted: impl Fn() -> u64,
+    mut start: impl FnMut() -> F,
+) {
+    let resource = format!("{}/{}", state.kind.as_str(), state.name);
+    if suspended {
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
+        info!(resource, "suspended");
+        return shutdown.cancelled().await;
+    }
+    let mut backoff = Backoff::new(RESTART.0, RESTART.1);
+    loop {
+        let began = tokio::time::Instant::now();
+        match start().await {
+            Ok(()) => break,
+            Err(_) if shutdown.is_cancelled() => break,
+            Err(fault) => {
+                if began.elapsed() >= SETTLED {
+                    backoff.reset();
+                }
+                let wait = backoff.next(&mut rand::rng());
+                state.unready(fault.reason, &fault.message);
+                error!(resource, reason = ?fault.reason, again_in_ms = wait.as_millis() as u64, "{fault}");
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = tokio::time::sleep(wait) => { restarted(); }
+                }
+            }
+        }
+    }
+    state.set(ConditionType::Ready, ConditionStatus::False, Reason::Stopping, "stopped");
+    info!(resource, "stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn state() -> ResourceState {
+        ResourceState::new(Kind::FrameSink, ObjectName { namespace: "d".into(), name: "n".into() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_resource_is_started_again_and_says_why() {
+        let (state, shutdown, starts) = (state(), CancellationToken::new(), AtomicU32::new(0));
+        supervise(
+            &state,
+            false,
+            &shutdown,
+            || 0,
+            || async {
+                if starts.fetch_add(1, Ordering::Relaxed) == 2 {
+                    return Ok(());
+                }
+                Err(Fault::new(Reason::StorageMissing, "cannot open /nowhere"))
+            },
+        )
+        .await;
+        assert_eq!(starts.load(Ordering::Relaxed), 3);
+        assert_eq!(state.last_error().expect("remembered").message, "cannot open /nowhere");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspended_resource_is_never_started() {
+        let (state, shutdown) = (state(), CancellationToken::new());
+        shutdown.cancel();
+        supervise(&state, true, &shutdown, || 0, || async { panic!("started") }).await;
+        assert_eq!(state.condition(ConditionType::Ready).expect("set").reason, Reason::Suspended);
+    }
+
+    #[test]
+    fn replicas_are_called_as_a_stateful_sets_pods() {
+        let name = ObjectName { namespace: "d".into(), name: "n".into() };
+        assert_eq!(replica_name(&name, 0, 1).name, "n");
+        assert_eq!(replica_name(&name, 1, 2).name, "n-1");
+    }
+}

@@ -1,0 +1,95 @@
+//! Takes up an AVI file that was left at a checkpoint: cuts off what came after it and goes on.
+//!
+//! The RIFFs before the last are known by the header's list of indexes, so only the last is walked: a file that has grown
+//! for months is taken up as quickly as a young one.
+
+use super::{
+    Limits,
+    layout::{self, Entry},
+    read::{self, AviError, End},
+    write::AviWriter,
+};
+use crate::sink::video::disk::AppendFile;
+
+/// Why a file does not fit its checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum Misfit {
+    /// It ends before the checkpoint.
+    #[error("is shorter than its checkpoint ({length} of {expected} bytes)")]
+    Short {
+        /// Bytes there.
+        length: u64,
+        /// Bytes at the checkpoint.
+        expected: u64,
+    },
+    /// Something else wrote to it.
+    #[error("differs from its checkpoint ({0})")]
+    Different(&'static str),
+    /// It cannot be read.
+    #[error("cannot be read ({0})")]
+    Unreadable(#[from] AviError),
+    /// It cannot be cut.
+    #[error(transparent)]
+    Output(#[from] crate::sink::fault::OutputError),
+}
+
+impl From<std::io::Error> for Misfit {
+    fn from(error: std::io::Error) -> Self {
+        Misfit::Unreadable(error.into())
+    }
+}
+
+/// Cuts `file` back to `end` bytes and `frames` frames, and goes on from there.
+pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> Result<AviWriter, Misfit> {
+    if file.len() < end {
+        return Err(Misfit::Short { length: file.len(), expected: end });
+    }
+    let shared = file.shared();
+    let mut header = read::header(&mut &*shared)?;
+    // Indexes behind the checkpoint belong to what is cut off.
+    header.closed.retain(|closed| closed.index < end);
+    let limits = Limits { riffs: header.riffs, ..limits };
+    let first_movi = layout::first_movi(limits.riffs);
+    let frames_before: u64 = header.closed.iter().map(|closed| u64::from(closed.frames)).sum();
+    let index_end = header.closed.last().map(|last| last.index + u64::from(last.index_length));
+    let first_bytes = header.closed.first().map(|first| {
+        // An `idx1` of the same frames follows the first `ix00`.
+        first.index + u64::from(first.index_length) + 8 + 16 * u64::from(first.frames)
+    });
+    let (riff, movi) = match (header.closed.len(), first_bytes, index_end) {
+        (0, _, _) => (0, first_movi),
+        (1, Some(start), _) => (start, start + layout::AVIX_HEADER - 4),
+        (_, _, Some(start)) => (start, start + layout::AVIX_HEADER - 4),
+        _ => return Err(Misfit::Different("its list of indexes")),
+    };
+    if movi + 4 > end || frames_before > frames {
+        return Err(Misfit::Different("its list of indexes"));
+    }
+    let mut walk = read::walk_to(&*shared, riff, end);
+    let mut entries = Vec::new();
+    for frame in walk.by_ref() {
+        let frame = frame?;
+        if frame.offset < movi + 4 + 8 || entries.len() as u64 >= frames - frames_before {
+            return Err(Misfit::Different("its last frames"));
+        }
+        entries.push(Entry { offset: (frame.offset - 8 - movi) as u32, length: frame.length, key: frame.key });
+    }
+    if walk.ended() != Some(End::Whole) || frames_before + entries.len() as u64 != frames {
+        return Err(Misfit::Different("its last frames"));
+    }
+    // Only now: a file that is not the checkpoint's keeps what it has.
+    file.cut(end)?;
+    Ok(AviWriter {
+        file,
+        format: header.format,
+        limits,
+        rate: header.rate,
+        closed: header.closed,
+        frames_before,
+        first_bytes,
+        riff,
+        movi,
+        entries,
+        finished: false,
+    })
+}

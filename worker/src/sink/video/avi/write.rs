@@ -1,0 +1,200 @@
+//! Writes an AVI file: frames at the end, counts in place.
+
+use super::{
+    Format, Limits, Rate,
+    layout::{self, Closed, Entry, Totals},
+};
+use crate::sink::{fault::OutputError, video::disk::AppendFile};
+
+/// An AVI file that grows. Between two calls it is a whole file up to its last [`patch`](Self::patch), and one without
+/// an index after that.
+pub struct AviWriter {
+    pub(super) file: AppendFile,
+    pub(super) format: Format,
+    pub(super) limits: Limits,
+    pub(super) rate: Rate,
+    /// The RIFFs before the one that is written.
+    pub(super) closed: Vec<Closed>,
+    /// Frames in them.
+    pub(super) frames_before: u64,
+    /// Bytes of the first RIFF, once it is closed.
+    pub(super) first_bytes: Option<u64>,
+    /// Where the RIFF that is written begins, and its FourCC `movi`.
+    pub(super) riff: u64,
+    pub(super) movi: u64,
+    /// Its frames.
+    pub(super) entries: Vec<Entry>,
+    /// Whether the last index is written.
+    pub(super) finished: bool,
+}
+
+impl AviWriter {
+    /// Begins a file: `file` is empty.
+    pub fn begin(mut file: AppendFile, format: Format, rate: Rate, limits: Limits) -> Result<Self, OutputError> {
+        let movi = layout::first_movi(limits.riffs);
+        let totals = Totals { rate, frames: 0, first_frames: 0, first_bytes: movi + 4, closed: 0, indexed: false };
+        file.append(&[&layout::header(&format, &totals, limits.riffs)])?;
+        Ok(AviWriter {
+            file,
+            format,
+            limits,
+            rate,
+            closed: Vec::new(),
+            frames_before: 0,
+            first_bytes: None,
+            riff: 0,
+            movi,
+            entries: Vec::new(),
+            finished: false,
+        })
+    }
+
+    /// What it holds.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The file.
+    pub fn file(&self) -> &AppendFile {
+        &self.file
+    }
+
+    /// Frames so far, repetitions included.
+    pub fn frames(&self) -> u64 {
+        self.frames_before + self.entries.len() as u64
+    }
+
+    /// The file's size if it were finished after these frames too.
+    pub fn finished_bytes(&self, repeats: u32, length: usize) -> u64 {
+        let chunks = u64::from(repeats) + 1;
+        let added = chunks * 8 + (length as u64).next_multiple_of(2);
+        let entries = self.entries.len() as u64 + chunks;
+        let ends = if self.needs_new_riff(repeats, length) { layout::AVIX_HEADER + 64 } else { 32 + 8 };
+        self.file.len() + added + ends + entries * (8 + if self.closed.is_empty() { 16 } else { 0 })
+    }
+
+    fn needs_new_riff(&self, repeats: u32, length: usize) -> bool {
+        let chunks = repeats as usize + 1;
+        let index = 40 + 24 * (self.entries.len() + chunks);
+        let bytes = self.file.len() - self.riff + (8 * chunks + length + 1 + index) as u64;
+        !self.entries.is_empty()
+            && (bytes > self.limits.riff_bytes || self.entries.len() + chunks > self.limits.riff_frames)
+    }
+
+    /// Whether the header has a place left for the RIFF that these frames need.
+    pub fn has_room(&self, repeats: u32, length: usize) -> bool {
+        !self.needs_new_riff(repeats, length) || self.closed.len() + 1 < self.limits.riffs
+    }
+
+    /// Shows the picture before `repeats` times again, then `content`. Gives the number of the frame, from 0, that first
+    /// shows `content`. See [`has_room`](Self::has_room) first.
+    ///
+    /// # Errors
+    /// After an error neither the repetitions nor the frame stand in the file.
+    pub fn write(&mut self, repeats: u32, content: &[u8], key: bool) -> Result<u64, OutputError> {
+        if self.needs_new_riff(repeats, content.len()) {
+            self.begin_riff()?;
+        }
+        let empty = layout::chunk_header(0).repeat(repeats as usize);
+        let header = layout::chunk_header(content.len() as u32);
+        let padding: &[u8] = if content.len() % 2 == 1 { &[0] } else { &[] };
+        let mut offset = (self.file.len() - self.movi) as u32;
+        self.file.append(&[&empty, &header, content, padding])?;
+        for _ in 0..repeats {
+            self.entries.push(Entry { offset, length: 0, key: false });
+            offset += 8;
+        }
+        self.entries.push(Entry { offset, length: content.len() as u32, key });
+        Ok(self.frames() - 1)
+    }
+
+    /// The index of the RIFF that is written, to be put at its end; and its place in the header.
+    fn index(&self) -> (Closed, Vec<u8>, Vec<u8>) {
+        let ix00 = layout::ix00(&self.entries, self.movi);
+        let idx1 = if self.closed.is_empty() { layout::idx1(&self.entries) } else { Vec::new() };
+        let closed =
+            Closed { index: self.file.len(), index_length: ix00.len() as u32, frames: self.entries.len() as u32 };
+        (closed, ix00, idx1)
+    }
+
+    /// Closes the RIFF, whose index of `ix00` and `idx1` bytes stands in the file now.
+    fn close_riff(&mut self, closed: Closed, idx1: usize) -> Result<(), OutputError> {
+        let movi_end = closed.index + u64::from(closed.index_length);
+        self.patch_sizes(movi_end + idx1 as u64, movi_end)?;
+        let place = layout::PLACES + layout::PLACE * self.closed.len() as u64;
+        self.file.patch(place, &layout::place(&closed))?;
+        if self.closed.is_empty() {
+            self.first_bytes = Some(movi_end + idx1 as u64);
+        }
+        self.frames_before += self.entries.len() as u64;
+        self.entries.clear();
+        self.closed.push(closed);
+        Ok(())
+    }
+
+    fn begin_riff(&mut self) -> Result<(), OutputError> {
+        let (closed, ix00, idx1) = self.index();
+        let before = self.file.len();
+        self.file.append(&[&ix00, &idx1, &layout::avix()])?;
+        if let Err(error) = self.close_riff(closed, idx1.len()) {
+            self.file.cut(before)?;
+            return Err(error);
+        }
+        self.riff = self.file.len() - layout::AVIX_HEADER;
+        self.movi = self.file.len() - 4;
+        Ok(())
+    }
+
+    /// Sets the sizes of the RIFF that is written: it ends at `end`, its frames and `ix00` at `movi_end`.
+    fn patch_sizes(&self, end: u64, movi_end: u64) -> Result<(), OutputError> {
+        self.file.patch(self.riff + 4, &((end - self.riff - 8) as u32).to_le_bytes())?;
+        self.file.patch(self.movi - 4, &((movi_end - self.movi) as u32).to_le_bytes())
+    }
+
+    fn patch_totals(&self) -> Result<(), OutputError> {
+        let first_frames = self.closed.first().map_or(self.entries.len() as u64, |first| u64::from(first.frames));
+        let totals = Totals {
+            rate: self.rate,
+            frames: self.frames(),
+            first_frames,
+            first_bytes: self.first_bytes.unwrap_or(self.file.len()),
+            closed: self.closed.len(),
+            indexed: !self.closed.is_empty(),
+        };
+        self.file.patch(0, &layout::head(&self.format, &totals, self.limits.riffs))?;
+        let frames = u32::try_from(self.frames()).unwrap_or(u32::MAX);
+        self.file.patch(layout::dmlh(self.limits.riffs), &frames.to_le_bytes())
+    }
+
+    /// Brings sizes, counts and speed in the header up to date, so that a player can open the file as it grows.
+    pub fn patch(&mut self, rate: Rate) -> Result<(), OutputError> {
+        self.rate = rate;
+        self.patch_sizes(self.file.len(), self.file.len())?;
+        self.patch_totals()
+    }
+
+    /// Writes the index of the last RIFF. Nothing can be written any more.
+    ///
+    /// # Errors
+    /// After an error the file is as it was, without its last index; this can be tried again.
+    pub fn finish(&mut self, rate: Rate) -> Result<(), OutputError> {
+        self.rate = rate;
+        if !self.finished {
+            let (closed, ix00, idx1) = self.index();
+            let before = self.file.len();
+            self.file.append(&[&ix00, &idx1])?;
+            if let Err(error) = self.close_riff(closed, idx1.len()) {
+                self.file.cut(before)?;
+                return Err(error);
+            }
+            self.finished = true;
+        }
+        self.patch_totals()
+    }
+}
+
+/// Makes a file for [`AviWriter::begin`] in tests.
+#[cfg(test)]
+pub fn new_file(path: &std::path::Path) -> AppendFile {
+    AppendFile::create(path.into(), &crate::sink::video::disk::Disk::default()).unwrap()
+}

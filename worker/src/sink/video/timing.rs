@@ -1,0 +1,359 @@
+//! Keeps a video in real time: decides for each frame how often the picture before it is shown again, or whether it is
+//! left out.
+//!
+//! A file has one speed, frames do not come at one. So the speed is learned from a file's first frames (30 intervals, or
+//! two seconds), which are each written once meanwhile: nothing is held back. It is the next usual speed at or above
+//! them, so that a steady camera loses no frame; a repetition is cheap (eight bytes and an index entry), a lost frame is
+//! not. From then on a frame's place follows from its capture time:
+//!
+//! - Jitter does nothing: the mean error over about 16 frames has to reach a whole frame before one picture is repeated or
+//!   left out. An error above a quarter of a second (and 1½ frames) is put right at once.
+//! - A camera that was away for more than 10 s (and 10 frames) leaves a [`Decision::Gap`], not hours of one picture.
+//! - A camera that becomes faster than the file asks for a new one ([`Decision::Faster`]) rather than lose frames.
+//! - A clock that was put back by more than 2 s is followed after three frames.
+
+use serde::{Deserialize, Serialize};
+
+use super::avi::Rate;
+
+/// What to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Write it, after showing the picture before it so many times again.
+    Show {
+        /// So many times.
+        repeats: u32,
+    },
+    /// Leave it out.
+    Skip,
+    /// The camera was away: begin a new file with it, or [`Timing::cut`] the time out.
+    Gap,
+    /// The camera is faster than the file's speed now: begin a new file with it.
+    Faster,
+}
+
+/// Where a video stands in time. Times are capture times in microseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// The file's speed, once it is known.
+    rate: Option<Rate>,
+    /// A moment …
+    anchor: i64,
+    /// … and the place in the file that belongs to it.
+    slot: u64,
+    /// The mean error: how many thousandths of a place the video is behind. Whole, so that it survives JSON.
+    mean: i32,
+    /// When the latest frame so far was captured.
+    last: i64,
+    /// Frames left out since the last that was written.
+    skipped: u32,
+    /// The last intervals between frames.
+    intervals: Vec<i64>,
+}
+
+/// Intervals that are remembered, and that are enough to know the speed.
+const REMEMBERED: usize = 63;
+const ENOUGH: usize = 30;
+/// Fewer are enough after two seconds.
+const ENOUGH_AFTER_2S: usize = 4;
+const SECOND: i64 = 1_000_000;
+/// How much of an error goes into the mean.
+const SMOOTHING: f64 = 1.0 / 16.0;
+
+/// The usual speeds up to one frame a second, as seconds a frame; those above, as frames a second.
+const SLOW: [u32; 14] = [3600, 1800, 900, 600, 300, 120, 60, 30, 20, 15, 10, 5, 3, 2];
+const FAST: [u32; 24] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 20, 22, 24, 25, 30, 40, 48, 50, 60, 75, 100, 120, 144];
+
+/// The speed shown in a file whose speed is not known yet.
+const UNKNOWN: Rate = Rate::per_second(25);
+
+/// The next usual speed at or above the one of this mean interval in microseconds; 1.5 % of mismeasure are forgiven.
+fn usual(interval: f64) -> Rate {
+    let measured = SECOND as f64 / interval.max(1.0);
+    let slow = SLOW.iter().map(|seconds| Rate { frames: 1, seconds: *seconds });
+    let fast = FAST.iter().map(|frames| Rate::per_second(*frames));
+    slow.chain(fast).find(|rate| rate.fps() >= measured * 0.985).unwrap_or(Rate::per_second(240))
+}
+
+/// The steady interval behind these, without stalls: the slope of the straight line (least squares) through the frames'
+/// times. It stays right where frames come in bursts, which a median does not, and hardly feels jitter at the ends.
+fn steady_interval(intervals: &[i64]) -> Option<f64> {
+    let mut sorted = intervals.to_vec();
+    sorted.sort_unstable();
+    let mut sum: f64 = sorted.iter().map(|i| *i as f64).sum();
+    let mut longest = i64::MAX;
+    while let [others @ .., last] = sorted.as_slice() {
+        longest = *last;
+        let rest = sum - longest as f64;
+        let stall = longest > SECOND && !others.is_empty() && longest as f64 * others.len() as f64 > 8.0 * rest;
+        if !stall {
+            break;
+        }
+        sum = rest;
+        sorted.pop();
+    }
+    let centre = sorted.len() as f64 / 2.0;
+    let (mut time, mut products, mut squares) = (0.0, 0.0, centre * centre);
+    for (n, interval) in intervals.iter().filter(|i| **i <= longest).enumerate() {
+        time += *interval as f64;
+        let from_centre = (n + 1) as f64 - centre;
+        products += from_centre * time;
+        squares += from_centre * from_centre;
+    }
+    (squares > 0.0).then(|| products / squares)
+}
+
+impl Timing {
+    /// Begins a file with a frame of this time. What `previous` knows of the speed goes on.
+    pub fn begin(previous: Option<&Timing>, time: i64) -> Self {
+        let intervals = previous.map(|p| p.intervals.clone()).unwrap_or_default();
+        let rate = (intervals.len() >= ENOUGH).then(|| steady_interval(&intervals).map(usual)).flatten();
+        Timing { rate, anchor: time, slot: 0, mean: 0, last: time, skipped: 0, intervals }
+    }
+
+    /// The file's speed, as far as it is known.
+    pub fn rate(&self) -> Rate {
+        self.rate.or_else(|| steady_interval(&self.intervals).map(usual)).unwrap_or(UNKNOWN)
+    }
+
+    /// Goes on at place `slot` with a frame of this time, as if no time lay between it and the frame before.
+    pub fn cut(&self, time: i64, slot: u64) -> Self {
+        Timing { anchor: time, slot, mean: 0, last: time, skipped: 0, ..self.clone() }
+    }
+
+    /// Whether the remembered frames came faster than the file's speed, and over a time that a burst does not last.
+    fn is_faster(&self) -> bool {
+        let sum: f64 = self.intervals.iter().map(|i| *i as f64).sum();
+        let speed = steady_interval(&self.intervals).map_or(0.0, |interval| usual(interval).fps());
+        self.intervals.len() == REMEMBERED && sum > 400_000.0 && speed > self.rate().fps()
+    }
+
+    /// What to do with a frame of this time when the file's next place is `slot`; and how things stand after it.
+    pub fn next(&self, time: i64, slot: u64) -> (Decision, Timing) {
+        let mut then = self.clone();
+        let interval = time.saturating_sub(self.last);
+        then.last = self.last.max(time);
+        let show = |repeats| Decision::Show { repeats };
+        let known = self.rate.is_some() || !self.intervals.is_empty();
+        let rate = self.rate();
+        let fps = rate.fps();
+        let gap = (10.0 * fps).max(10.0);
+        if known && interval as f64 * fps / SECOND as f64 > gap {
+            return (Decision::Gap, self.cut(time, slot));
+        }
+        // A frame that comes late counts as one that comes with the frame before it; a clock that was put back does not.
+        if interval > -SECOND {
+            if then.intervals.len() == REMEMBERED {
+                then.intervals.remove(0);
+            }
+            then.intervals.push(interval.max(0));
+        }
+        if self.rate.is_none() {
+            if time < self.anchor {
+                return (show(0), Timing { intervals: then.intervals, ..self.cut(time, slot) });
+            }
+            let count = then.intervals.len();
+            if count < ENOUGH && (count < ENOUGH_AFTER_2S || time.saturating_sub(self.anchor) < 2 * SECOND) {
+                return (show(0), then);
+            }
+            then.rate = steady_interval(&then.intervals).map(usual);
+        }
+        let fps = then.rate().fps();
+        let gap = (10.0 * fps).max(10.0);
+        let band = 0.25 * fps + 1.5;
+        let due = time.saturating_sub(self.anchor) as f64 * fps / SECOND as f64;
+        let error = due - (slot - self.slot) as f64;
+        let before = f64::from(self.mean) / 1000.0;
+        let mean = if self.rate.is_none() { error } else { before + (error - before) * SMOOTHING };
+        let thousandths = |mean: f64| (mean * 1000.0) as i32;
+        then.mean = thousandths(mean);
+        if error > gap {
+            return (Decision::Gap, Timing { intervals: then.intervals, rate: then.rate, ..self.cut(time, slot) });
+        }
+        if error < -(2.0 * fps + band) && self.skipped >= 3 {
+            return (show(0), Timing { intervals: then.intervals, rate: then.rate, ..self.cut(time, slot) });
+        }
+        let decision = if error > band {
+            then.mean = thousandths(error.fract());
+            show(error as u32)
+        } else if error < -band {
+            // The mean would go on falling while frames are left out, and take some more with it afterwards.
+            then.mean = self.mean.max(-1000);
+            Decision::Skip
+        } else if mean > 1.0 && error > 0.5 {
+            then.mean -= 1000;
+            show(1)
+        } else if mean < -1.0 && error < -0.5 {
+            then.mean += 1000;
+            Decision::Skip
+        } else {
+            show(0)
+        };
+        if decision == Decision::Skip && then.is_faster() {
+            return (Decision::Faster, then);
+        }
+        then.skipped = if decision == Decision::Skip { self.skipped + 1 } else { 0 };
+        (decision, then)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds frames of these times; gives shown, repeated, skipped, gaps, and the timing.
+    fn run(times: impl IntoIterator<Item = i64>) -> (u64, u64, u64, u64, Timing) {
+        let mut times = times.into_iter();
+        let mut timing = Timing::begin(None, times.next().unwrap());
+        let (mut shown, mut repeated, mut skipped, mut gaps, mut slot) = (1, 0, 0, 0, 1);
+        for time in times {
+            let (decision, then) = timing.next(time, slot);
+            timing = then;
+            match decision {
+                Decision::Show { repeats } => {
+                    shown += 1;
+                    repeated += u64::from(repeats);
+                    slot += u64::from(repeats) + 1;
+                }
+                Decision::Skip => skipped += 1,
+                Decision::Gap => {
+                    gaps += 1;
+                    shown += 1;
+                    slot += 1;
+                }
+                Decision::Faster => {
+                    timing = Timing::begin(Some(&timing), time);
+                    shown += 1;
+                    slot = 1;
+                }
+            }
+        }
+        (shown, repeated, skipped, gaps, timing)
+    }
+
+    fn steady(fps: f64, n: i64) -> impl Iterator<Item = i64> {
+        (0..n).map(move |i| 1_700_000_000_000_000 + (i as f64 * 1e6 / fps) as i64)
+    }
+
+    #[test]
+    fn a_steady_camera_keeps_every_frame_once_at_its_own_speed() {
+        for (fps, rate) in [
+            (30.0, Rate::per_second(30)),
+            (10.0, Rate::per_second(10)),
+            (25.0, Rate::per_second(25)),
+            (1.0, Rate::per_second(1)),
+            (60.0, Rate::per_second(60)),
+            (0.2, Rate { frames: 1, seconds: 5 }),
+            (1.0 / 3600.0, Rate { frames: 1, seconds: 3600 }),
+        ] {
+            let (shown, repeated, skipped, gaps, timing) = run(steady(fps, 2000));
+            assert_eq!((shown, repeated, skipped, gaps, timing.rate()), (2000, 0, 0, 0, rate), "{fps}");
+        }
+    }
+
+    #[test]
+    fn a_camera_between_two_usual_speeds_loses_no_frame_and_stays_in_time() {
+        let (shown, repeated, skipped, _, timing) = run(steady(27.0, 2700));
+        assert_eq!((shown, skipped, timing.rate()), (2700, 0, Rate::per_second(30)));
+        assert!((290..=310).contains(&repeated), "{repeated}");
+    }
+
+    #[test]
+    fn a_camera_that_becomes_twice_as_fast_gets_a_new_file_of_its_speed() {
+        let slow = steady(15.0, 300);
+        let fast = steady(30.0, 900).map(|t| t + 20_000_000);
+        let (shown, _, skipped, _, timing) = run(slow.chain(fast));
+        assert_eq!((shown + skipped, timing.rate()), (1200, Rate::per_second(30)));
+        assert!(skipped < 64, "{skipped}");
+    }
+
+    #[test]
+    fn a_stall_among_the_first_frames_does_not_make_the_file_slow() {
+        let (shown, _, skipped, _, timing) = run(steady(30.0, 1).chain(steady(30.0, 500).map(|t| t + 4_000_000)));
+        assert_eq!((shown, skipped, timing.rate()), (501, 0, Rate::per_second(30)));
+    }
+
+    #[test]
+    fn jitter_causes_neither_repetitions_nor_losses() {
+        let jitter = steady(30.0, 3000).enumerate().map(|(i, t)| t + [0, 12_000, -9_000, 16_000, -7_000][i * i % 5]);
+        let (shown, repeated, skipped, gaps, timing) = run(jitter);
+        assert_eq!((shown, repeated, skipped, gaps, timing.rate()), (3000, 0, 0, 0, Rate::per_second(30)));
+    }
+
+    #[test]
+    fn bursts_lose_no_frame() {
+        let (shown, _, skipped, gaps, timing) = run(steady(30.0, 3000).map(|t| t - t % 166_667));
+        assert!(shown >= 2997 && skipped <= 3 && gaps == 0, "{shown} {skipped} {gaps} {:?}", timing.rate());
+    }
+
+    #[test]
+    fn a_camera_that_was_away_leaves_a_gap_and_not_a_still_picture() {
+        let before = steady(10.0, 100);
+        let after = steady(10.0, 100).map(|t| t + 3_600_000_000);
+        let (shown, repeated, skipped, gaps, _) = run(before.chain(after));
+        assert_eq!((shown, repeated, skipped, gaps), (200, 0, 0, 1));
+    }
+
+    #[test]
+    fn a_short_stall_is_filled_with_the_picture_before_it() {
+        let after = steady(10.0, 100).map(|t| t + 15_000_000);
+        let (shown, repeated, skipped, gaps, _) = run(steady(10.0, 100).chain(after));
+        assert_eq!((shown, repeated, skipped, gaps), (200, 50, 0, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_costs_three_frames_and_one_late_frame_costs_itself() {
+        let back = steady(10.0, 100).map(|t| t - 3_600_000_000);
+        let (shown, repeated, skipped, gaps, _) = run(steady(10.0, 100).chain(back));
+        assert_eq!((shown, repeated, skipped, gaps), (197, 0, 3, 0));
+        let mut late: Vec<_> = steady(10.0, 100).collect();
+        late.insert(90, late[50]);
+        let (shown, repeated, skipped, _, _) = run(late);
+        assert_eq!((shown, repeated, skipped), (100, 0, 1));
+    }
+
+    #[test]
+    fn the_next_file_begins_with_the_speed_that_is_known() {
+        let (.., timing) = run(steady(12.0, 40));
+        let next = Timing::begin(Some(&timing), timing.last + 83_333);
+        assert_eq!(next.rate, Some(Rate::per_second(12)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_video_never_drifts_from_the_clock(intervals in proptest::collection::vec(1i64..3_000_000, 100..400)) {
+            let mut time = 1_700_000_000_000_000i64;
+            let mut timing = Timing::begin(None, time);
+            let mut slot = 1u64;
+            for interval in intervals {
+                time += interval;
+                let (decision, then) = timing.next(time, slot);
+                match decision {
+                    Decision::Show { repeats } => slot += u64::from(repeats) + 1,
+                    Decision::Skip => {}
+                    Decision::Gap | Decision::Faster => slot += 1,
+                }
+                let shown = matches!(decision, Decision::Show { .. });
+                if let (Some(rate), true) = (then.rate, shown) {
+                    let due = (time - then.anchor) as f64 * rate.fps() / 1e6;
+                    let stands = (slot - 1 - then.slot) as f64;
+                    prop_assert!((due - stands).abs() <= 0.25 * rate.fps() + 2.5, "due {due}, stands {stands}");
+                }
+                timing = then;
+            }
+        }
+
+        #[test]
+        fn any_times_are_taken_and_the_state_survives_a_restart(
+            times in proptest::collection::vec(any::<i64>(), 2..60),
+        ) {
+            let (.., timing) = run(times);
+            let text = serde_json::to_string(&timing).unwrap();
+            prop_assert!(text.len() < 2000, "{text}");
+            prop_assert_eq!(serde_json::from_str::<Timing>(&text).unwrap(), timing);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Cameras that are asked for each picture.
+
+use edgereel_crds::{status::Reason, units::Duration};
+
+use super::{
+    super::http::test_server::{Reply, TestServer, Then},
+    *,
+};
+use crate::frame::jpeg::tests::picture;
+
+async fn open(url: &str) -> Result<Box<dyn FrameStream>, SourceError> {
+    let spec =
+        SnapshotSource { url: url.into(), interval: Duration::millis(10), credentials_secret_ref: None, tls: None };
+    Snapshot::new(&spec, ByteSize(50_000), "lab", &Secrets::default())?.connect().await
+}
+
+#[tokio::test]
+async fn pictures_come_over_one_connection_and_the_same_one_comes_again() {
+    let jpeg = picture(64, 64, 1);
+    let body = jpeg.clone();
+    let server = TestServer::start(move |_| Reply::whole("200 OK", "Content-Type: image/jpeg\r\n", &body)).await;
+    let mut stream = open(&server.url("/")).await.expect("a first picture");
+    for _ in 0..5 {
+        assert_eq!(stream.next().await.expect("a picture"), Part::Picture(jpeg.clone().into()));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_picture_is_counted_or_ends_the_stream() {
+    let server = TestServer::start(move |request| match request.split(' ').nth(1).unwrap_or_default() {
+        "/empty" => Reply::whole("200 OK", "", b""),
+        "/none" => Reply::whole("204 No Content", "", b""),
+        "/png" => Reply::whole("200 OK", "Content-Type: image/png\r\n", b"\x89PNG\r\n"),
+        "/large" => Reply::whole("200 OK", "", &[0xFF; 60_000]),
+        "/endless" => Reply::stream("image/jpeg", vec![vec![0xFF; 60_000]], Then::Hang),
+        "/stream" => Reply::stream("multipart/x-mixed-replace; boundary=frame", vec![], Then::Hang),
+        "/missing" => Reply::whole("404 Not Found", "", b""),
+        "/cut" => Reply::raw([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n\xFF\xD8".to_vec()], Then::Close),
+        path => panic!("{path}"),
+    })
+    .await;
+    for (path, reason) in [
+        ("/empty", DropReason::empty),
+        ("/none", DropReason::empty),
+        ("/png", DropReason::not_jpeg),
+        ("/large", DropReason::too_large),
+        ("/endless", DropReason::too_large),
+    ] {
+        let part = open(&server.url(path)).await.expect("a stream").next().await.expect("a part");
+        assert_eq!(part, Part::Skipped(reason), "{path}");
+    }
+    for (path, reason, words) in [
+        ("/stream", Reason::CameraProtocolError, "use the source `mjpeg`"),
+        ("/missing", Reason::CameraProtocolError, "answered 404 Not Found: check the path"),
+        ("/cut", Reason::CameraUnreachable, "the connection broke off"),
+    ] {
+        let error = open(&server.url(path)).await.err().expect("an error");
+        assert_eq!(error.reason, reason, "{error}");
+        assert!(error.message.contains(words), "`{error}` lacks `{words}`");
+    }
+}
