@@ -22,10 +22,10 @@
 //! already) the generation ends first and nothing is committed.
 
 pub mod budget;
+mod native;
 mod rebalance;
 pub mod start;
 pub mod tenure;
-mod watermark;
 
 use std::{
     sync::{Arc, mpsc},
@@ -40,7 +40,7 @@ use edgereel_crds::{
 };
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     error::RDKafkaErrorCode as Code,
     message::{BorrowedMessage, Headers},
@@ -48,6 +48,7 @@ use rdkafka::{
 
 use self::{
     budget::Charge,
+    native::Commits,
     rebalance::GroupContext,
     tenure::{PollClock, Tenure, boot_time_ms},
 };
@@ -58,6 +59,8 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long the writer may take to flush and commit when partitions are asked back.
 pub const HANDOVER_TIME: Duration = Duration::from_secs(15);
+/// How long a commit may take then.
+const COMMIT_TIME: Duration = Duration::from_secs(6);
 /// How long a poll waits for a record: also how late a command may be.
 const POLL: Duration = Duration::from_millis(20);
 /// How long a used-up share may hold up the polling before its partition is paused. A pause throws away what was
@@ -196,7 +199,7 @@ impl Handover {
     pub fn commit(&self, commit: Commit) -> Result<(), KafkaFault> {
         let gone = || KafkaFault::passing(Reason::NotAssigned, "the partitions went before the commit was made");
         self.ask.send(commit).map_err(|_| gone())?;
-        self.answer.recv_timeout(HANDOVER_TIME).map_err(|_| gone())?
+        self.answer.recv_timeout(COMMIT_TIME).map_err(|_| gone())?
     }
 }
 
@@ -377,6 +380,7 @@ impl Polled {
     fn poll(&self, consumer: &BaseConsumer<GroupContext>) -> End {
         let group = consumer.context().clone();
         let mut clock = PollClock::new(self.tenure.clone(), SESSION_TIMEOUT - HEARTBEAT, boot_time_ms());
+        let mut commits = Commits::new(consumer);
         let mut watermarks = Instant::now();
         loop {
             if group.took_its_time() {
@@ -388,7 +392,7 @@ impl Polled {
                 return End::Slept(gap);
             }
             match self.inbox.try_recv() {
-                Ok(Command::Commit(commit)) => self.commit(consumer, commit),
+                Ok(Command::Commit(commit)) => self.commit(&mut commits, commit),
                 Ok(Command::Close) => {
                     group.hand_over(consumer);
                     return End::Closed;
@@ -412,6 +416,7 @@ impl Polled {
             if let Some(fault) = group.take_failure() {
                 return End::Failed(fault);
             }
+            self.tell_answers(&mut commits);
             group.resume_with_room(consumer);
             if watermarks.elapsed() >= WATERMARK_INTERVAL {
                 watermarks = Instant::now();
@@ -449,10 +454,9 @@ impl Polled {
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => KafkaFault::passing(
                 Reason::TopicMissing,
                 format!(
-                    "there is no topic {} at KafkaConnection {}: make it, or start the camera that fills it; this sink \
-                     begins when it is there",
-                    detail.rsplit(": ").nth(1).unwrap_or(&self.settings.topics.join(", ")).trim(),
-                    subject,
+                    "there is no topic {} at KafkaConnection {subject}: make it, or start the camera that fills it; this \
+                     sink begins when it is there",
+                    self.settings.topics.join(" or "),
                 ),
             ),
             code => subject.code(code, &detail),
@@ -503,20 +507,27 @@ impl Polled {
         listening
     }
 
-    /// Commits without waiting; the answer comes through the context.
-    fn commit(&self, consumer: &BaseConsumer<GroupContext>, commit: Commit) {
+    /// Commits without waiting; the answer comes through [`Self::tell_answers`].
+    fn commit(&self, commits: &mut Commits<'_, GroupContext, u64>, commit: Commit) {
         let generation = commit.generation;
         let result = if self.tenure.is_current(generation) {
-            offsets_list(&commit).and_then(|list| consumer.commit(&list, CommitMode::Async))
+            offsets_list(&commit).and_then(|list| {
+                let sent = commits.send(&list, generation);
+                sent.map_err(KafkaError::ConsumerCommit)
+            })
         } else {
             Err(KafkaError::ConsumerCommit(Code::IllegalGeneration))
         };
-        match result {
-            Ok(()) => consumer.context().await_commit(generation),
-            Err(e) => {
-                let result = Err(self.context.subject().fault(&e));
-                (self.send)(Event::Committed { generation, result });
-            }
+        if let Err(e) = result {
+            let result = Err(self.context.subject().fault(&e));
+            (self.send)(Event::Committed { generation, result });
+        }
+    }
+
+    fn tell_answers(&self, commits: &mut Commits<'_, GroupContext, u64>) {
+        while let Some((generation, result)) = commits.answer() {
+            let result = result.map_err(|code| self.context.subject().fault(&KafkaError::ConsumerCommit(code)));
+            (self.send)(Event::Committed { generation, result });
         }
     }
 }

@@ -180,6 +180,8 @@ struct Assignment {
     /// When the first of what is not sealed was written.
     dirty_since: Option<Instant>,
     under_way: Option<UnderWay>,
+    /// The start offsets, where their commit failed and is to be sent again.
+    start_again: Option<Commit>,
     /// Not before this: a commit failed.
     not_before: Instant,
     ends: Vec<(TopicPartition, i64)>,
@@ -353,6 +355,7 @@ impl Runner<'_> {
             batch: Batch::default(),
             dirty_since: None,
             under_way: None,
+            start_again: None,
             not_before: Instant::now(),
             ends: begun.iter().map(|b| (b.assigned.source.clone(), b.high)).collect(),
             last_time: None,
@@ -519,6 +522,11 @@ impl Runner<'_> {
         if a.not_before > now {
             return Ok(TICK.min(a.not_before - now));
         }
+        if let Some(commit) = a.start_again.take() {
+            self.consumer.command(Command::Commit(commit.clone()));
+            a.under_way = Some(UnderWay { stage: Stage::Starting, commit, batch: Batch::default() });
+            return Ok(TICK);
+        }
         if !a.progress.is_dirty() {
             return Ok(TICK);
         }
@@ -573,14 +581,10 @@ impl Runner<'_> {
                 }
                 self.env.state.note_error(&fault.message);
                 a.not_before = Instant::now() + COMMIT_RETRY;
-                if under_way.stage == Stage::Starting {
-                    // Nothing was written yet: the same request again.
-                    let mut again = under_way;
-                    again.commit.generation = generation;
-                    self.consumer.command(Command::Commit(again.commit.clone()));
-                    a.under_way = Some(again);
-                } else {
-                    a.batch.absorb(under_way.batch);
+                match under_way.stage {
+                    // Nothing was written yet: the same request again, later.
+                    Stage::Starting => a.start_again = Some(under_way.commit),
+                    _ => a.batch.absorb(under_way.batch),
                 }
             }
         }
@@ -698,7 +702,7 @@ impl Assignment {
 
     /// Whether frames may be written: the start offsets are committed.
     fn has_started(&self) -> bool {
-        self.under_way.as_ref().is_none_or(|u| u.stage != Stage::Starting)
+        self.start_again.is_none() && self.under_way.as_ref().is_none_or(|u| u.stage != Stage::Starting)
     }
 }
 

@@ -47,7 +47,7 @@ const TABLES: &[u8] = &[
 /// A whole JPEG that carries a number, of about `bytes` bytes.
 pub fn jpeg(number: u64, bytes: usize) -> Vec<u8> {
     let mut data = vec![0xFF, 0xD8];
-    let text = format!("frame {number} ").repeat(bytes / 12 + 1);
+    let text = format!("frame {number} ").repeat(bytes / 8 + 4);
     for comment in text.as_bytes()[..bytes.max(24)].chunks(60_000) {
         data.extend([0xFF, 0xFE]);
         data.extend((comment.len() as u16 + 2).to_be_bytes());

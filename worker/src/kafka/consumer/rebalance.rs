@@ -1,7 +1,6 @@
 //! The callbacks of a group's consumer: what happens when partitions come and go, and the state of those assigned.
 
 use std::{
-    collections::VecDeque,
     error::Error,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -17,7 +16,7 @@ use rdkafka::{
     client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
-    error::{KafkaError, KafkaResult},
+    error::KafkaError,
     types::RDKafkaRespErr,
 };
 
@@ -25,10 +24,10 @@ use super::{
     Assigned, Begun, Commit, Event, HANDOVER_TIME, HEARTBEAT, Handover, Listener, SESSION_TIMEOUT, Settings,
     TopicPartition,
     budget::{Charge, Held, Share},
+    native::cached_high,
     offsets_list,
     start::{First, Start, decide_start},
     tenure::{PollClock, Tenure, boot_time_ms},
-    watermark::cached_high,
 };
 use crate::kafka::client::{Context, KafkaFault};
 
@@ -53,8 +52,6 @@ struct State {
     generation: u64,
     partitions: Vec<Partition>,
     share: Option<Share>,
-    /// Commits under way, oldest first: librdkafka answers in order.
-    commits: VecDeque<u64>,
     failure: Option<KafkaFault>,
     /// librdkafka's words for its last error.
     reason: String,
@@ -115,11 +112,6 @@ impl GroupContext {
     /// librdkafka's words for its last error.
     pub fn take_reason(&self) -> String {
         std::mem::take(&mut self.state().reason)
-    }
-
-    /// A commit was sent.
-    pub fn await_commit(&self, generation: u64) {
-        self.state().commits.push_back(generation);
     }
 
     /// Notes a record as sent on. None when it is not of this assignment, or was sent before.
@@ -420,14 +412,6 @@ impl ConsumerContext for GroupContext {
             }
         }
         self.busy.store(true, Ordering::Release);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let Some(generation) = self.state().commits.pop_front() else { return };
-        // The request may have been taken while a partition of it was not.
-        let result = result.and_then(|()| offsets.elements().iter().try_for_each(|element| element.error()));
-        let result = result.map_err(|e| self.inner.subject().fault(&e));
-        (self.send)(Event::Committed { generation, result });
     }
 }
 
