@@ -59,7 +59,7 @@ impl FromStr for ByteSize {
         let fraction: u128 = fraction.parse().map_err(|_| bad())?;
         let scaled = whole.saturating_mul(u128::from(unit));
         let part = fraction * u128::from(unit);
-        if part % scale != 0 {
+        if !part.is_multiple_of(scale) {
             return Err(format!("`{text}` is not a whole number of bytes; write it without a fraction"));
         }
         let total = scaled.checked_add(part / scale).and_then(|n| u64::try_from(n).ok());
