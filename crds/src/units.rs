@@ -69,7 +69,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = |(_, unit): &&(&str, u64)| self.0 != 0 && self.0 % unit == 0;
+        let exact = |(_, unit): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*unit);
         match SUFFIXES.iter().filter(exact).max_by_key(|(_, unit)| *unit) {
             Some((suffix, unit)) => write!(f, "{}{suffix}", self.0 / unit),
             None => write!(f, "{}", self.0),
