@@ -1,5 +1,8 @@
 //! `CameraStream`: one camera's frames, on their way to a Kafka topic.
 
+// Each printer column has a name and a type: the lint takes them for repetitions.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};

@@ -1,5 +1,8 @@
 //! `FrameSink`: frames from Kafka, written to a disk.
 
+// Each printer column has a name and a type: the lint takes them for repetitions.
+#![allow(clippy::duplicated_attributes)]
+
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use kube::{CustomResource, KubeSchema};

@@ -1,5 +1,8 @@
 //! `KafkaConnection`: where a Kafka cluster is and how to log in.
 
+// Each printer column has a name and a type: the lint takes them for repetitions.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};

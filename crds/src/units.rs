@@ -59,7 +59,7 @@ impl FromStr for ByteSize {
         let fraction: u128 = fraction.parse().map_err(|_| bad())?;
         let scaled = whole.saturating_mul(u128::from(unit));
         let part = fraction * u128::from(unit);
-        if part % scale != 0 {
+        if !part.is_multiple_of(scale) {
             return Err(format!("`{text}` is not a whole number of bytes; write it without a fraction"));
         }
         let total = scaled.checked_add(part / scale).and_then(|n| u64::try_from(n).ok());
@@ -69,7 +69,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = |(_, unit): &&(&str, u64)| self.0 != 0 && self.0 % unit == 0;
+        let exact = |(_, unit): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*unit);
         match SUFFIXES.iter().filter(exact).max_by_key(|(_, unit)| *unit) {
             Some((suffix, unit)) => write!(f, "{}{suffix}", self.0 / unit),
             None => write!(f, "{}", self.0),

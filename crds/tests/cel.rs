@@ -1,0 +1,180 @@
+//! The rules that the API server runs, evaluated as it does: each refuses what the check refuses, and every example
+//! passes them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use edgereel_crds::{crds, yaml};
+use kube_cel::Validator;
+use serde_json::Value;
+
+fn schema(kind: &str) -> Value {
+    let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).expect("a kind of ours");
+    serde_json::to_value(&crd.spec.versions[0].schema.as_ref().expect("a schema").open_api_v3_schema).expect("JSON")
+}
+
+/// The messages with which the API server would refuse the document.
+fn refusals(document: &Value) -> Vec<String> {
+    let kind = document["kind"].as_str().expect("a kind");
+    let errors = Validator::new().validate_with_defaults(&schema(kind), document, None);
+    errors.err().map(|e| e.into_vec()).unwrap_or_default().into_iter().map(|e| e.message).collect()
+}
+
+fn all_rules(schema: &Value, messages: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            for rule in map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
+                messages.insert(rule["message"].as_str().unwrap_or_default().to_owned());
+            }
+            map.values().for_each(|value| all_rules(value, messages));
+        }
+        Value::Array(items) => items.iter().for_each(|value| all_rules(value, messages)),
+        _ => {}
+    }
+}
+
+fn document(kind: &str, spec: &str) -> Value {
+    let text = format!("apiVersion: edgereel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{{spec}}}\n");
+    let (mut documents, faults) = yaml::parse(&text);
+    assert_eq!(faults, [], "{text}");
+    documents.remove(0).to_json()
+}
+
+#[test]
+fn every_rule_refuses_what_it_is_for_and_says_so() {
+    let camera = "topic: {name: a}, kafka: {connectionRef: {name: k}}";
+    let source = "source: {synthetic: {}}, kafka: {connectionRef: {name: k}}";
+    let sink = "from: {streamRef: {name: a}}, storage: {hostPath: {path: /d}}";
+    let servers = "bootstrapServers: [\"a:1\"]";
+    let reference = "{name: a, key: b}";
+    let oauth = format!(
+        "oauth: {{tokenUrl: \"https://a\", clientIdSecretRef: {reference}, clientSecretSecretRef: {reference}}}"
+    );
+    let login = format!("usernameSecretRef: {reference}, passwordSecretRef: {reference}");
+    let table: Vec<(&str, String, &[&str])> = vec![
+        ("KafkaConnection", format!("{servers}, sasl: {{mechanism: PLAIN, {login}}}"), &[]),
+        ("KafkaConnection", format!("{servers}, sasl: {{mechanism: OAUTHBEARER, {oauth}}}"), &[]),
+        (
+            "KafkaConnection",
+            format!("{servers}, sasl: {{mechanism: PLAIN}}"),
+            &["PLAIN and SCRAM need usernameSecretRef and passwordSecretRef"],
+        ),
+        (
+            "KafkaConnection",
+            format!("{servers}, sasl: {{mechanism: PLAIN, {login}, {oauth}}}"),
+            &["only OAUTHBEARER uses oauth"],
+        ),
+        (
+            "KafkaConnection",
+            format!("{servers}, sasl: {{mechanism: OAUTHBEARER, {login}, {oauth}}}"),
+            &["OAUTHBEARER needs oauth, and neither user name nor password"],
+        ),
+        ("CameraStream", format!("source: {{mjpeg: {{url: \"https://a\", tls: {{}}}}}}, {camera}"), &[]),
+        (
+            "CameraStream",
+            format!("source: {{mjpeg: {{url: \"http://a\", tls: {{}}}}}}, {camera}"),
+            &["tls is for https:// URLs"],
+        ),
+        (
+            "CameraStream",
+            format!(
+                "source: {{snapshot: {{url: \"https://a\", tls: {{insecureSkipVerify: true, caSecretRef: {reference}}}}}}}, {camera}"
+            ),
+            &["caSecretRef and insecureSkipVerify contradict each other"],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, frameRate: {{target: 5, minimum: 1, adaptive: true}}"),
+            &[],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, frameRate: {{target: 5, minimum: 9, adaptive: true}}"),
+            &["minimum is at most target"],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, frameRate: {{adaptive: true}}"),
+            &["adaptive needs target"],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, frameRate: {{target: 5, minimum: 1}}"),
+            &["minimum is for adaptive: true"],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a, ensure: exists, replicationFactor: 1}}"),
+            &["with ensure: exists, config and replicationFactor are not looked at"],
+        ),
+        ("CameraStream", format!("{source}, topic: {{name: \"..\"}}"), &["a topic cannot be called . or .."]),
+        ("FrameSink", format!("{sink}, output: {{video: {{}}}}"), &[]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{video: {{}}}}, replicas: 2"),
+            &["a video is written by one worker: replicas has to be 1"],
+        ),
+        ("FrameSink", format!("{sink}, output: {{video: {{segment: {{}}}}}}"), &["give maxDuration or maxBytes"]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{video: {{fileName: a.avi, segment: {{maxBytes: 1Gi}}}}}}"),
+            &["with segment, fileName needs {timestamp} or {segment}"],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{video: {{directory: a/../b}}}}"),
+            &["directory is below the storage's root, without .."],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{jpegFiles: {{directory: /a}}}}"),
+            &["directory is below the storage's root, without .."],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{jpegFiles: {{fileName: \"{{offset}}.jpg\"}}}}"),
+            &["fileName needs {partition} and {offset}"],
+        ),
+        ("FrameSink", format!("{sink}, output: {{jpegFiles: {{}}}}, replicas: 2, deadLetter: {{topic: d}}"), &[]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{jpegFiles: {{}}}}, onInvalid: deadLetter"),
+            &["onInvalid: deadLetter needs deadLetter"],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{jpegFiles: {{}}}}, onInvalid: skip, deadLetter: {{topic: d}}"),
+            &["deadLetter is for onInvalid: deadLetter"],
+        ),
+        (
+            "FrameSink",
+            "from: {topics: [a]}, storage: {hostPath: {path: /d}}, output: {jpegFiles: {}}".into(),
+            &["from.topics needs kafka"],
+        ),
+    ];
+    let mut seen = BTreeSet::new();
+    for (kind, spec, expected) in table {
+        let found = refusals(&document(kind, &spec));
+        assert_eq!(found, expected, "{kind}: {spec}");
+        seen.extend(found);
+    }
+    let mut all = BTreeSet::new();
+    ["KafkaConnection", "CameraStream", "FrameSink"].iter().for_each(|kind| all_rules(&schema(kind), &mut all));
+    assert_eq!(seen, all, "every rule refuses something here");
+}
+
+#[test]
+fn every_example_passes_the_rules() {
+    for name in [
+        "lab/connection.yaml",
+        "lab/cameras.yaml",
+        "lab/sinks.yaml",
+        "quickstart/quickstart.yaml",
+        "secure/secure.yaml",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        let text = fs::read_to_string(&path).expect("an example");
+        for node in yaml::parse(&text).0 {
+            assert_eq!(refusals(&node.to_json()), [""; 0], "{name}");
+        }
+    }
+}
