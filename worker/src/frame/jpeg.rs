@@ -85,17 +85,18 @@ impl From<Defect> for InvalidReason {
 /// Checks that `data` is a whole JPEG: a sound header, then, without looking at the scan, an EOI at the end. Padding
 /// behind the EOI is allowed ([`JpegInfo::length`] leaves it out).
 pub fn inspect(data: &[u8]) -> Result<JpegInfo, Defect> {
-    let mut info = header(data)?;
-    info.length = length(data, info.scan_start as usize).ok_or(Defect::Truncated)?;
-    Ok(info)
+    let (info, scan_data) = header(data)?;
+    let length = length(data, scan_data).ok_or(Defect::Truncated)?;
+    Ok(JpegInfo { length, ..info })
 }
 
-/// Where the picture ends: at the end, before some padding, or (slow, and rare) wherever the scan's EOI lies.
-fn length(data: &[u8], scan_start: usize) -> Option<u32> {
-    let floor = data.len().saturating_sub(MAX_PADDING).max(scan_start);
+/// Where the picture ends: at the end, before some padding, or (slow, and rare) wherever the scan's EOI lies. What looks
+/// like one before `scan_data` is none.
+fn length(data: &[u8], scan_data: usize) -> Option<u32> {
+    let floor = data.len().saturating_sub(MAX_PADDING).max(scan_data);
     let padding = data[floor..].iter().rev().take_while(|b| matches!(b, 0x00 | 0xFF | b'\r' | b'\n')).count();
     let unpadded = data.len() - padding;
-    let end = if data[scan_start..unpadded].ends_with(&EOI) {
+    let end = if data[scan_data..unpadded].ends_with(&EOI) {
         unpadded
     } else {
         match Walk::new().feed(data)? {
@@ -106,8 +107,8 @@ fn length(data: &[u8], scan_start: usize) -> Option<u32> {
     u32::try_from(end).ok()
 }
 
-/// Reads the header; `length` is the whole of `data`.
-pub(crate) fn header(data: &[u8]) -> Result<JpegInfo, Defect> {
+/// Reads the header, and tells where the scan's data begin. The `length` is that of `data`.
+fn header(data: &[u8]) -> Result<(JpegInfo, usize), Defect> {
     if data.is_empty() {
         return Err(Defect::Empty);
     }
@@ -127,7 +128,8 @@ pub(crate) fn header(data: &[u8]) -> Result<JpegInfo, Defect> {
     }
     let FrameHeader { width, height, components, sampling, sequential } = frame.ok_or(Defect::NotJpeg)?;
     let scan_start = segments.at as u32;
-    Ok(JpegInfo { width, height, components, sampling, sequential, has_huffman_tables, scan_start, length })
+    let info = JpegInfo { width, height, components, sampling, sequential, has_huffman_tables, scan_start, length };
+    Ok((info, segments.scan_data))
 }
 
 /// What a SOF segment says.
@@ -167,11 +169,13 @@ struct Segments<'a> {
     data: &'a [u8],
     /// Where the next segment begins; after the last one, where the SOS begins.
     at: usize,
+    /// After the last one, where the SOS ends.
+    scan_data: usize,
 }
 
 impl<'a> Segments<'a> {
     fn new(data: &'a [u8]) -> Result<Self, Defect> {
-        if data.starts_with(&SOI) { Ok(Segments { data, at: 2 }) } else { Err(Defect::NotJpeg) }
+        if data.starts_with(&SOI) { Ok(Segments { data, at: 2, scan_data: 0 }) } else { Err(Defect::NotJpeg) }
     }
 
     /// The next segment; `None` at a whole SOS.
@@ -197,6 +201,7 @@ impl<'a> Segments<'a> {
         }
         let whole = rest.get(..end).ok_or(Defect::Truncated)?;
         if marker == 0xDA {
+            self.scan_data = self.at + end;
             return Ok(None);
         }
         self.at += end;
@@ -306,6 +311,15 @@ pub(crate) mod tests {
         let data = [&[0xFF, 0xD8, 0xFF, 0xFF, 0xFF, 0xE1][..], &length, &thumbnail, &jpeg[2..]].concat();
         let info = inspect(&data).expect("sound");
         assert_eq!((info.width, info.length as usize), (32, data.len()));
+    }
+
+    #[test]
+    fn an_end_within_the_scans_header_is_none() {
+        let jpeg = picture(32, 32, 0);
+        let info = inspect(&jpeg).expect("sound");
+        let sos = info.scan_start as usize;
+        let cut = [&jpeg[..sos], &[0xFF, 0xDA, 0, 40, 3, 0xFF, 0xD9], &[0; 60]].concat();
+        assert_eq!(inspect(&cut), Err(Defect::Truncated));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn mend(jpeg: Bytes, missing_end: MissingEnd) -> Result<(Bytes, JpegInfo, Me
     let mut info = match inspect(&jpeg) {
         Err(Defect::Truncated) if missing_end == MissingEnd::Append => {
             mended.end_of_image = true;
-            header(&jpeg)?
+            header(&jpeg)?.0
         }
         result => result?,
     };
