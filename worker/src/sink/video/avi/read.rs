@@ -234,7 +234,8 @@ pub fn indexed(file: &mut (impl Read + Seek), header: &Header) -> Result<Vec<Fra
     let mut frames = Vec::new();
     for closed in &header.closed {
         let length = u64::from(closed.index_length);
-        if length < 32 || length > LONGEST_INDEX || closed.index.checked_add(length).is_none_or(|e| e > end) {
+        let inside = closed.index.checked_add(length).is_some_and(|index_end| index_end <= end);
+        if !(32..=LONGEST_INDEX).contains(&length) || !inside {
             return Err(AviError::Malformed("an index lies outside the file"));
         }
         file.seek(SeekFrom::Start(closed.index))?;
