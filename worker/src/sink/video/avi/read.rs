@@ -357,10 +357,9 @@ mod tests {
             bytes.truncate(cut);
             bytes.extend(tail);
             let (frames, _) = walked(&bytes);
-            if let Ok(header) = header(&mut Cursor::new(&bytes)) {
-                if let Ok(indexed) = indexed(&mut Cursor::new(&bytes), &header) {
-                    prop_assert!(indexed.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
-                }
+            let header = header(&mut Cursor::new(&bytes));
+            if let Ok(indexed) = header.and_then(|header| indexed(&mut Cursor::new(&bytes), &header)) {
+                prop_assert!(indexed.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
             }
             prop_assert!(frames.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
         }
