@@ -204,7 +204,7 @@ impl Video {
         let orphans: Vec<Line> = self.log.after(last).cloned().collect();
         for orphan in &orphans {
             let path = self.directory.join(&orphan.file);
-            segment::remove_orphan(&path, &self.note(orphan.segment), &self.disk)?;
+            segment::remove_orphan(&path, &self.note(orphan.segment), self.limits, &self.disk)?;
             if let Some(directory) = path.parent().filter(|d| d.is_dir()) {
                 sync_directory(directory)?;
             }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -78,8 +78,8 @@ impl Segment {
         };
         let video = AppendFile::open(path.clone(), disk).map_err(|e| named(&path)(e.into()))?;
         let mut rows = AppendFile::open(csv.clone(), disk).map_err(|e| named(&csv)(e.into()))?;
-        if rows.len() < at.csv {
-            return Err(named(&csv)(Misfit::Short { length: rows.len(), expected: at.csv }));
+        if rows.length() < at.csv {
+            return Err(named(&csv)(Misfit::Short { length: rows.length(), expected: at.csv }));
         }
         let avi = recover(video, at.end, at.frames, limits).map_err(named(&path))?;
         rows.cut(at.csv).map_err(|e| named(&csv)(e.into()))?;
@@ -117,7 +117,7 @@ impl Segment {
 
     /// The lengths of the AVI and the CSV file.
     pub fn lengths(&self) -> (u64, u64) {
-        (self.avi.file().len(), self.sheet.file().len())
+        (self.avi.file().length(), self.sheet.file().length())
     }
 
     /// The files, to make them durable.
@@ -128,13 +128,16 @@ impl Segment {
 
 /// Removes a segment that no checkpoint knows, if it is the one with this note or was never whole. Any other file of that
 /// name is someone else's and stays.
-pub fn remove_orphan(path: &Path, note: &str, disk: &Disk) -> Result<(), OutputError> {
-    let file = match File::open(path) {
+pub fn remove_orphan(path: &Path, note: &str, limits: Limits, disk: &Disk) -> Result<(), OutputError> {
+    let mut file = match File::open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         file => file.at("open", path)?,
     };
-    let begun = file.metadata().at("read", path)?.len() < layout::first_movi(Limits::default().riffs) + 4;
-    if begun || read::header(&mut BufReader::new(file)).is_ok_and(|header| header.note == note) {
+    let mut first = Vec::new();
+    (&file).take(4).read_to_end(&mut first).at("read", path)?;
+    let short = file.metadata().at("read", path)?.len() < layout::first_movi(limits.riffs) + 4;
+    let half_made = short && b"RIFF".starts_with(&first);
+    if half_made || read::header(&mut file).is_ok_and(|header| header.note == note) {
         // In this order a CSV is never without its AVI, by which it is recognised.
         disk.remove(&csv_path(path))?;
         disk.remove(path)?;

@@ -234,7 +234,8 @@ pub fn indexed(file: &mut (impl Read + Seek), header: &Header) -> Result<Vec<Fra
     let mut frames = Vec::new();
     for closed in &header.closed {
         let length = u64::from(closed.index_length);
-        if length < 32 || length > LONGEST_INDEX || closed.index.checked_add(length).is_none_or(|e| e > end) {
+        let inside = closed.index.checked_add(length).is_some_and(|index_end| index_end <= end);
+        if !(32..=LONGEST_INDEX).contains(&length) || !inside {
             return Err(AviError::Malformed("an index lies outside the file"));
         }
         file.seek(SeekFrom::Start(closed.index))?;
@@ -356,10 +357,9 @@ mod tests {
             bytes.truncate(cut);
             bytes.extend(tail);
             let (frames, _) = walked(&bytes);
-            if let Ok(header) = header(&mut Cursor::new(&bytes)) {
-                if let Ok(indexed) = indexed(&mut Cursor::new(&bytes), &header) {
-                    prop_assert!(indexed.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
-                }
+            let header = header(&mut Cursor::new(&bytes));
+            if let Ok(indexed) = header.and_then(|header| indexed(&mut Cursor::new(&bytes), &header)) {
+                prop_assert!(indexed.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
             }
             prop_assert!(frames.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
         }
