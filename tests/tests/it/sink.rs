@@ -176,7 +176,10 @@ fn partitions_move_between_replicas_and_nothing_is_lost_or_written_by_two() {
     assert_eq!((first.metrics.stored.get(), second.metrics.stored.get()), (600, 200));
     second.stop().expect("a clean stop");
     bench.kafka.produce(&bench.topic, frames(800..900, 4, 5_000));
-    wait::until("the first has the rest again", PATIENCE, || first.metrics.stored.get() == 700);
+    wait::until_ok("the first has the rest again", PATIENCE, || match first.metrics.stored.get() {
+        700 => Ok(()),
+        other => Err(format!("{other} stored; {}", first.says())),
+    });
     first.stop().expect("a clean stop");
     assert_eq!(bench.kafka.lag(&bench.group, &bench.topic).expect("known"), 0);
     bench.assert_complete();
