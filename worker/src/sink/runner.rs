@@ -37,6 +37,7 @@ use super::{
     fault::{OutputError, SinkFault},
     jpeg_files::{JpegFiles, RealDisk},
     output::{FlushJob, Lease, Output},
+    video::Video,
 };
 use crate::{
     backoff::Backoff,
@@ -160,9 +161,7 @@ fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Out
         frame_sink::Output::JpegFiles(spec) => {
             Box::new(JpegFiles::open(root, spec, &plan.name, replica, Arc::new(RealDisk))?)
         }
-        frame_sink::Output::Video(_) => {
-            return Err(SinkFault::new(Reason::InvalidConfiguration, "spec.output.video cannot be written yet"));
-        }
+        frame_sink::Output::Video(spec) => Box::new(Video::open(root, spec, &plan.name)?),
     })
 }
 

@@ -94,7 +94,7 @@ impl AppendFile {
     }
 
     /// Its length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.len
     }
 
@@ -233,6 +233,6 @@ mod tests {
         file.patch(1, b"BC").unwrap();
         file.append(&[b"n"]).unwrap();
         assert_eq!(fs::read(dir.path().join("f")).unwrap(), b"aBCdefghijklmn");
-        assert_eq!(file.len(), 14);
+        assert_eq!(file.length(), 14);
     }
 }

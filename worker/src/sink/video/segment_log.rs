@@ -83,7 +83,7 @@ impl SegmentLog {
 
     /// Notes, durably, that a segment is going to be made.
     pub fn note(&mut self, line: Line) -> Result<(), OutputError> {
-        let at = self.file.len();
+        let at = self.file.length();
         let mut text = serde_json::to_vec(&line).expect("a number and a string always make JSON");
         text.push(b'\n');
         self.file.append(&[&text])?;

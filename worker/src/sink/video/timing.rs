@@ -66,7 +66,7 @@ const SLOW: [u32; 14] = [3600, 1800, 900, 600, 300, 120, 60, 30, 20, 15, 10, 5, 
 const FAST: [u32; 24] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 20, 22, 24, 25, 30, 40, 48, 50, 60, 75, 100, 120, 144];
 
 /// The speed shown in a file whose speed is not known yet.
-const UNKNOWN: Rate = Rate::per_second(25);
+pub const UNKNOWN: Rate = Rate::per_second(25);
 
 /// The next usual speed at or above the one of this mean interval in microseconds; 1.5 % of mismeasure are forgiven.
 fn usual(interval: f64) -> Rate {

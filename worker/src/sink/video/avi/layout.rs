@@ -51,6 +51,8 @@ pub const PLACE: u64 = 16;
 const DMLH: u64 = 248;
 /// The bytes before the first frame are a multiple of this.
 const ALIGN: u64 = 4096;
+/// Room for a note in the `JUNK` that fills up, in bytes.
+pub const NOTE: usize = 1024;
 /// RIFF header, list header.
 pub const AVIX_HEADER: u64 = 24;
 
@@ -59,10 +61,14 @@ pub fn dmlh(riffs: usize) -> u64 {
     PLACES + PLACE * riffs as u64 + 12 + 8
 }
 
+/// Where the note stands, in the `JUNK` after `dmlh`.
+pub fn note(riffs: usize) -> u64 {
+    dmlh(riffs) + DMLH + 8
+}
+
 /// Where the FourCC `movi` of the first RIFF stands; the first frame follows it.
 pub fn first_movi(riffs: usize) -> u64 {
-    // A JUNK chunk of at least its own header and the list's header fill up.
-    (dmlh(riffs) + DMLH + 8 + 12).next_multiple_of(ALIGN) - 4
+    (note(riffs) + NOTE as u64 + 12).next_multiple_of(ALIGN) - 4
 }
 
 /// Grows by little-endian fields.
@@ -126,8 +132,8 @@ pub fn head(format: &Format, totals: &Totals, riffs: usize) -> Vec<u8> {
     f.0
 }
 
-/// The whole header of a file without frames.
-pub fn header(format: &Format, totals: &Totals, riffs: usize) -> Vec<u8> {
+/// The whole header of a file without frames. Of `text`, as much is noted as there is room for.
+pub fn header(format: &Format, totals: &Totals, riffs: usize, text: &str) -> Vec<u8> {
     let movi = first_movi(riffs);
     let mut f = Fields(head(format, totals, riffs));
     f.0.resize((PLACES + PLACE * riffs as u64) as usize, 0);
@@ -136,6 +142,7 @@ pub fn header(format: &Format, totals: &Totals, riffs: usize) -> Vec<u8> {
     let junk = dmlh(riffs) + DMLH;
     f.0.resize(junk as usize, 0);
     f.chunk(b"JUNK", movi - 8 - (junk + 8));
+    f.0.extend_from_slice(&text.as_bytes()[..text.len().min(NOTE)]);
     f.0.resize((movi - 8) as usize, 0);
     f.chunk(b"LIST", 4).tag(b"movi");
     f.0

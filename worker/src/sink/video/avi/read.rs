@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{
     Format, Rate,
-    layout::{Closed, INDX, PLACE, PLACES},
+    layout::{self, Closed, INDX, PLACE, PLACES},
 };
 
 /// Why a file cannot be read as AVI.
@@ -55,6 +55,8 @@ pub struct Header {
     pub riffs: usize,
     /// Those in use.
     pub closed: Vec<Closed>,
+    /// What its writer noted.
+    pub note: String,
 }
 
 /// More places than this are not believed: 1 MiB.
@@ -108,7 +110,12 @@ pub fn header(file: &mut (impl Read + Seek)) -> Result<Header, AviError> {
         index_length: u32_at(place, 8),
         frames: u32_at(place, 12),
     });
+    file.seek(SeekFrom::Start(layout::note(riffs)))?;
+    let mut note = Vec::with_capacity(layout::NOTE);
+    file.take(layout::NOTE as u64).read_to_end(&mut note)?;
+    note.truncate(note.iter().position(|b| *b == 0).unwrap_or(note.len()));
     Ok(Header {
+        note: String::from_utf8_lossy(&note).into_owned(),
         format: Format { codec: tag_at(&head, strh + 12), width, height },
         rate,
         frames: u32_at(&head, strh + 40),
@@ -227,7 +234,8 @@ pub fn indexed(file: &mut (impl Read + Seek), header: &Header) -> Result<Vec<Fra
     let mut frames = Vec::new();
     for closed in &header.closed {
         let length = u64::from(closed.index_length);
-        if length < 32 || length > LONGEST_INDEX || closed.index.checked_add(length).is_none_or(|e| e > end) {
+        let inside = closed.index.checked_add(length).is_some_and(|index_end| index_end <= end);
+        if !(32..=LONGEST_INDEX).contains(&length) || !inside {
             return Err(AviError::Malformed("an index lies outside the file"));
         }
         file.seek(SeekFrom::Start(closed.index))?;
@@ -275,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.avi");
         let format = Format { codec: MJPG, width: 640, height: 480 };
-        let mut avi = AviWriter::begin(new_file(&path), format, Rate::per_second(10), SMALL).unwrap();
+        let mut avi = AviWriter::begin(new_file(&path), format, Rate::per_second(10), SMALL, "lab/gate 7").unwrap();
         let mut repeats = 0;
         for frame in frames {
             match frame {
@@ -316,6 +324,7 @@ mod tests {
         assert_eq!(by_walk.len(), by_index.len());
         assert!(header.closed.len() > 3, "{header:?}");
         assert_eq!((header.frames, header.rate), (100, Rate::per_second(12)));
+        assert_eq!(header.note, "lab/gate 7");
         assert_eq!(header.format, Format { codec: MJPG, width: 640, height: 480 });
         let expected: Vec<_> = frames.into_iter().map(Option::unwrap_or_default).collect();
         assert_eq!(contents(&bytes, &by_walk), expected);
@@ -348,10 +357,9 @@ mod tests {
             bytes.truncate(cut);
             bytes.extend(tail);
             let (frames, _) = walked(&bytes);
-            if let Ok(header) = header(&mut Cursor::new(&bytes)) {
-                if let Ok(indexed) = indexed(&mut Cursor::new(&bytes), &header) {
-                    prop_assert!(indexed.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
-                }
+            let header = header(&mut Cursor::new(&bytes));
+            if let Ok(indexed) = header.and_then(|header| indexed(&mut Cursor::new(&bytes), &header)) {
+                prop_assert!(indexed.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
             }
             prop_assert!(frames.iter().all(|f| f.offset + u64::from(f.length) <= bytes.len() as u64));
         }

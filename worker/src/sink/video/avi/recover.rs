@@ -41,8 +41,8 @@ impl From<std::io::Error> for Misfit {
 
 /// Cuts `file` back to `end` bytes and `frames` frames, and goes on from there.
 pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> Result<AviWriter, Misfit> {
-    if file.len() < end {
-        return Err(Misfit::Short { length: file.len(), expected: end });
+    if file.length() < end {
+        return Err(Misfit::Short { length: file.length(), expected: end });
     }
     let shared = file.shared();
     let mut header = read::header(&mut &*shared)?;

@@ -29,11 +29,17 @@ pub struct AviWriter {
 }
 
 impl AviWriter {
-    /// Begins a file: `file` is empty.
-    pub fn begin(mut file: AppendFile, format: Format, rate: Rate, limits: Limits) -> Result<Self, OutputError> {
+    /// Begins a file: `file` is empty. `note` says whose it is, see [`super::read::Header::note`].
+    pub fn begin(
+        mut file: AppendFile,
+        format: Format,
+        rate: Rate,
+        limits: Limits,
+        note: &str,
+    ) -> Result<Self, OutputError> {
         let movi = layout::first_movi(limits.riffs);
         let totals = Totals { rate, frames: 0, first_frames: 0, first_bytes: movi + 4, closed: 0, indexed: false };
-        file.append(&[&layout::header(&format, &totals, limits.riffs)])?;
+        file.append(&[&layout::header(&format, &totals, limits.riffs, note)])?;
         Ok(AviWriter {
             file,
             format,
@@ -59,6 +65,11 @@ impl AviWriter {
         &self.file
     }
 
+    /// The speed in the header.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Frames so far, repetitions included.
     pub fn frames(&self) -> u64 {
         self.frames_before + self.entries.len() as u64
@@ -70,13 +81,13 @@ impl AviWriter {
         let added = chunks * 8 + (length as u64).next_multiple_of(2);
         let entries = self.entries.len() as u64 + chunks;
         let ends = if self.needs_new_riff(repeats, length) { layout::AVIX_HEADER + 64 } else { 32 + 8 };
-        self.file.len() + added + ends + entries * (8 + if self.closed.is_empty() { 16 } else { 0 })
+        self.file.length() + added + ends + entries * (8 + if self.closed.is_empty() { 16 } else { 0 })
     }
 
     fn needs_new_riff(&self, repeats: u32, length: usize) -> bool {
         let chunks = repeats as usize + 1;
         let index = 40 + 24 * (self.entries.len() + chunks);
-        let bytes = self.file.len() - self.riff + (8 * chunks + length + 1 + index) as u64;
+        let bytes = self.file.length() - self.riff + (8 * chunks + length + 1 + index) as u64;
         !self.entries.is_empty()
             && (bytes > self.limits.riff_bytes || self.entries.len() + chunks > self.limits.riff_frames)
     }
@@ -98,7 +109,7 @@ impl AviWriter {
         let empty = layout::chunk_header(0).repeat(repeats as usize);
         let header = layout::chunk_header(content.len() as u32);
         let padding: &[u8] = if content.len() % 2 == 1 { &[0] } else { &[] };
-        let mut offset = (self.file.len() - self.movi) as u32;
+        let mut offset = (self.file.length() - self.movi) as u32;
         self.file.append(&[&empty, &header, content, padding])?;
         for _ in 0..repeats {
             self.entries.push(Entry { offset, length: 0, key: false });
@@ -113,7 +124,7 @@ impl AviWriter {
         let ix00 = layout::ix00(&self.entries, self.movi);
         let idx1 = if self.closed.is_empty() { layout::idx1(&self.entries) } else { Vec::new() };
         let closed =
-            Closed { index: self.file.len(), index_length: ix00.len() as u32, frames: self.entries.len() as u32 };
+            Closed { index: self.file.length(), index_length: ix00.len() as u32, frames: self.entries.len() as u32 };
         (closed, ix00, idx1)
     }
 
@@ -134,14 +145,14 @@ impl AviWriter {
 
     fn begin_riff(&mut self) -> Result<(), OutputError> {
         let (closed, ix00, idx1) = self.index();
-        let before = self.file.len();
+        let before = self.file.length();
         self.file.append(&[&ix00, &idx1, &layout::avix()])?;
         if let Err(error) = self.close_riff(closed, idx1.len()) {
             self.file.cut(before)?;
             return Err(error);
         }
-        self.riff = self.file.len() - layout::AVIX_HEADER;
-        self.movi = self.file.len() - 4;
+        self.riff = self.file.length() - layout::AVIX_HEADER;
+        self.movi = self.file.length() - 4;
         Ok(())
     }
 
@@ -157,7 +168,7 @@ impl AviWriter {
             rate: self.rate,
             frames: self.frames(),
             first_frames,
-            first_bytes: self.first_bytes.unwrap_or(self.file.len()),
+            first_bytes: self.first_bytes.unwrap_or(self.file.length()),
             closed: self.closed.len(),
             indexed: !self.closed.is_empty(),
         };
@@ -169,7 +180,7 @@ impl AviWriter {
     /// Brings sizes, counts and speed in the header up to date, so that a player can open the file as it grows.
     pub fn patch(&mut self, rate: Rate) -> Result<(), OutputError> {
         self.rate = rate;
-        self.patch_sizes(self.file.len(), self.file.len())?;
+        self.patch_sizes(self.file.length(), self.file.length())?;
         self.patch_totals()
     }
 
@@ -181,7 +192,7 @@ impl AviWriter {
         self.rate = rate;
         if !self.finished {
             let (closed, ix00, idx1) = self.index();
-            let before = self.file.len();
+            let before = self.file.length();
             self.file.append(&[&ix00, &idx1])?;
             if let Err(error) = self.close_riff(closed, idx1.len()) {
                 self.file.cut(before)?;

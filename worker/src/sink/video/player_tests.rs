@@ -1,0 +1,142 @@
+//! Programs that we did not write read our files: FFmpeg's demuxer and decoders.
+
+use std::process::Command;
+
+use edgereel_crds::frame_sink::{Codec, VideoRate};
+
+use super::{tests::*, *};
+
+/// A picture with some structure whose brightness tells its number.
+fn jpeg(n: u8, width: u16, height: u16) -> Vec<u8> {
+    let texture = |i: usize| ((i / 3 * 7919) % 61) as u8;
+    let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height) * 3).map(|i| 40 + 4 * n + texture(i)).collect();
+    let mut bytes = Vec::new();
+    jpeg_encoder::Encoder::new(&mut bytes, 90).encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
+fn pictures(n: i64, fps: i64) -> impl Iterator<Item = SinkFrame> {
+    (0..n).map(move |i| frame(i, 1_700_000_000_000_000 + i * 1_000_000 / fps, jpeg((i % 30) as u8, 64, 48), (64, 48)))
+}
+
+fn spec(codec: Codec, frame_rate: VideoRate) -> frame_sink::Video {
+    frame_sink::Video { directory: String::new(), file_name: Some("a.avi".into()), codec, frame_rate, segment: None }
+}
+
+fn open(root: &Path, spec: &frame_sink::Video, committed: Option<(i64, String)>) -> Video {
+    let limits = Limits { riff_bytes: 64 << 10, ..Limits::default() };
+    let mut video = Video::with(root, spec, &name(), Disk::default(), limits).unwrap();
+    video.resume(&assigned(&committed), Lease::endless()).unwrap();
+    video
+}
+
+/// What `ffprobe` decodes and says: codec tag, width, height, frame rate, decoded frames, duration.
+fn probe(path: &Path) -> String {
+    let entries = "stream=codec_tag_string,width,height,avg_frame_rate,nb_read_frames";
+    let out = Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", entries, "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .expect("ffprobe of Debian's ffmpeg is needed");
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// The mean brightness of each decoded picture, repetitions included.
+fn brightness(path: &Path) -> Vec<u8> {
+    let out = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-vf", "scale=1:1:flags=area,format=rgb24", "-f", "rawvideo", "-"])
+        .output()
+        .expect("ffmpeg is needed");
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    out.stdout.chunks(3).map(|rgb| rgb[1]).collect()
+}
+
+#[test]
+fn ffmpeg_decodes_every_picture_of_a_finished_file_over_many_riffs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut video = open(dir.path(), &spec(Codec::Mjpeg, VideoRate::Fixed(12)), None);
+    for frame in pictures(900, 12) {
+        video.write(&frame).unwrap();
+    }
+    video.finish().unwrap();
+    let path = dir.path().join("a.avi");
+    let riffs = avi::read::header(&mut File::open(&path).unwrap()).unwrap().closed.len();
+    assert!(riffs > 9, "{riffs}");
+    assert_eq!(probe(&path), "MJPG,64,48,12/1,900");
+}
+
+#[test]
+fn ffmpeg_opens_a_file_that_grows_and_one_whose_writer_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut video = open(dir.path(), &spec(Codec::Mjpeg, VideoRate::Fixed(10)), None);
+    let path = dir.path().join("a.avi");
+    for (n, frame) in pictures(300, 10).enumerate() {
+        video.write(&frame).unwrap();
+        if [20, 150].contains(&n) {
+            video.seal().unwrap();
+            assert_eq!(probe(&path), format!("MJPG,64,48,10/1,{}", n + 1));
+        }
+    }
+    drop(video);
+    assert_eq!(probe(&path), "MJPG,64,48,10/1,300");
+}
+
+#[test]
+fn a_real_time_video_plays_as_long_as_it_was_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut video = open(dir.path(), &spec(Codec::Mjpeg, VideoRate::Source), None);
+    // Ten seconds of 10 frames a second, with a stall of three seconds in the middle.
+    let mut repeated = 0;
+    for mut frame in pictures(100, 10) {
+        if frame.offset >= 50 {
+            frame.captured_at += jiff::SignedDuration::from_secs(3);
+        }
+        repeated += video.write(&frame).unwrap().repeated;
+    }
+    video.finish().unwrap();
+    assert_eq!(repeated, 30);
+    let path = dir.path().join("a.avi");
+    let header = avi::read::header(&mut File::open(&path).unwrap()).unwrap();
+    assert_eq!((header.frames, header.rate), (130, Rate::per_second(10)));
+    assert_eq!(brightness(&path).len(), 130);
+}
+
+#[test]
+fn xvid_is_decodable_frame_by_frame_also_after_a_crash_and_a_damaged_jpeg() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec(Codec::Xvid, VideoRate::Fixed(10));
+    let mut video = open(dir.path(), &spec, None);
+    let frames: Vec<_> = pictures(60, 10).collect();
+    let mut committed = None;
+    for frame in &frames[..40] {
+        video.write(frame).unwrap();
+        if frame.offset == 24 {
+            let job = video.seal().unwrap();
+            (job.run)().unwrap();
+            committed = Some((25, job.metadata));
+        }
+    }
+    drop(video);
+    let mut video = open(dir.path(), &spec, committed);
+    let mut damaged = frames[25].clone();
+    damaged.jpeg = bytes::Bytes::from_static(&[0xFF, 0xD8, 1, 2, 3, 0xFF, 0xD9]);
+    let error = video.write(&damaged).unwrap_err();
+    assert!(matches!(error, OutputError::Frame { reason: InvalidReason::undecodable, .. }), "{error:?}");
+    for frame in &frames[25..] {
+        assert!(video.write(frame).unwrap().stored);
+    }
+    video.finish().unwrap();
+    let path = dir.path().join("a.avi");
+    assert_eq!(probe(&path), "XVID,64,48,10/1,60");
+    for (n, seen) in brightness(&path).into_iter().enumerate() {
+        let drawn = 40 + (n % 30) as u8 * 4 + 30;
+        assert!(seen.abs_diff(drawn) < 4, "picture {n}: {seen}, drawn {drawn}");
+    }
+    let header = avi::read::header(&mut File::open(&path).unwrap()).unwrap();
+    let keys = avi::read::indexed(&mut File::open(&path).unwrap(), &header).unwrap();
+    let keys: Vec<_> = keys.iter().enumerate().filter(|(_, f)| f.key).map(|(n, _)| n).collect();
+    assert!(keys.contains(&0) && keys.contains(&25) && keys.len() < 10, "{keys:?}");
+}

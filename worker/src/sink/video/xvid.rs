@@ -1,0 +1,120 @@
+//! Encodes JPEGs as MPEG-4 ASP (the FourCC `XVID`), one picture in, one packet out.
+//!
+//! No B-frames, so that what was written is all there is to show; a key frame every [`KEY_EVERY`] frames and after a
+//! restart, so that a file that was cut back goes on decodable. The quantiser is fixed at 3, about what OpenCV's XVID
+//! writer makes.
+
+use std::sync::Once;
+
+use edgereel_crds::status::Reason;
+use ffmpeg_next::{
+    Error, Packet, Rational, codec, decoder, encoder, format::Pixel, frame::Video as Picture, picture, util::log,
+};
+
+use super::{avi::Rate, scaler::Scaler};
+use crate::{metrics::InvalidReason, sink::fault::OutputError};
+
+/// Frames from one key frame to the next.
+const KEY_EVERY: u32 = 250;
+const QUANTISER: i32 = 3;
+
+/// FFmpeg is told once to keep its own lines off standard error: what matters of them comes back as an error.
+fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| log::set_level(log::Level::Quiet));
+}
+
+fn broken(what: &str, error: Error) -> OutputError {
+    OutputError::storage(Reason::InternalError, format!("FFmpeg cannot {what}: {error}; use `codec: mjpeg`"))
+}
+
+fn single_threaded(mut context: codec::Context) -> codec::Context {
+    context.set_threading(codec::threading::Config { count: 1, ..Default::default() });
+    context
+}
+
+/// Turns JPEGs into pictures as the encoder wants them.
+pub struct JpegDecoder {
+    decoder: decoder::Video,
+    scaler: Option<Scaler>,
+}
+
+impl JpegDecoder {
+    /// A decoder.
+    pub fn new() -> Result<Self, OutputError> {
+        init();
+        let codec =
+            decoder::find(codec::Id::MJPEG).ok_or_else(|| broken("find its MJPEG decoder", Error::DecoderNotFound))?;
+        let mut decoder = single_threaded(codec::Context::new_with_codec(codec)).decoder();
+        decoder.check(codec::decoder::Check::EXPLODE);
+        let decoder = decoder.video().map_err(|e| broken("open its MJPEG decoder", e))?;
+        Ok(JpegDecoder { decoder, scaler: None })
+    }
+
+    /// Decodes a JPEG to YUV 4:2:0 in video range.
+    ///
+    /// # Errors
+    /// [`OutputError::Frame`] when it is damaged.
+    pub fn decode(&mut self, jpeg: &[u8]) -> Result<Picture, OutputError> {
+        let undecodable = |e: Error| OutputError::Frame {
+            reason: InvalidReason::undecodable,
+            message: format!("the JPEG cannot be decoded: {e}"),
+        };
+        let mut decoded = Picture::empty();
+        let result = self
+            .decoder
+            .send_packet(&Packet::copy(jpeg))
+            .and_then(|()| self.decoder.receive_frame(&mut decoded))
+            .and_then(|()| if decoded.is_corrupt() { Err(Error::InvalidData) } else { Ok(()) });
+        if let Err(error) = result {
+            self.decoder.flush();
+            return Err(undecodable(error));
+        }
+        let scaler = match self.scaler.take().filter(|scaler| scaler.fits(&decoded)) {
+            Some(scaler) => scaler,
+            None => Scaler::new(decoded.format(), decoded.width(), decoded.height()).map_err(undecodable)?,
+        };
+        self.scaler.insert(scaler).run(&decoded).map_err(undecodable)
+    }
+}
+
+/// Encodes one file's pictures.
+pub struct Encoder {
+    encoder: encoder::Video,
+    next: i64,
+}
+
+impl Encoder {
+    /// An encoder for pictures of this size; its first packet is a key frame.
+    pub fn new(width: u32, height: u32, rate: Rate) -> Result<Self, OutputError> {
+        init();
+        let codec =
+            encoder::find(codec::Id::MPEG4).ok_or_else(|| broken("find its MPEG-4 encoder", Error::EncoderNotFound))?;
+        let context = single_threaded(codec::Context::new_with_codec(codec)).encoder();
+        let mut video = context.video().map_err(|e| broken("make an MPEG-4 encoder", e))?;
+        video.set_width(width);
+        video.set_height(height);
+        video.set_format(Pixel::YUV420P);
+        video.set_time_base(Rational(rate.seconds as i32, rate.frames as i32));
+        video.set_gop(KEY_EVERY);
+        video.set_max_b_frames(0);
+        video.set_qmin(QUANTISER);
+        video.set_qmax(QUANTISER);
+        let what = format!("encode {width}x{height} as XVID");
+        let encoder = video.open_as(codec).map_err(|e| broken(&what, e))?.0;
+        Ok(Encoder { encoder: encoder::Video(encoder), next: 0 })
+    }
+
+    /// Encodes a picture.
+    pub fn encode(&mut self, picture: &mut Picture) -> Result<Packet, OutputError> {
+        picture.set_pts(Some(self.next));
+        picture.set_kind(if self.next == 0 { picture::Type::I } else { picture::Type::None });
+        self.next += 1;
+        let mut packet = Packet::empty();
+        self.encoder
+            .send_frame(picture)
+            .and_then(|()| self.encoder.receive_packet(&mut packet))
+            .map_err(|e| broken("encode a picture", e))?;
+        Ok(packet)
+    }
+}
