@@ -349,6 +349,27 @@ fn a_backlog_is_read_within_the_memory_that_is_promised() {
     bench.assert_complete();
 }
 
+#[test]
+fn frames_without_a_key_become_one_video_in_the_order_of_their_capture_though_the_sink_is_killed() {
+    let output = json!({"video": {"fileName": "gate.avi", "directory": "frames", "frameRate": 10}});
+    let bench = Bench::new("video", 3, json!({"output": output}));
+    bench.kafka.produce(&bench.topic, frames(0..900, 3, 20_000));
+    let video = bench.root.join("frames/gate.avi");
+    for bytes in [2_000_000, 9_000_000] {
+        let worker = bench.spawn(0, &bench.root);
+        wait::until("some of the video is written", PATIENCE, || fs::metadata(&video).is_ok_and(|m| m.len() > bytes));
+        worker.kill();
+    }
+    let worker = bench.start(0);
+    bench.await_no_lag();
+    assert_eq!(worker.metrics.late.get(), 0);
+    worker.stop().expect("a clean stop");
+    let found = edgereel_tests::video::jpegs_of(&video);
+    let expected: Vec<_> = (0..900).map(|n| jpeg(n, 20_000)).collect();
+    let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
+    assert_eq!((found.len(), differs), (900, None), "frames, and the first that is not where it belongs");
+}
+
 /// The most memory that a process ever had, in KiB.
 fn peak_memory_kb(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
