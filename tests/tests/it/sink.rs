@@ -176,7 +176,10 @@ fn partitions_move_between_replicas_and_nothing_is_lost_or_written_by_two() {
     assert_eq!((first.metrics.stored.get(), second.metrics.stored.get()), (600, 200));
     second.stop().expect("a clean stop");
     bench.kafka.produce(&bench.topic, frames(800..900, 4, 5_000));
-    wait::until("the first has the rest again", PATIENCE, || first.metrics.stored.get() == 700);
+    wait::until_ok("the first has the rest again", PATIENCE, || match first.metrics.stored.get() {
+        700 => Ok(()),
+        other => Err(format!("{other} stored; {}", first.says())),
+    });
     first.stop().expect("a clean stop");
     assert_eq!(bench.kafka.lag(&bench.group, &bench.topic).expect("known"), 0);
     bench.assert_complete();
@@ -344,6 +347,27 @@ fn a_backlog_is_read_within_the_memory_that_is_promised() {
     worker.kill();
     assert!((1..96 * 1024).contains(&peak), "{peak} KiB at the peak");
     bench.assert_complete();
+}
+
+#[test]
+fn frames_without_a_key_become_one_video_in_the_order_of_their_capture_though_the_sink_is_killed() {
+    let output = json!({"video": {"fileName": "gate.avi", "directory": "frames", "frameRate": 10}});
+    let bench = Bench::new("video", 3, json!({"output": output}));
+    bench.kafka.produce(&bench.topic, frames(0..900, 3, 20_000));
+    let video = bench.root.join("frames/gate.avi");
+    for bytes in [2_000_000, 9_000_000] {
+        let worker = bench.spawn(0, &bench.root);
+        wait::until("some of the video is written", PATIENCE, || fs::metadata(&video).is_ok_and(|m| m.len() > bytes));
+        worker.kill();
+    }
+    let worker = bench.start(0);
+    bench.await_no_lag();
+    assert_eq!(worker.metrics.late.get(), 0);
+    worker.stop().expect("a clean stop");
+    let found = edgereel_tests::video::jpegs_of(&video);
+    let expected: Vec<_> = (0..900).map(|n| jpeg(n, 20_000)).collect();
+    let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
+    assert_eq!((found.len(), differs), (900, None), "frames, and the first that is not where it belongs");
 }
 
 /// The most memory that a process ever had, in KiB.
