@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use console::style;
 use edgereel_tests::{
-    Edgereel, edgereel, edgereel_bin, free_port,
+    Edgereel, edgereel, edgereel_bin,
     kafka::{Cluster, Options},
     metrics::Metrics,
     process::Guarded,
@@ -148,22 +148,22 @@ struct Camera {
 
 /// A camera of ours: 1280×720, about 85 KB a frame.
 fn camera(name: &str, fps: u32) -> Result<Camera> {
-    let address = format!("127.0.0.1:{}", free_port());
     let mut command = Command::new(edgereel_bin());
-    command.args(["camera", "--listen", &address, "--names", name, "--fps", &fps.to_string()]);
+    command.args(["camera", "--listen", "127.0.0.1:0", "--names", name, "--fps", &fps.to_string()]);
     command.args(["--size", "1280x720", "--frame-bytes", "85k"]);
     let server = Guarded::spawn(&format!("camera-{name}"), command)?;
-    let url = format!("http://{address}/{name}");
-    wait::try_until(edgereel::PATIENCE, || {
-        if let Some(status) = server.exit_status() {
-            return Ok(Err(format!("the camera ended ({status})")));
-        }
-        let answer = reqwest::blocking::get(format!("http://{address}/healthz"));
-        answer.and_then(|a| a.error_for_status()).map(|_| Ok(()))
-    })
-    .map_err(|e| e.to_string())
-    .and_then(|up| up)
-    .map_err(|e| anyhow::anyhow!("{e}\n{}", server.tail()))?;
+    // `camera NAME URL …`: it says so once it serves.
+    let said = || {
+        let stdout = server.stdout();
+        let line = stdout.lines().find_map(|line| line.strip_prefix(&format!("camera {name} ")));
+        let url = line.and_then(|l| l.split_whitespace().next()).map(str::to_owned);
+        url.map(Ok).or_else(|| server.exit_status().map(Err)).ok_or(())
+    };
+    let url = match wait::try_until(edgereel::PATIENCE, said) {
+        Ok(Ok(url)) => url,
+        Ok(Err(status)) => bail!("camera {name} ended ({status})\n{}", server.tail()),
+        Err(()) => bail!("camera {name} does not serve\n{}", server.tail()),
+    };
     Ok(Camera { url, _server: server })
 }
 
@@ -173,7 +173,7 @@ fn ready(worker: &Edgereel, resource: &str) -> Result<()> {
         Ok(())
     };
     wait::try_until(edgereel::PATIENCE, look)
-        .with_context(|| format!("{resource} does not become ready\n{}", worker.child().tail()))
+        .map_err(|e| anyhow::anyhow!("{resource} does not become ready: {e:#}\n{}", worker.child().tail()))
 }
 
 fn status_of(worker: &Edgereel) -> String {
@@ -191,7 +191,7 @@ fn settled(captures: &Edgereel, lab: &Lab) -> Result<Metrics> {
         }
         Ok(metrics)
     })
-    .with_context(|| format!("captured frames do not come through\n{}", captures.child().tail()))
+    .map_err(|e| anyhow::anyhow!("captured frames do not come through: {e:#}\n{}", captures.child().tail()))
 }
 
 /// Waits until every group has committed its topic to the end.
@@ -203,7 +203,9 @@ fn caught_up(kafka: &Cluster, lab: &Lab, sinks: &Edgereel) -> Result<()> {
         }
         Ok(())
     };
-    wait::try_until(CATCH_UP, look).with_context(|| format!("{}\n{}", status_of(sinks), sinks.child().tail()))
+    wait::try_until(CATCH_UP, look).map_err(|e| {
+        anyhow::anyhow!("the sinks do not catch up: {e:#}\n{}\n{}", status_of(sinks), sinks.child().tail())
+    })
 }
 
 fn stop(what: &str, worker: Edgereel) -> Result<()> {
