@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use serde_json::json;
 
-use self::bench::{Bench, PATIENCE, files, frames, jpeg};
+use self::bench::{Bench, KEEP, PATIENCE, files, frames, jpeg};
 
 #[test]
 fn a_worker_for_other_tests() {
@@ -253,7 +253,7 @@ fn a_topic_that_was_made_anew_is_noticed() {
     worker.stop().expect("a clean stop");
     bench.kafka.delete_topic(&bench.topic);
     wait::until("it is gone", PATIENCE, || bench.kafka.offsets(&bench.topic).is_err());
-    bench.kafka.create_topic(&bench.topic, 1, &[]);
+    bench.kafka.create_topic(&bench.topic, 1, KEEP);
     bench.kafka.produce(&bench.topic, frames(0..3, 1, 1_000));
     // Kafka forgets a deleted topic's offsets: what a client that runs meanwhile commits is what brings them back.
     commit(&bench, 10);
@@ -292,7 +292,7 @@ fn a_sink_waits_for_its_topic_and_says_so() {
     let worker = bench.start(0);
     worker.await_reason(Reason::TopicMissing);
     assert!(worker.says().contains(&bench.topic), "{}", worker.says());
-    bench.kafka.create_topic(&bench.topic, 3, &[]);
+    bench.kafka.create_topic(&bench.topic, 3, KEEP);
     bench.kafka.produce(&bench.topic, frames(0..30, 3, 1_000));
     worker.await_ready();
     bench.await_no_lag();

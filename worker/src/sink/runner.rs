@@ -132,7 +132,9 @@ fn start<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runne
             events.send(Message::Kafka(event)).is_ok()
         })?;
     // The runner drops its end of the channel when it ends; a flush that is done later is of no interest.
-    let flusher = Flusher::start(move |done| drop(sender.send(Message::Flushed(done))))?;
+    let flusher = Flusher::start(move |done| {
+        let _ = sender.send(Message::Flushed(done));
+    })?;
     Ok(Runner {
         plan,
         env,
@@ -606,9 +608,9 @@ impl Runner<'_> {
             // Its commit is made, or made again, by the one below.
             a.batch.absorb(under_way.batch);
         }
-        let flushed = self.output.seal().and_then(|job| {
+        let flushed = self.output.seal().map(|job| {
             let metadata = job.metadata.clone();
-            Ok((flush(job, self.dead_letters.clone()), metadata))
+            (flush(job, self.dead_letters.clone()), metadata)
         });
         let (job, metadata) = match flushed {
             Ok(job) => job,

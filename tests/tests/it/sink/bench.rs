@@ -83,7 +83,8 @@ impl Bench {
     pub fn new(name: &str, partitions: i32, spec: Value) -> Self {
         let topic = unique(name);
         let bench = Bench::without_topic(&topic, spec);
-        bench.kafka.create_topic(&topic, partitions, &[]);
+        // The frames are of 2023: the default retention would delete them under the test.
+        bench.kafka.create_topic(&topic, partitions, KEEP);
         bench
     }
 
@@ -184,6 +185,9 @@ pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let paths = all.map(|e| e.expect("an entry").path()).filter(|p| p.is_file());
     paths.filter_map(|p| Some((p.file_name()?.to_string_lossy().into_owned(), fs::read(&p).ok()?))).collect()
 }
+
+/// Keeps records whatever their age.
+pub const KEEP: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 const CHILD: &str = "EDGEREEL_TEST_SINK";
 

@@ -17,6 +17,9 @@ struct Rounds {
     begun: u64,
     done: u64,
     running: bool,
+    /// Requests so far.
+    #[cfg(test)]
+    asked: u64,
     /// The last run that failed and how. A lost write is told once, and all who waited since have to hear of it.
     failed: Option<(u64, io::ErrorKind, String)>,
 }
@@ -39,6 +42,10 @@ impl Group {
     fn request(&self, run: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let mut rounds = self.lock();
         let wanted = rounds.begun + 1;
+        #[cfg(test)]
+        {
+            rounds.asked += 1;
+        }
         while rounds.done < wanted {
             if rounds.running {
                 rounds = self.changed.wait(rounds).unwrap_or_else(PoisonError::into_inner);
@@ -95,33 +102,30 @@ mod tests {
         let runs = AtomicUsize::new(0);
         let (running, is_running) = mpsc::channel();
         let (release, wait) = mpsc::channel::<()>();
-        let wait = Mutex::new(wait);
         thread::scope(|scope| {
-            let (group, runs, wait) = (&group, &runs, &wait);
-            let run = move || {
-                runs.fetch_add(1, Ordering::SeqCst);
-                wait.lock().expect("one at a time").recv().map_err(io::Error::other)
-            };
-            scope.spawn({
-                let running = running.clone();
-                move || {
-                    group.request(|| {
-                        running.send(()).expect("listening");
-                        run()
-                    })
-                }
+            let (group, runs) = (&group, &runs);
+            scope.spawn(move || {
+                group.request(|| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    running.send(()).expect("listening");
+                    wait.recv().map_err(io::Error::other)
+                })
             });
             is_running.recv().expect("the first run begins");
-            let others: Vec<_> = (0..5).map(|_| scope.spawn(move || group.request(run))).collect();
-            release.send(()).expect("waiting");
-            release.send(()).expect("waiting");
-            // Whoever asked after the second run had begun needs a third.
-            release.send(()).expect("waiting");
-            for other in others {
-                other.join().expect("no panic").expect("synced");
+            for _ in 0..5 {
+                scope.spawn(move || {
+                    group.request(|| {
+                        runs.fetch_add(1, Ordering::SeqCst);
+                        Ok(())
+                    })
+                });
             }
-            assert!((2..=3).contains(&runs.load(Ordering::SeqCst)), "six requests made {runs:?} runs");
+            while group.lock().asked < 6 {
+                thread::yield_now();
+            }
+            release.send(()).expect("waiting");
         });
+        assert_eq!(runs.load(Ordering::SeqCst), 2, "one for the first, one for the five that came meanwhile");
     }
 
     #[test]

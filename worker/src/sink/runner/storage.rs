@@ -39,9 +39,9 @@ pub fn root(storage: &Storage, given: Option<&Path>) -> Result<PathBuf, SinkFaul
 /// Tells the size and the free space of the file system.
 pub fn measure(root: &Path, metrics: &SinkMetrics) {
     let Ok(found) = statvfs(root) else { return };
-    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(found.fragment_size() as u64)).unwrap_or(i64::MAX);
-    metrics.disk_free.set(bytes(found.blocks_available() as u64));
-    metrics.disk_size.set(bytes(found.blocks() as u64));
+    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(found.fragment_size())).unwrap_or(i64::MAX);
+    metrics.disk_free.set(bytes(found.blocks_available()));
+    metrics.disk_size.set(bytes(found.blocks()));
 }
 
 #[cfg(test)]
