@@ -1,8 +1,8 @@
-"""Topic -> AVI through cv2.VideoWriter .
+"""Topic -> AVI through cv2.VideoWriter.
 
 --format binary  video-save-path-as-avi.py:             JPEG value
 --format json    video-save-consumer-10fps-tested.py:   {"frame": base64, "timestamp": ..., "size": ...}
---fourcc XVID (the seed's) or MJPG
+--fourcc XVID (what the scripts write) or MJPG
 """
 import base64
 import json

@@ -1,6 +1,6 @@
 """Topic -> JPEG files (the users' `jpg-Consumer-22fps.py`).
 
---mode cv2  what the seed does: imdecode -> imwrite (decodes and re-encodes)
+--mode cv2  what the script does: imdecode -> imwrite (decodes and re-encodes)
 --mode raw  write the bytes as they are
 --mode null only receive (the client's own cost)
 """

@@ -7,7 +7,7 @@ from common import Meter, args, corpus, producer
 a = args([("--corpus", {"required": True}), ("--batch", {"type": int, "default": 1048576}), ("--linger", {"type": int, "default": 5}),
           ("--acks", {"default": "1"}), ("--json", {"action": "store_true"})])
 c = corpus(a.corpus)
-if a.json:  # seed 001's FrontGATE1 form
+if a.json:  # the form of the topic FrontGATE1
     c = [json.dumps({"frame": base64.b64encode(v).decode(), "timestamp": "2024-06-04T10:30:00.123Z",
                      "size": round(len(v) / 1024, 2)}).encode() for v in c]
 acks = a.acks if a.acks == "all" else int(a.acks)

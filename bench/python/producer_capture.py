@@ -1,6 +1,6 @@
-"""Camera -> topic (the users' `22-Fps-Producer.py, without its 30 fps throttle`).
+"""Camera -> topic (the users' `22-Fps-Producer.py`, without its 30 fps throttle).
 
---mode cv2  what the seed does: cv2.VideoCapture -> cv2.imencode -> send
+--mode cv2  what the script does: cv2.VideoCapture -> cv2.imencode -> send
 --mode raw  the best that Python could do: split the multipart body, send the camera's own JPEG bytes
 """
 import cv2

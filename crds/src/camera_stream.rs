@@ -137,7 +137,7 @@ pub struct SyntheticSource {
     #[serde(default = "hd")]
     #[schemars(regex(pattern = SYNTHETIC_SIZE_PATTERN))]
     pub size: String,
-    /// About how large a frame is. Default: `85k`, the seeds' average.
+    /// About how large a frame is. Default: `85k`, an average camera's at 1280x720.
     #[serde(default = "frame_bytes")]
     pub frame_bytes: ByteSize,
 }
@@ -253,7 +253,7 @@ pub enum RecordKey {
     /// The camera's name: its frames stay in one partition, in their order.
     #[default]
     Camera,
-    /// None: frames spread over all partitions, as from the seeds' producers.
+    /// None: frames spread over all partitions, as from producers that set no key.
     None,
 }
 

@@ -111,7 +111,7 @@ pub type FloatGauge = Gauge<f64, AtomicU64>;
 const LATENCY_BUCKETS: [f64; 17] =
     [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
-/// Around the seed's thresholds of 60 and 100 KB.
+/// Around the table's thresholds of 60 and 100 KB.
 const FRAME_BYTES_BUCKETS: [f64; 12] = [5e3, 1e4, 2e4, 4e4, 6e4, 8e4, 1e5, 1.5e5, 2.5e5, 5e5, 1e6, 1e7];
 
 fn latency() -> Histogram {

@@ -84,6 +84,10 @@ impl Cluster {
 
     fn try_create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
         let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+        // Tests send records of any age: the brokers' default retention would delete old ones under a test's feet.
+        if config.iter().all(|(key, _)| *key != "retention.ms") {
+            topic = topic.set("retention.ms", "-1");
+        }
         for (key, value) in config {
             topic = topic.set(key, value);
         }

@@ -118,7 +118,10 @@ fn no_change(_: &mut Settings, _: &mut u64, _: &mut u64) {}
 
 fn send(producer: &FrameProducer<u64>, key: Option<&[u8]>, value: &[u8], token: u64) -> Result<(), SendError> {
     let headers = [("ce_id", Some(&b"s-1"[..])), ("empty", None)];
-    producer.send(Record { key, value, headers, timestamp: Timestamp::UNIX_EPOCH + Duration::from_secs(1_000) }, token)
+    producer.send(
+        Record { key, value: Some(value), headers, timestamp: Timestamp::UNIX_EPOCH + Duration::from_secs(1_000) },
+        token,
+    )
 }
 
 fn next(deliveries: &Deliveries) -> Delivery<u64> {

@@ -144,7 +144,7 @@ impl Sender {
             let encoded = self.encoder.encode(&frame);
             let record = Record {
                 key: self.key.as_deref().map(str::as_bytes),
-                value: &encoded.value,
+                value: Some(&encoded.value),
                 headers: encoded.headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))),
                 timestamp: frame.captured_at,
             };

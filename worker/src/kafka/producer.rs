@@ -38,8 +38,8 @@ const PURGE: Duration = Duration::from_secs(2);
 pub struct Record<'a, H> {
     /// Decides on the partition, as Java's clients do (murmur2). Without it, records spread at random.
     pub key: Option<&'a [u8]>,
-    /// The value.
-    pub value: &'a [u8],
+    /// The value; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
     /// The headers, in their order.
     pub headers: H,
     /// The record's time; kept in milliseconds.
@@ -146,7 +146,7 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
     {
         let headers = record.headers.into_iter();
-        let mut bytes = (record.value.len() + record.key.map_or(0, <[u8]>::len)) as u64;
+        let mut bytes = (record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len)) as u64;
         let mut native = OwnedHeaders::new_with_capacity(headers.size_hint().0);
         for (key, value) in headers {
             bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
@@ -157,11 +157,11 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
             return Err(SendError::Full);
         }
         let mut native = BaseRecord::with_opaque_to(&self.topic, Box::new(InFlight { token, bytes }))
-            .payload(record.value)
             // 0 would be librdkafka's "now".
             .timestamp(record.timestamp.as_millisecond().max(1))
             .headers(native);
         native.key = record.key;
+        native.payload = record.value;
         self.producer.send(native).map_err(|(error, _)| {
             self.counts.bytes.fetch_sub(bytes, Ordering::AcqRel);
             match error.rdkafka_error_code() {

@@ -27,6 +27,8 @@ use crate::{
 
 /// What may wait for the brokers' acknowledgement, in bytes.
 const BUDGET: u64 = 8 << 20;
+/// Header: the original record's timestamp, in Unix milliseconds; empty where it had none. Kafka Connect has no name for it.
+const TIMESTAMP: &str = "dev.edgereel.timestamp";
 /// The largest record that the topic should take: what the sink reads may be as large.
 const LARGEST: u64 = 1 << 20;
 
@@ -109,12 +111,12 @@ impl DeadLetters {
         let said = annotations(record, why, &self.sink, self.replica);
         let own = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
         let headers: Vec<_> = own.chain(said.iter().map(|(key, value)| (*key, Some(value.as_bytes())))).collect();
-        let timestamp = record.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let copy = Record {
             key: record.key.as_deref(),
-            value: record.value.as_deref().unwrap_or_default(),
+            value: record.value.as_deref(),
             headers,
-            timestamp: timestamp.unwrap_or_else(Timestamp::now),
+            // Retention goes by the record's time: with that of an old record, the letter could be deleted at once.
+            timestamp: Timestamp::now(),
         };
         // Counted first: the report may come before `send` returns.
         self.ledger.lock().sent += 1;
@@ -174,11 +176,12 @@ fn annotations(
     why: &Invalid,
     sink: &ObjectName,
     replica: u32,
-) -> [(&'static str, String); 9] {
+) -> [(&'static str, String); 10] {
     [
         ("__connect.errors.topic", record.source.topic.to_string()),
         ("__connect.errors.partition", record.source.partition.to_string()),
         ("__connect.errors.offset", record.offset.to_string()),
+        (TIMESTAMP, record.timestamp_ms.map_or_else(String::new, |ms| ms.to_string())),
         ("__connect.errors.connector.name", sink.to_string()),
         ("__connect.errors.task.id", replica.to_string()),
         ("__connect.errors.stage", "VALUE_CONVERTER".to_owned()),

@@ -363,7 +363,9 @@ impl Runner<'_> {
             last_time: None,
             progress,
         };
-        if assignment.progress.wants_start() {
+        // Offsets that a tool reset, or that another program committed for this group, come without the output's state.
+        let stateless = |b: &Begun| b.assigned.committed.as_ref().is_some_and(|(_, known)| *known != metadata);
+        if assignment.progress.wants_start() || begun.iter().any(stateless) {
             let commit = assignment.progress.commit(metadata);
             self.consumer.command(Command::Commit(commit.clone()));
             assignment.under_way = Some(UnderWay { stage: Stage::Starting, commit, batch: Batch::default() });
