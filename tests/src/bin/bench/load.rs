@@ -107,7 +107,7 @@ pub fn memory(bench: &Bench, seconds: u64) -> Result<Value> {
         let resource = resources::sink(name, &topic, sink.output(), &out, json!({}));
         let worker = Edgereel::run([resources::write(&[connection.clone(), resource])]);
         worker.await_metrics("the sink has caught up", |m| {
-            m.count("sink_frames_stored_total", name) > 30 * seconds && m.sum("sink_lag_records", &[]) < 100.0
+            m.count("sink_frames_stored", name) > 30 * seconds && m.sum("sink_lag_records", &[]) < 100.0
         });
         await_time(Duration::from_secs(seconds / 3));
         result[format!("{name}ResidentMiB")] = resident_mib(worker.child())?.into();

@@ -100,9 +100,9 @@ pub fn edgereel_capture(bench: &Bench, url: &str, frames: u64) -> Result<f64> {
     let worker = Edgereel::run([resources::write(&[resources::connection(bench.kafka.bootstrap()), camera])]);
     let acknowledged = |least: u64| {
         let metrics = worker.await_metrics("frames are acknowledged", |m| {
-            m.count("camera_frames_acknowledged_total", "bench") >= least
+            m.count("camera_frames_acknowledged", "bench") >= least
         });
-        anyhow::Ok((metrics.count("camera_frames_acknowledged_total", "bench"), cpu(worker.child())?))
+        anyhow::Ok((metrics.count("camera_frames_acknowledged", "bench"), cpu(worker.child())?))
     };
     let (from, cpu_from) = acknowledged(20)?;
     let (to, cpu_to) = acknowledged(from + frames)?;
@@ -140,7 +140,7 @@ pub fn edgereel_sink(bench: &Bench, topic: &str, sink: Sink, frames: u64) -> Res
     let name = unique("bench");
     let resource = resources::sink(&name, topic, sink.output(), &out, json!({}));
     let worker = Edgereel::run([resources::write(&[resources::connection(bench.kafka.bootstrap()), resource])]);
-    worker.await_metrics("all frames are durable", |m| m.count("sink_frames_durable_total", &name) >= frames);
+    worker.await_metrics("all frames are durable", |m| m.count("sink_frames_durable", &name) >= frames);
     let cpu = cpu(worker.child())?;
     worker.stop();
     std::fs::remove_dir_all(&out)?;
