@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod capture;
 pub mod cli;
+pub mod fault;
 pub mod frame;
 pub mod kafka;
 pub mod metrics;

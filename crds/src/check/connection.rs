@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// librdkafka's settings that Edgereel decides, and where to say it instead. A `*` stands for any ending.
-const OWNED: [(&str, &str); 42] = [
+const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "use `bootstrapServers`"),
     ("metadata.broker.list", "use `bootstrapServers`"),
     ("client.id", "Edgereel names its clients after their resources"),
@@ -18,7 +18,7 @@ const OWNED: [(&str, &str); 42] = [
     ("ssl.certificate.*", "use `tls.clientCertificateSecretRef`"),
     ("ssl.key.*", "use `tls.clientCertificateSecretRef`"),
     ("ssl.keystore.*", "use `tls.clientCertificateSecretRef`"),
-    ("ssl.endpoint.identification.algorithm", "use `tls.verifyHostname`"),
+    ("ssl.endpoint.*", "use `tls.verifyHostname`"),
     ("enable.ssl.certificate.verification", "use `tls.caSecretRef` with the certificate to trust"),
     ("group.id", "use the FrameSink's `group`"),
     ("group.instance.id", "Edgereel decides it for each worker"),
@@ -38,7 +38,6 @@ const OWNED: [(&str, &str); 42] = [
     ("acks", "use the CameraStream's `producer.acks`"),
     ("request.required.acks", "use the CameraStream's `producer.acks`"),
     ("enable.idempotence", "Edgereel decides it by the CameraStream's `producer.acks`"),
-    ("transactional.id", "Edgereel sends without transactions"),
     ("compression.*", "use the CameraStream's `producer.compression`"),
     ("linger.ms", "use the CameraStream's `producer.linger`"),
     ("queue.buffering.*", "use the CameraStream's `buffer.memory` and `producer.linger`"),
@@ -47,8 +46,22 @@ const OWNED: [(&str, &str); 42] = [
     ("message.timeout.ms", "use the CameraStream's `producer.deliveryTimeout`"),
     ("delivery.timeout.ms", "use the CameraStream's `producer.deliveryTimeout`"),
     ("allow.auto.create.topics", "use the CameraStream's `topic.ensure`"),
+    ("partitioner", "use the CameraStream's `topic.key`"),
+    ("sticky.partitioning.linger.ms", "use the CameraStream's `topic.key`"),
+    ("max.in.flight*", "Edgereel keeps records in order"),
+    ("enable.gapless.guarantee", "Edgereel decides it by the CameraStream's `producer.acks`"),
+    ("request.timeout.ms", "use the CameraStream's `producer.deliveryTimeout`"),
+    ("socket.timeout.ms", "Edgereel's lease on its files depends on it"),
+    ("transaction*", "Edgereel sends without transactions"),
+    ("ssl.crl.*", "use `tls`"),
+    ("ssl.engine.*", "Edgereel loads no libraries"),
+    ("ssl.providers", "Edgereel loads no libraries"),
+    ("client.rack", "Edgereel reads from the leaders"),
+    ("builtin.features", "they are fixed when Edgereel is built"),
+    ("log.queue", "Edgereel writes the log"),
+    ("test.*", "a mock would take the brokers' place"),
     ("statistics.interval.ms", "Edgereel decides how often it measures"),
-    ("plugin.library.paths", "Edgereel loads no libraries"),
+    ("plugin.*", "Edgereel loads no libraries"),
     ("*_cb", "functions cannot be given in a resource"),
 ];
 
@@ -71,8 +84,8 @@ pub(super) fn check(spec: &KafkaConnectionSpec, report: &mut Report<'_>) {
     }
     for (key, value) in &spec.properties {
         let field = FieldPath::of("spec.properties").key(key);
-        if let Some((_, remedy)) = OWNED.iter().find(|(pattern, _)| matches(pattern, key)) {
-            report.add(field, "Edgereel decides this setting itself", *remedy);
+        if let Some(remedy) = owned_setting(key) {
+            report.add(field, "Edgereel decides this setting itself", remedy);
         } else if key.is_empty()
             || !key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b))
         {
@@ -85,6 +98,11 @@ pub(super) fn check(spec: &KafkaConnectionSpec, report: &mut Report<'_>) {
             report.add(field, "the value holds a NUL character", "take it out");
         }
     }
+}
+
+/// What to use instead of a librdkafka setting that Edgereel decides itself; `None` for one that may be set.
+pub fn owned_setting(key: &str) -> Option<&'static str> {
+    OWNED.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, remedy)| *remedy)
 }
 
 fn matches(pattern: &str, key: &str) -> bool {

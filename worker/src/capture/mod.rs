@@ -22,10 +22,10 @@ use tracing::info;
 
 use self::{camera::Camera, health::Health, outbox::Outbox, sender::Sender};
 use crate::{
+    fault::Fault,
     frame::Frame,
     kafka::{producer::largest_record, topics},
     metrics::CameraMetrics,
-    run::Fault,
     secrets::Secrets,
     source,
     state::ResourceState,
@@ -66,16 +66,15 @@ impl Snapshot {
 /// Captures until shutdown. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
     let health = Arc::new(Health::new(env.state));
-    let source = source::open(plan, &env.secrets).map_err(|e| Fault::new(e.reason, e))?;
+    let source = source::open(plan, &env.secrets)?;
     let largest = largest_record(plan.spec.encoding.max_frame_bytes, plan.spec.encoding.format);
     let ensured = tokio::select! {
         () = env.shutdown.cancelled() => return Ok(()),
         ensured = topics::ensure(&plan.connection, &env.secrets, &plan.spec.topic, largest) => ensured,
     };
-    let limit = ensured.map_err(|e| Fault::new(e.reason, e))?.max_message_bytes;
+    let limit = ensured?.max_message_bytes;
     let outbox = Arc::new(Outbox::new(&plan.spec.buffer));
-    let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())
-        .map_err(|e| Fault::new(e.reason, e))?;
+    let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())?;
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
     let camera = Camera::new(plan, source, health, outbox.clone(), env.metrics, env.snapshot);
     // The camera stops first; the sender then empties the outbox.

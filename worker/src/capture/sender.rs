@@ -14,6 +14,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
+    fault::Fault,
     frame::wire::FrameEncoder,
     kafka::{
         client::{Health as Brokers, KafkaFault},
@@ -21,7 +22,6 @@ use crate::{
         producer::{Delivery, FrameProducer, Options, Record, SendError, Undelivered},
     },
     metrics::{CameraMetrics, DropReason},
-    run::Fault,
     secrets::Secrets,
     throttle::Throttle,
 };
@@ -117,7 +117,7 @@ impl Sender {
         let mut look = tokio::time::interval(LOOK);
         let mut deadline = None;
         while !self.outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            self.pump().map_err(|fault| Fault::new(fault.reason, fault))?;
+            self.pump()?;
             tokio::select! {
                 () = self.outbox.changed() => {}
                 _ = look.tick() => self.look(self.producer.health()),

@@ -9,11 +9,15 @@ pub mod verify;
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use edgereel_crds::plan::Plan;
+
+use crate::secrets::Secrets;
 
 /// Cameras to Kafka, Kafka to disk: declared as resources, with nothing lost.
 #[derive(Debug, Parser)]
@@ -21,6 +25,29 @@ use clap_complete::Shell;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Which resources, and what of them differs by place.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Files or directories with resources (YAML or JSON; `-` is standard input). May be given several times.
+    #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// Where the resources' volumes are mounted. Without it, `storage.hostPath.path` itself.
+    #[arg(long, value_name = "DIR")]
+    pub storage_root: Option<PathBuf>,
+    /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key. Secrets among the files work too.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The plan that the files make, and the secrets at hand; or, the problems being printed, the exit status.
+    fn read(&self) -> Result<(Plan, Secrets), ExitCode> {
+        let (mut plan, _) = validate::read_plan(&self.files)?;
+        let secrets = Secrets::new(self.secrets_dir.clone(), std::mem::take(&mut plan.secrets));
+        Ok((plan, secrets))
+    }
 }
 
 const EXAMPLES: &str = "\

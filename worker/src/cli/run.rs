@@ -1,6 +1,6 @@
 //! `edgereel run`: every resource in the files, until SIGINT or SIGTERM.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use edgereel_crds::plan::Plan;
@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    Place,
     log::{self, LogFormat},
-    table, validate,
+    table,
 };
 use crate::{
     run::{Options, Run},
@@ -30,15 +31,8 @@ const DEFAULT_HTTP: &str = "127.0.0.1:9464";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files or directories with resources (YAML or JSON; `-` is standard input). May be given several times.
-    #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE|DIR")]
-    files: Vec<PathBuf>,
-    /// Where the resources' volumes are mounted. Without it, `storage.hostPath.path` itself.
-    #[arg(long, value_name = "DIR")]
-    storage_root: Option<PathBuf>,
-    /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key. Secrets among the files work too.
-    #[arg(long, value_name = "DIR")]
-    secrets_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Serve /metrics, /healthz, /readyz and /status here; `off` for nowhere. Default: 127.0.0.1:9464, or a free port
     /// if that is taken.
     #[arg(long, value_name = "ADDRESS")]
@@ -71,8 +65,8 @@ way are delivered and committed first (a second signal ends it at once; even the
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let plan = match validate::read_plan(&args.files) {
-        Ok((plan, _)) => plan,
+    let (plan, secrets) = match args.place.read() {
+        Ok(read) => read,
         Err(code) => return code,
     };
     let table = (std::io::stderr().is_terminal() && !args.no_table && args.log_format == LogFormat::Text)
@@ -86,7 +80,7 @@ pub fn run(args: Args) -> ExitCode {
         return ExitCode::from(2);
     }
     raise_open_files_limit();
-    match run_plan(plan, args, table) {
+    match run_plan(plan, secrets, args, table) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("edgereel: {e:#}");
@@ -95,11 +89,10 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-fn run_plan(mut plan: Plan, args: Args, table: Option<MultiProgress>) -> anyhow::Result<()> {
+fn run_plan(plan: Plan, secrets: Secrets, args: Args, table: Option<MultiProgress>) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let secrets = Secrets::new(args.secrets_dir, std::mem::take(&mut plan.secrets));
-    let options = Options { storage_root: args.storage_root, replica: args.replica, snapshots: args.snapshots };
+    let options = Options { storage_root: args.place.storage_root, replica: args.replica, snapshots: args.snapshots };
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;

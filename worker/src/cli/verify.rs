@@ -1,14 +1,14 @@
 //! `edgereel verify`: each sink's files against its topic.
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use console::style;
 use edgereel_crds::{frame_sink::Storage, plan::SinkPlan};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
+    Place,
     log::{self, LogFormat},
-    validate,
 };
 use crate::{
     secrets::Secrets,
@@ -22,15 +22,8 @@ const SHOWN: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files or directories with resources; the sinks among them are compared.
-    #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE|DIR")]
-    files: Vec<PathBuf>,
-    /// Where the sinks' volumes are mounted. Without it, `storage.hostPath.path` itself.
-    #[arg(long, value_name = "DIR")]
-    storage_root: Option<PathBuf>,
-    /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key.
-    #[arg(long, value_name = "DIR")]
-    secrets_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Only the sinks of this name (or namespace/name). May be given several times.
     #[arg(long, value_name = "NAME")]
     sink: Vec<String>,
@@ -54,14 +47,13 @@ missing, twice, torn or foreign, 2 it could not be found out.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let mut plan = match validate::read_plan(&args.files) {
-        Ok((plan, _)) => plan,
+    let (plan, secrets) = match args.place.read() {
+        Ok(read) => read,
         Err(code) => return code,
     };
     if let Err(message) = log::start(LogFormat::Text, "error", None) {
         eprintln!("edgereel: {message}");
     }
-    let secrets = Secrets::new(args.secrets_dir.clone(), std::mem::take(&mut plan.secrets));
     let wanted = |sink: &&SinkPlan| {
         args.sink.is_empty() || args.sink.iter().any(|w| *w == sink.name.name || *w == sink.name.to_string())
     };
@@ -95,7 +87,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report, String> {
-    if args.storage_root.is_none() && matches!(sink.spec.storage, Storage::PersistentVolumeClaim(_)) {
+    if args.place.storage_root.is_none() && matches!(sink.spec.storage, Storage::PersistentVolumeClaim(_)) {
         return Err("spec.storage is a PersistentVolumeClaim: say where it is with --storage-root DIR".into());
     }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
@@ -104,7 +96,7 @@ fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report,
     }
     bar.set_prefix(sink.name.to_string());
     bar.enable_steady_tick(Duration::from_millis(200));
-    let report = verify::verify(sink, args.storage_root.as_deref(), secrets, |done, total| {
+    let report = verify::verify(sink, args.place.storage_root.as_deref(), secrets, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use edgereel_crds::{
+    check::owned_setting,
     common::SecretKeyRef,
     kafka_connection::{KafkaTls, Sasl, SaslMechanism},
     plan::Connection,
@@ -27,59 +28,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("socket.connection.setup.timeout.ms", "10000"),
     // New topics and new leaders are noticed within half a minute instead of five.
     ("topic.metadata.refresh.interval.ms", "30000"),
-];
-
-/// Settings that Edgereel decides itself, beside those that the configuration below sets. A family ends in `.`.
-const OWNED: &[&str] = &[
-    "acks",
-    "allow.auto.create.topics",
-    "auto.commit.",
-    "auto.offset.reset",
-    "batch.size",
-    "builtin.features",
-    "client.rack",
-    "compression.codec",
-    "compression.type",
-    "delivery.timeout.ms",
-    "enable.auto.",
-    "enable.gapless.guarantee",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "enable.sasl.",
-    "enable.ssl.",
-    "group.",
-    "linger.ms",
-    "log.queue",
-    "max.in.flight",
-    "max.in.flight.requests.per.connection",
-    "message.max.bytes",
-    "message.timeout.ms",
-    "metadata.broker.list",
-    "offset.store.",
-    "partition.assignment.strategy",
-    "partitioner",
-    // Loads a library into the process.
-    "plugin.",
-    "queue.buffering.",
-    "request.required.acks",
-    "request.timeout.ms",
-    // Runs a command (`sasl.kerberos.kinit.cmd`), or shows in the wrong place.
-    "sasl.",
-    "session.timeout.ms",
-    "socket.timeout.ms",
-    "ssl.ca.",
-    "ssl.certificate.",
-    "ssl.crl.",
-    "ssl.endpoint.",
-    "ssl.engine.",
-    "ssl.key.",
-    "ssl.keystore.",
-    "ssl.providers",
-    "sticky.partitioning.linger.ms",
-    // Replaces the brokers by a mock.
-    "test.",
-    "transaction.",
-    "transactional.id",
 ];
 
 /// The configuration for any client of a connection: brokers, login, our defaults and the connection's `properties`. A
@@ -122,20 +70,15 @@ fn settings(
     }
     let mut all: BTreeMap<String, String> = DEFAULTS.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
     for (key, value) in &spec.properties {
-        if owned.contains_key(key.as_str()) || is_owned(key) {
-            let words =
-                "Edgereel decides this setting itself; take it out (the resources have fields for what may be set)";
+        // The check has refused these already; a plan that was made otherwise meets them here.
+        if let Some(remedy) = owned_setting(key) {
+            let words = format!("Edgereel decides this setting itself: {remedy}");
             return Err(subject.misconfigured(&format!("properties[{key}]"), words));
         }
         all.insert(key.clone(), value.clone());
     }
     all.extend(owned.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Ok(all)
-}
-
-/// Whether a librdkafka setting is Edgereel's own.
-fn is_owned(key: &str) -> bool {
-    OWNED.iter().any(|owned| key == *owned || owned.ends_with('.') && key.starts_with(owned))
 }
 
 fn security_protocol(tls: bool, sasl: bool) -> &'static str {

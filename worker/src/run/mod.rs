@@ -5,7 +5,7 @@
 
 pub mod fleet;
 
-use std::{fmt::Display, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use edgereel_crds::{
     plan::{CameraPlan, ObjectName, Plan, SinkPlan},
@@ -18,6 +18,7 @@ use tracing::{error, info};
 use crate::{
     backoff::Backoff,
     capture::{self, CaptureEnv, Snapshot},
+    fault::Fault,
     metrics::Metrics,
     run::fleet::{Fleet, Handles, Member},
     secrets::Secrets,
@@ -29,23 +30,6 @@ use crate::{
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A resource that ran this long before it failed starts its waits anew.
 const SETTLED: Duration = Duration::from_secs(60);
-
-/// Why a resource stopped working; it is restarted.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Fault {
-    /// For the condition.
-    pub reason: Reason,
-    /// For people: what is wrong and what to do.
-    pub message: String,
-}
-
-impl Fault {
-    /// A fault with its reason.
-    pub fn new(reason: Reason, message: impl Display) -> Self {
-        Fault { reason, message: message.to_string() }
-    }
-}
 
 /// What differs by place and is no field of a resource.
 #[derive(Clone, Debug, Default)]
@@ -185,7 +169,7 @@ async fn supervise_sink(
             async move {
                 match started {
                     Ok(_) => match outcome.await {
-                        Ok(outcome) => outcome.map_err(|e| Fault::new(e.reason, e.message)),
+                        Ok(outcome) => outcome,
                         Err(_) => Err(Fault::new(Reason::InternalError, "a fault of ours: the sink's thread panicked")),
                     },
                     Err(e) => Err(Fault::new(Reason::InternalError, format!("no thread for the sink: {e}"))),

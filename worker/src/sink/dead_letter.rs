@@ -12,7 +12,7 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-use super::fault::SinkFault;
+use crate::fault::Fault;
 use crate::{
     frame::wire::Invalid,
     kafka::{
@@ -77,10 +77,10 @@ impl DeadLetters {
         replica: u32,
         secrets: &Secrets,
         metrics: &SinkMetrics,
-    ) -> Result<Self, SinkFault> {
+    ) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime
-            .map_err(|e| SinkFault::new(Reason::InternalError, format!("cannot start the dead-letter client: {e}")))?;
+            .map_err(|e| Fault::new(Reason::InternalError, format!("cannot start the dead-letter client: {e}")))?;
         let report = runtime.block_on(topics::ensure_dead_letter(&plan.connection, secrets, topic, LARGEST))?;
         let settings = Settings::default();
         let options = Options {
@@ -107,7 +107,7 @@ impl DeadLetters {
     }
 
     /// Sends a record.
-    pub fn send(&self, record: &consumer::Record, why: &Invalid) -> Result<Sent, SinkFault> {
+    pub fn send(&self, record: &consumer::Record, why: &Invalid) -> Result<Sent, Fault> {
         let said = annotations(record, why, &self.sink, self.replica);
         let own = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
         let headers: Vec<_> = own.chain(said.iter().map(|(key, value)| (*key, Some(value.as_bytes())))).collect();
@@ -127,7 +127,7 @@ impl DeadLetters {
         self.ledger.lock().sent -= 1;
         match refused {
             SendError::Full => Ok(Sent::Later),
-            SendError::TooLarge => Err(SinkFault::new(
+            SendError::TooLarge => Err(Fault::new(
                 Reason::MessageTooLarge,
                 format!(
                     "{} is no frame ({why}) and larger than the dead-letter topic {} takes; raise that topic's \
@@ -146,7 +146,7 @@ impl DeadLetters {
     }
 
     /// Waits until the first `sent` records are acknowledged.
-    pub fn settle(&self, sent: u64, patience: Duration) -> Result<(), SinkFault> {
+    pub fn settle(&self, sent: u64, patience: Duration) -> Result<(), Fault> {
         let deadline = Instant::now() + patience;
         let mut counts = self.ledger.lock();
         while counts.acknowledged < sent {
@@ -156,7 +156,7 @@ impl DeadLetters {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let message = format!("the dead-letter topic {} does not acknowledge; look at its brokers", self.topic);
-                return Err(SinkFault::new(Reason::KafkaUnreachable, message));
+                return Err(Fault::new(Reason::KafkaUnreachable, message));
             }
             counts =
                 self.ledger.changed.wait_timeout(counts, left).map_or_else(|e| e.into_inner().0, |(counts, _)| counts);

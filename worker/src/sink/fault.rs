@@ -7,38 +7,9 @@ use std::{
 
 use edgereel_crds::status::Reason;
 
-use crate::kafka::client::KafkaFault;
+use crate::fault::Fault;
 
-/// Why a sink stopped. Its supervisor starts it again, with a backoff.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SinkFault {
-    /// For the condition.
-    pub reason: Reason,
-    /// For people: what is wrong and what to do.
-    pub message: String,
-}
-
-impl SinkFault {
-    /// A fault with its reason.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        SinkFault { reason, message: message.into() }
-    }
-
-    /// Whether the storage is what fails.
-    pub fn is_storage(&self) -> bool {
-        use Reason::*;
-        matches!(self.reason, StorageMissing | StorageReadOnly | StorageFull | StorageError | StorageLocked)
-    }
-}
-
-impl From<KafkaFault> for SinkFault {
-    fn from(fault: KafkaFault) -> Self {
-        SinkFault::new(fault.reason, fault.message)
-    }
-}
-
-impl From<OutputError> for SinkFault {
+impl From<OutputError> for Fault {
     fn from(error: OutputError) -> Self {
         let reason = match &error {
             OutputError::NoSpace { .. } => Reason::StorageFull,
@@ -46,7 +17,7 @@ impl From<OutputError> for SinkFault {
             OutputError::Frame { .. } => Reason::InvalidRecord,
             OutputError::Storage { reason, .. } => *reason,
         };
-        SinkFault::new(reason, error.to_string())
+        Fault::new(reason, error)
     }
 }
 

@@ -34,13 +34,14 @@ use self::{
 };
 use super::{
     dead_letter::{DeadLetters, Sent, place},
-    fault::{OutputError, SinkFault},
+    fault::OutputError,
     jpeg_files::{JpegFiles, RealDisk},
     output::{FlushJob, Lease, Output},
     video::Video,
 };
 use crate::{
     backoff::Backoff,
+    fault::Fault,
     frame::wire::Invalid,
     kafka::{
         client::{Context, KafkaFault, client_config},
@@ -84,7 +85,7 @@ pub struct SinkEnv {
 
 /// Runs a sink until it is told to stop (`Ok`) or cannot go on: then the state says why, and the caller starts it again
 /// after a while. Blocks; give it a thread of its own.
-pub fn run(plan: &SinkPlan, replica: u32, env: SinkEnv) -> Result<(), SinkFault> {
+pub fn run(plan: &SinkPlan, replica: u32, env: SinkEnv) -> Result<(), Fault> {
     let result = start(plan, replica, &env).and_then(Runner::run);
     match &result {
         Ok(()) => env.state.set(ConditionType::Ready, ConditionStatus::False, Reason::Stopping, "stopped"),
@@ -98,7 +99,7 @@ pub fn run(plan: &SinkPlan, replica: u32, env: SinkEnv) -> Result<(), SinkFault>
 }
 
 /// Opens everything. Nothing is consumed unless the output can be written.
-fn start<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, SinkFault> {
+fn start<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, Fault> {
     let root = storage::root(&plan.spec.storage, env.storage_root.as_deref())?;
     storage::measure(&root, &env.metrics);
     let output = open_output(plan, &root, replica)?;
@@ -109,7 +110,7 @@ fn start<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runne
         }
         (OnInvalid::DeadLetter, None) => {
             let message = "spec.onInvalid is `deadLetter`: say where to in spec.deadLetter.topic";
-            return Err(SinkFault::new(Reason::InvalidConfiguration, message));
+            return Err(Fault::new(Reason::InvalidConfiguration, message));
         }
         _ => None,
     };
@@ -158,7 +159,7 @@ fn start<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runne
     })
 }
 
-fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Output>, SinkFault> {
+fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Output>, Fault> {
     Ok(match &plan.spec.output {
         frame_sink::Output::JpegFiles(spec) => {
             Box::new(JpegFiles::open(root, spec, &plan.name, replica, Arc::new(RealDisk))?)
@@ -215,7 +216,7 @@ struct Stuck {
 }
 
 struct Ending {
-    result: Result<(), SinkFault>,
+    result: Result<(), Fault>,
     since: Instant,
 }
 
@@ -242,7 +243,7 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn run(mut self) -> Result<(), SinkFault> {
+    fn run(mut self) -> Result<(), Fault> {
         let result = self.work();
         let Runner { consumer, inbox, output, .. } = self;
         // Whatever the consumer still waits for is over.
@@ -254,21 +255,21 @@ impl Runner<'_> {
         result
     }
 
-    fn work(&mut self) -> Result<(), SinkFault> {
+    fn work(&mut self) -> Result<(), Fault> {
         loop {
             let mut wait = self.pump()?;
             wait = wait.min(self.tick()?);
             match self.inbox.recv_timeout(wait) {
                 Ok(Message::Kafka(Event::Closed)) => {
                     let unasked =
-                        || Err(SinkFault::new(Reason::InternalError, "the Kafka client ended without being asked to"));
+                        || Err(Fault::new(Reason::InternalError, "the Kafka client ended without being asked to"));
                     return self.ending.take().map_or_else(unasked, |ending| ending.result);
                 }
                 Ok(Message::Kafka(event)) => self.on_event(event)?,
                 Ok(Message::Flushed(done)) => self.on_flushed(done)?,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(SinkFault::new(Reason::InternalError, "the Kafka client's thread is gone"));
+                    return Err(Fault::new(Reason::InternalError, "the Kafka client's thread is gone"));
                 }
             }
             if let Some(ending) = self.ending.take_if(|ending| ending.since.elapsed() > STOP_TIME) {
@@ -278,7 +279,7 @@ impl Runner<'_> {
         }
     }
 
-    fn on_event(&mut self, event: Event) -> Result<(), SinkFault> {
+    fn on_event(&mut self, event: Event) -> Result<(), Fault> {
         match event {
             Event::Assigned { generation, partitions, total } => self.on_assigned(generation, &partitions, total)?,
             Event::Record(record) => {
@@ -323,7 +324,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn on_assigned(&mut self, generation: u64, begun: &[Begun], total: usize) -> Result<(), SinkFault> {
+    fn on_assigned(&mut self, generation: u64, begun: &[Begun], total: usize) -> Result<(), Fault> {
         self.env.metrics.rebalances.inc();
         self.stuck = None;
         self.assignment = None;
@@ -379,7 +380,7 @@ impl Runner<'_> {
     }
 
     /// Writes what may be written now; how long to wait for more.
-    fn pump(&mut self) -> Result<Duration, SinkFault> {
+    fn pump(&mut self) -> Result<Duration, Fault> {
         for _ in 0..BURST {
             if self.ending.is_some() {
                 return Ok(TICK);
@@ -404,7 +405,7 @@ impl Runner<'_> {
     }
 
     /// Writes a frame, or deals with a record that is none.
-    fn dispose(&mut self, entry: Entry, late: bool) -> Result<(), SinkFault> {
+    fn dispose(&mut self, entry: Entry, late: bool) -> Result<(), Fault> {
         let frame = match &entry.content {
             Ok(frame) => frame,
             Err(why) => {
@@ -466,7 +467,7 @@ impl Runner<'_> {
         }
     }
 
-    fn on_invalid(&mut self, entry: Entry, late: bool, why: &Invalid) -> Result<(), SinkFault> {
+    fn on_invalid(&mut self, entry: Entry, late: bool, why: &Invalid) -> Result<(), Fault> {
         let message = format!("{} is no frame: {why}", place(&entry.record));
         match (self.plan.on_invalid, &self.dead_letters) {
             (OnInvalid::DeadLetter, Some(dead_letters)) => {
@@ -480,7 +481,7 @@ impl Runner<'_> {
             (OnInvalid::Fail | OnInvalid::DeadLetter, _) => {
                 self.env.metrics.invalid(why.reason).inc();
                 let remedy = "set spec.onInvalid to `skip`, or to `deadLetter` with spec.deadLetter, to go on past it";
-                self.end(Err(SinkFault::new(Reason::InvalidRecord, format!("{message}; {remedy}"))));
+                self.end(Err(Fault::new(Reason::InvalidRecord, format!("{message}; {remedy}"))));
                 return Ok(());
             }
         }
@@ -494,7 +495,7 @@ impl Runner<'_> {
     }
 
     /// Flush, commit, finish, leave; then the result.
-    fn end(&mut self, result: Result<(), SinkFault>) {
+    fn end(&mut self, result: Result<(), Fault>) {
         if self.ending.is_none() {
             self.ending = Some(Ending { result, since: Instant::now() });
             self.consumer.command(Command::Close);
@@ -502,7 +503,7 @@ impl Runner<'_> {
     }
 
     /// What the time brings; how long to wait for the next.
-    fn tick(&mut self) -> Result<Duration, SinkFault> {
+    fn tick(&mut self) -> Result<Duration, Fault> {
         if self.env.shutdown.is_cancelled() {
             self.end(Ok(()));
         }
@@ -517,7 +518,7 @@ impl Runner<'_> {
         self.flush_if_due()
     }
 
-    fn flush_if_due(&mut self) -> Result<Duration, SinkFault> {
+    fn flush_if_due(&mut self) -> Result<Duration, Fault> {
         let Some(a) = self.assignment.as_mut().filter(|_| self.ending.is_none()) else { return Ok(TICK) };
         let now = Instant::now();
         if a.under_way.is_some() {
@@ -556,7 +557,7 @@ impl Runner<'_> {
         Ok(TICK)
     }
 
-    fn on_flushed(&mut self, done: Flushed) -> Result<(), SinkFault> {
+    fn on_flushed(&mut self, done: Flushed) -> Result<(), Fault> {
         let Some(a) = self.assignment.as_mut().filter(|a| a.is(done.generation)) else { return Ok(()) };
         self.env.metrics.flush.observe(done.took.as_secs_f64());
         done.result?;
@@ -567,7 +568,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn on_committed(&mut self, generation: u64, result: Result<(), KafkaFault>) -> Result<(), SinkFault> {
+    fn on_committed(&mut self, generation: u64, result: Result<(), KafkaFault>) -> Result<(), Fault> {
         let Some(a) = self.assignment.as_mut().filter(|a| a.is(generation)) else { return Ok(()) };
         let Some(under_way) = a.under_way.take_if(|u| u.stage != Stage::Flushing) else { return Ok(()) };
         match result {
@@ -596,7 +597,7 @@ impl Runner<'_> {
     }
 
     /// The consumer's thread waits for this: see [`crate::kafka::consumer`].
-    fn hand_over(&mut self, handover: &Handover) -> Result<(), SinkFault> {
+    fn hand_over(&mut self, handover: &Handover) -> Result<(), Fault> {
         self.stuck = None;
         self.membership = Membership::Joining;
         let Some(mut a) = self.assignment.take() else { return Ok(()) };
@@ -640,7 +641,7 @@ impl Runner<'_> {
 
     /// Waits for the flush under way. Meanwhile the consumer's thread waits for us, so that only records which it sent
     /// before can come: they belong to the next owner.
-    fn await_flush(&mut self, generation: u64) -> Result<(), SinkFault> {
+    fn await_flush(&mut self, generation: u64) -> Result<(), Fault> {
         let deadline = Instant::now() + STOP_TIME;
         loop {
             match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -651,7 +652,7 @@ impl Runner<'_> {
                 Ok(_) => {}
                 Err(_) => {
                     let message = format!("the disk of {} takes too long to sync", self.root.display());
-                    return Err(SinkFault::new(Reason::StorageError, message));
+                    return Err(Fault::new(Reason::StorageError, message));
                 }
             }
         }

@@ -22,9 +22,9 @@ use edgereel_crds::{
 
 use self::report::{Finding, Report};
 use crate::{
+    fault::Fault,
     frame::wire::{self, Decoded, RecordView},
     kafka::reader::{Extent, StoredRecord, TopicReader},
-    run::Fault,
     secrets::Secrets,
     sink::fault::OutputError,
 };
@@ -76,16 +76,16 @@ pub fn verify(
     secrets: &Secrets,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, Fault> {
-    let reader = TopicReader::open(&plan.connection, secrets, &plan.group).map_err(|e| Fault::new(e.reason, e))?;
+    let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
     let mut extents = Extents::new();
     for topic in &plan.topics {
-        let found = reader.extents(topic).map_err(|e| Fault::new(e.reason, e))?;
+        let found = reader.extents(topic)?;
         extents.extend(found.into_iter().map(|(partition, extent)| ((topic.clone(), partition), extent)));
     }
     let root = root(plan, storage_root);
     let mut files: Box<dyn Files> = match &plan.spec.output {
-        Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan).map_err(storage_fault)?),
-        Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan).map_err(storage_fault)?),
+        Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan)?),
+        Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan)?),
     };
     let mut check = Check {
         plan,
@@ -118,13 +118,6 @@ pub fn verify(
 
 fn of_topic_extent<'a>(extents: &'a Extents, topic: &'a str) -> impl Fn(i32) -> Extent + 'a {
     move |partition| extents[&(topic.to_owned(), partition)]
-}
-
-fn storage_fault(error: OutputError) -> Fault {
-    match error {
-        OutputError::Storage { reason, message } => Fault::new(reason, message),
-        other => Fault::new(edgereel_crds::status::Reason::StorageError, other),
-    }
 }
 
 /// Where the sink's storage is on this machine.
@@ -169,7 +162,7 @@ impl Check<'_> {
         let found = match self.files.find(&place, &decoded) {
             Ok(found) => found,
             Err(OutputError::Frame { .. }) => return Ok(self.invalid(place, pending)),
-            Err(e) => return Err(storage_fault(e)),
+            Err(e) => return Err(e.into()),
         };
         let partition = (place.topic.clone(), place.partition);
         match found {
@@ -206,7 +199,7 @@ impl Check<'_> {
 fn dead_letters(reader: &TopicReader, plan: &SinkPlan) -> Result<HashSet<Place>, Fault> {
     let mut places = HashSet::new();
     let Some(dead_letter) = &plan.spec.dead_letter else { return Ok(places) };
-    let extents = reader.extents(&dead_letter.topic).map_err(|e| Fault::new(e.reason, e))?;
+    let extents = reader.extents(&dead_letter.topic)?;
     reader.read(&dead_letter.topic, &extents, |record| {
         let text = |name: &str| std::str::from_utf8(record.header(name)?).ok();
         let place = (|| {
@@ -220,10 +213,4 @@ fn dead_letters(reader: &TopicReader, plan: &SinkPlan) -> Result<HashSet<Place>,
         Ok::<_, Fault>(())
     })?;
     Ok(places)
-}
-
-impl From<crate::kafka::fault::KafkaFault> for Fault {
-    fn from(fault: crate::kafka::fault::KafkaFault) -> Self {
-        Fault { reason: fault.reason, message: fault.message }
-    }
 }

@@ -99,9 +99,8 @@ pub fn edgereel_capture(bench: &Bench, url: &str, frames: u64) -> Result<f64> {
     let camera = resources::mjpeg_camera("bench", url, &topic);
     let worker = Edgereel::run([resources::write(&[resources::connection(bench.kafka.bootstrap()), camera])]);
     let acknowledged = |least: u64| {
-        let metrics = worker.await_metrics("frames are acknowledged", |m| {
-            m.count("camera_frames_acknowledged", "bench") >= least
-        });
+        let metrics = worker
+            .await_metrics("frames are acknowledged", |m| m.count("camera_frames_acknowledged", "bench") >= least);
         anyhow::Ok((metrics.count("camera_frames_acknowledged", "bench"), cpu(worker.child())?))
     };
     let (from, cpu_from) = acknowledged(20)?;

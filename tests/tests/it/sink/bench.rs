@@ -22,12 +22,10 @@ use edgereel_tests::{
     scratch, unique, wait,
 };
 use edgereel_worker::{
+    fault::Fault,
     metrics::{Metrics, SinkMetrics},
     secrets::Secrets,
-    sink::{
-        fault::SinkFault,
-        runner::{self, SinkEnv},
-    },
+    sink::runner::{self, SinkEnv},
     state::{Kind, ResourceState},
 };
 use serde_json::{Value, json};
@@ -208,7 +206,7 @@ pub fn child() {
 
 /// A worker of a sink on a thread.
 pub struct Worker {
-    pub thread: JoinHandle<Result<(), SinkFault>>,
+    pub thread: JoinHandle<Result<(), Fault>>,
     pub state: ResourceState,
     pub metrics: SinkMetrics,
     shutdown: CancellationToken,
@@ -250,14 +248,14 @@ impl Worker {
 
     /// Stops it, and gives its result.
     #[track_caller]
-    pub fn stop(self) -> Result<(), SinkFault> {
+    pub fn stop(self) -> Result<(), Fault> {
         self.shutdown.cancel();
         self.result()
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub fn result(self) -> Result<(), SinkFault> {
+    pub fn result(self) -> Result<(), Fault> {
         wait::until("the sink ends", PATIENCE, || self.thread.is_finished());
         self.thread.join().expect("no panic")
     }

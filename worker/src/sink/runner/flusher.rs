@@ -9,7 +9,7 @@ use std::{
 use edgereel_crds::status::Reason;
 use jiff::Timestamp;
 
-use crate::{metrics::SinkMetrics, sink::fault::SinkFault};
+use crate::{fault::Fault, metrics::SinkMetrics};
 
 /// Capture times kept between two commits; beyond that many, frames count without a latency.
 const MAX_TIMES: usize = 100_000;
@@ -22,11 +22,11 @@ pub struct Flushed {
     /// How long it took.
     pub took: Duration,
     /// Whether its frames are durable.
-    pub result: Result<(), SinkFault>,
+    pub result: Result<(), Fault>,
 }
 
 /// What a flush does.
-pub type Job = Box<dyn FnOnce() -> Result<(), SinkFault> + Send>;
+pub type Job = Box<dyn FnOnce() -> Result<(), Fault> + Send>;
 
 /// The thread.
 pub struct Flusher {
@@ -35,7 +35,7 @@ pub struct Flusher {
 
 impl Flusher {
     /// Starts the thread; it ends when this is dropped and its last job is done.
-    pub fn start(done: impl Fn(Flushed) + Send + 'static) -> Result<Self, SinkFault> {
+    pub fn start(done: impl Fn(Flushed) + Send + 'static) -> Result<Self, Fault> {
         let (jobs, inbox) = mpsc::channel::<(u64, Job)>();
         let work = move || {
             for (generation, job) in inbox {
@@ -47,7 +47,7 @@ impl Flusher {
         thread::Builder::new()
             .name("flush".into())
             .spawn(work)
-            .map_err(|e| SinkFault::new(Reason::InternalError, format!("cannot start a thread: {e}")))?;
+            .map_err(|e| Fault::new(Reason::InternalError, format!("cannot start a thread: {e}")))?;
         Ok(Flusher { jobs })
     }
 

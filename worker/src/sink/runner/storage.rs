@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use edgereel_crds::{frame_sink::Storage, status::Reason};
 use nix::sys::statvfs::statvfs;
 
-use crate::{metrics::SinkMetrics, sink::fault::SinkFault};
+use crate::{fault::Fault, metrics::SinkMetrics};
 
 /// The storage's root: `--storage-root`, else the resource's own path. It has to be there: a missing one is a disk that
 /// is not mounted.
-pub fn root(storage: &Storage, given: Option<&Path>) -> Result<PathBuf, SinkFault> {
+pub fn root(storage: &Storage, given: Option<&Path>) -> Result<PathBuf, Fault> {
     let root = match (given, storage) {
         (Some(given), _) => given.to_path_buf(),
         (None, Storage::HostPath(host)) => PathBuf::from(&host.path),
@@ -19,19 +19,19 @@ pub fn root(storage: &Storage, given: Option<&Path>) -> Result<PathBuf, SinkFaul
                  `--storage-root DIR`",
                 claim.claim_name
             );
-            return Err(SinkFault::new(Reason::InvalidConfiguration, message));
+            return Err(Fault::new(Reason::InvalidConfiguration, message));
         }
     };
     match root.metadata() {
         Ok(found) if found.is_dir() => Ok(root),
         Ok(_) => {
             let message = format!("spec.storage: {} is not a directory: name one", root.display());
-            Err(SinkFault::new(Reason::StorageMissing, message))
+            Err(Fault::new(Reason::StorageMissing, message))
         }
         Err(e) => {
             let message =
                 format!("spec.storage: {} cannot be used: {e}; mount the disk or make the directory", root.display());
-            Err(SinkFault::new(Reason::StorageMissing, message))
+            Err(Fault::new(Reason::StorageMissing, message))
         }
     }
 }
