@@ -98,11 +98,15 @@ impl Outbox {
     pub fn landed(&self, bytes: usize) {
         let mut inner = self.lock();
         inner.in_flight_bytes = inner.in_flight_bytes.saturating_sub(bytes);
+        // The sender is woken only if there is something to do: as a rule nothing waits, thirty times a second.
+        let wake = inner.closed || !inner.waiting.is_empty();
         drop(inner);
-        self.changed.notify_one();
+        if wake {
+            self.changed.notify_one();
+        }
     }
 
-    /// Waits for the next push, landing or closing.
+    /// Waits for the next push or closing, or for a landing while frames wait.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }

@@ -90,8 +90,13 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn run_plan(plan: Plan, secrets: Secrets, args: Args, table: Option<MultiProgress>) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    // One thread is enough to move bytes, and saves waking another for each packet; what computes or blocks leaves it
+    // (`block_in_place`, sinks' own threads).
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let options = Options { storage_root: args.place.storage_root, replica: args.replica, snapshots: args.snapshots };
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
