@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Bench,
-    sides::{Sink, cpu},
+    sides::{Sink, await_time, cpu},
 };
 
 /// Synthetic cameras of about 85 KB a frame, 30 a second.
@@ -118,12 +118,6 @@ pub fn memory(bench: &Bench, seconds: u64) -> Result<Value> {
     capture.stop();
     println!("\nMemory of one worker at 30 frames of 85 KB a second:\n\n```json\n{result:#}\n```");
     Ok(result)
-}
-
-/// A benchmark measures over time: here time itself is the condition.
-fn await_time(time: Duration) {
-    let end = Instant::now() + time;
-    wait::until("time passes", time * 2 + Duration::from_secs(5), || Instant::now() >= end);
 }
 
 fn resident_mib(child: &Guarded) -> Result<u64> {

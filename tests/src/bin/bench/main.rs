@@ -31,6 +31,9 @@ pub struct Args {
     /// Only these parts: capture, jpeg, archive, load, memory.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// How many frames a second the camera of `capture` sends.
+    #[arg(long, default_value_t = 200)]
+    fps: u32,
     /// How many cameras the load has.
     #[arg(long, default_value_t = 16)]
     cameras: usize,
@@ -48,12 +51,13 @@ impl Args {
 /// What every measurement uses.
 pub struct Bench {
     kafka: Cluster,
+    fps: u32,
     corpus: PathBuf,
     scripts: PathBuf,
 }
 
 impl Bench {
-    fn start() -> Result<Self> {
+    fn start(fps: u32) -> Result<Self> {
         let scripts = project_root().join("bench/python");
         let corpus = scratch::dir("corpus");
         eprintln!("bench: making 192 frames of 1280x720");
@@ -62,7 +66,7 @@ impl Bench {
         eprintln!("bench: {}", process::output("corpus", make, std::time::Duration::from_secs(300))?.trim());
         eprintln!("bench: starting Kafka");
         let kafka = Cluster::start(1, Options::default()).context("no Kafka")?;
-        Ok(Bench { kafka, corpus, scripts })
+        Ok(Bench { kafka, fps, corpus, scripts })
     }
 }
 
@@ -77,7 +81,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let bench = Bench::start()?;
+    let bench = Bench::start(args.fps)?;
     let mut results = serde_json::Map::new();
     println!("| what | side | CPU ms a frame: median (min..max) | times ours |\n|---|---|---|---|");
     for (name, duel) in [
