@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cameras;
+mod capture;
 mod crash;
 mod harness;
 mod interop;
