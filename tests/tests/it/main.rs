@@ -7,5 +7,7 @@ mod crash;
 mod harness;
 mod interop;
 mod kafka_client;
+mod run_command;
 mod sink;
 mod support;
+mod verify_command;
