@@ -35,18 +35,32 @@ impl Edgereel {
         Edgereel::run_with(files, Command::new(edgereel_bin()))
     }
 
+    /// As [`Edgereel::run`], with further arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn run_args<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, args: &[&str]) -> Edgereel {
+        Edgereel::start(files, Command::new(edgereel_bin()), args)
+    }
+
     /// As [`Edgereel::run`], with a command that ends in the worker's path: for another user, limits, a namespace.
     ///
     /// # Panics
     /// When it cannot be started.
     #[track_caller]
-    pub fn run_with<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, mut command: Command) -> Edgereel {
+    pub fn run_with<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, command: Command) -> Edgereel {
+        Edgereel::start(files, command, &["--log-format", "text"])
+    }
+
+    #[track_caller]
+    fn start<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, mut command: Command, args: &[&str]) -> Edgereel {
         let http = format!("127.0.0.1:{}", free_port());
         command.arg("run");
         for file in files {
             command.arg("-f").arg(file.as_ref());
         }
-        command.args(["--http", &http, "--log-format", "text"]);
+        command.args(["--http", &http]).args(args);
         let child = Guarded::spawn("edgereel-run", command).unwrap_or_else(|e| panic!("{e:#}"));
         Edgereel { child, http }
     }
@@ -62,6 +76,46 @@ impl Edgereel {
         let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(5)).build()?;
         let answer = client.get(&url).send().with_context(|| format!("cannot ask {url}"))?;
         Ok((answer.status().as_u16(), answer.text()?))
+    }
+
+    /// Asks for bytes, such as a picture: status code and body.
+    pub fn get_bytes(&self, path: &str) -> Result<(u16, Vec<u8>)> {
+        let url = format!("http://{}/{path}", self.http);
+        let answer = reqwest::blocking::get(&url).with_context(|| format!("cannot ask {url}"))?;
+        Ok((answer.status().as_u16(), answer.bytes()?.to_vec()))
+    }
+
+    /// Where it serves.
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
+    /// One resource's entry in `/status`.
+    ///
+    /// # Panics
+    /// When `/status` has none of this name.
+    #[track_caller]
+    pub fn status_of(&self, resource: &str) -> serde_json::Value {
+        let status = self.status();
+        let found = status["resources"].as_array().and_then(|all| all.iter().find(|r| r["name"] == resource));
+        found.cloned().unwrap_or_else(|| panic!("{resource} is not in {status:#}"))
+    }
+
+    /// Waits until a resource's entry in `/status` is as wished, and gives it.
+    ///
+    /// # Panics
+    /// With the last entry, when it is not in time.
+    #[track_caller]
+    pub fn await_status_of(
+        &self,
+        resource: &str,
+        what: &str,
+        mut wish: impl FnMut(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        wait::until_ok(&format!("{resource}: {what}"), PATIENCE, || {
+            let entry = self.status_of(resource);
+            if wish(&entry) { Ok(entry) } else { Err(format!("{entry:#}\n{}", self.child.tail())) }
+        })
     }
 
     /// What `/metrics` says; fails while it does not listen.

@@ -1,7 +1,8 @@
 //! The test harness: real brokers, real cameras, real clients and the worker under test.
 //!
 //! - [`process`] runs children that end with this process, whatever ends it; [`scratch`] holds their logs.
-//! - [`kafka`] starts brokers, [`cameras`] starts camera servers that we did not write, [`edgereel`] runs the worker.
+//! - [`kafka`] starts brokers, [`cameras`] starts camera servers that we did not write, [`synthetic`] our own,
+//!   [`edgereel`] runs the worker.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
 //! - [`mounts`] gives the worker small, full and read-only disks.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
@@ -18,6 +19,7 @@ pub mod process;
 pub mod python;
 pub mod resources;
 pub mod scratch;
+pub mod synthetic;
 pub mod video;
 pub mod wait;
 

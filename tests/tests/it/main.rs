@@ -2,9 +2,12 @@
 
 mod bad_input;
 mod cameras;
+mod capture;
 mod crash;
 mod harness;
 mod interop;
 mod kafka_client;
+mod run_command;
 mod sink;
 mod support;
+mod verify_command;

@@ -92,3 +92,22 @@ pub fn assert_verified(file: &Path) {
 pub fn jpeg_files(directory: &str) -> Value {
     json!({"jpegFiles": {"directory": directory}})
 }
+
+/// One condition of an entry of `/status`.
+#[track_caller]
+pub fn condition(entry: &Value, kind: &str) -> Value {
+    let conditions = entry["conditions"].as_array();
+    let found = conditions.and_then(|all| all.iter().find(|c| c["type"] == kind));
+    found.cloned().unwrap_or_else(|| panic!("no condition {kind} in {entry:#}"))
+}
+
+/// Whether a resource is ready, by its entry in `/status`.
+pub fn is_ready(entry: &Value) -> bool {
+    condition(entry, "Ready")["status"] == "True"
+}
+
+/// Whether a resource is unready for this reason, by its entry in `/status`.
+pub fn is_unready(entry: &Value, reason: &str) -> bool {
+    let ready = condition(entry, "Ready");
+    ready["status"] == "False" && ready["reason"] == reason
+}

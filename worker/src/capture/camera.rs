@@ -121,7 +121,10 @@ impl Camera {
         let mut stream = match tokio::time::timeout(self.stall, self.source.connect()).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) => return fault,
-            Err(_) => return SourceError::new(Reason::CameraUnreachable, format!("no answer within {:?}", self.stall)),
+            Err(_) => {
+                let message = format!("no answer within {:?} (watchdog.stall): check that it is on", self.stall);
+                return SourceError::new(Reason::CameraUnreachable, message);
+            }
         };
         self.read(stream.as_mut()).await
     }

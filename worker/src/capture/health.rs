@@ -50,6 +50,9 @@ impl Health {
     pub fn camera(&self, end: End) -> bool {
         let mut ends = self.lock();
         let news = ends.camera != end;
+        if news {
+            self.remember(&end);
+        }
         ends.camera = end;
         self.publish(&ends);
         news
@@ -59,9 +62,19 @@ impl Health {
     pub fn kafka(&self, end: End) -> bool {
         let mut ends = self.lock();
         let news = ends.kafka != end;
+        if news {
+            self.remember(&end);
+        }
         ends.kafka = end;
         self.publish(&ends);
         news
+    }
+
+    /// What went wrong stays to be read once it is mended.
+    fn remember(&self, end: &End) {
+        if let End::Down(_, message) = end {
+            self.state.note_error(message.clone());
+        }
     }
 
     /// Conditions from both ends. The camera's trouble is told first: nothing flows without it.
@@ -106,5 +119,18 @@ mod tests {
         assert!(!health.kafka(End::Up), "no news");
         health.camera(End::Down(Reason::CameraFrozen, "same picture".into()));
         assert_eq!((ready().reason, state.is_ready()), (Reason::CameraFrozen, false));
+    }
+
+    #[test]
+    fn the_last_trouble_is_remembered_after_it_is_mended() {
+        let state = ResourceState::new(Kind::CameraStream, ObjectName { namespace: "d".into(), name: "n".into() });
+        let health = Health::new(state.clone());
+        assert!(state.last_error().is_none(), "connecting is no error");
+        health.camera(End::Down(Reason::CameraStalled, "silent".into()));
+        health.camera(End::Up);
+        assert_eq!(state.last_error().expect("remembered").message, "silent");
+        health.kafka(End::Down(Reason::KafkaUnreachable, "no brokers".into()));
+        health.kafka(End::Up);
+        assert_eq!(state.last_error().expect("remembered").message, "no brokers");
     }
 }

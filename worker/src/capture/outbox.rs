@@ -117,6 +117,11 @@ impl Outbox {
         inner.waiting_bytes + inner.in_flight_bytes
     }
 
+    /// Bytes on their way to the broker.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.lock().in_flight_bytes
+    }
+
     /// Whether more than a quarter of the memory is in use: Kafka is behind.
     pub fn is_pressed(&self) -> bool {
         self.bytes() > self.memory / 4

@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{camera_stream::RecordKey, plan::CameraPlan};
+use edgereel_crds::{camera_stream::RecordKey, plan::CameraPlan, status::Reason};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{
     health::{End, Health},
     outbox::Outbox,
+    watchdog::Silent,
 };
 use crate::{
     fault::Fault,
@@ -28,6 +29,9 @@ use crate::{
 
 /// How often the brokers' health is looked at when nothing else happens.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Frames may be on their way for this long without an acknowledgement: a slow broker flushes in less.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What is remembered of a frame in flight.
 pub(super) struct Sent {
@@ -115,12 +119,13 @@ impl Sender {
     /// Sends until the outbox is closed, and then for up to `grace` what is still in it.
     pub(super) async fn run(self, grace: Duration) -> Result<(), Fault> {
         let mut look = tokio::time::interval(LOOK);
+        let mut silent = Silent::new(SILENCE);
         let mut deadline = None;
         while !self.outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             self.pump()?;
             tokio::select! {
                 () = self.outbox.changed() => {}
-                _ = look.tick() => self.look(self.producer.health()),
+                _ = look.tick() => self.look(self.producer.health(), &mut silent),
             }
             if self.outbox.is_closed() {
                 deadline.get_or_insert(Instant::now() + grace);
@@ -168,12 +173,25 @@ impl Sender {
         Ok(())
     }
 
-    /// What the brokers' connections say, where no delivery has said it yet.
-    fn look(&self, brokers: &Brokers) {
-        if let Snapshot::Down(fault) = brokers.snapshot()
-            && self.health.kafka(End::Down(fault.reason, fault.message.clone()))
-        {
-            warn!(camera = self.camera, "{fault}");
+    /// What the brokers' connections and their silence say, where no delivery has said it yet.
+    fn look(&self, brokers: &Brokers, silent: &mut Silent) {
+        let failed = [DropReason::delivery_timeout, DropReason::delivery_failed].map(|r| self.metrics.dropped(r).get());
+        let landed = self.metrics.acknowledged.get() + failed.iter().sum::<u64>();
+        let is_silent = silent.observe(landed, self.outbox.bytes_in_flight() > 0, Instant::now());
+        let (reason, message) = match brokers.snapshot() {
+            Snapshot::Down(fault) => (fault.reason, fault.message),
+            _ if is_silent => {
+                let message = format!(
+                    "Kafka has acknowledged nothing for more than {} s though frames are on their way: it is connected but \
+                     does not answer; check the brokers' disks and load",
+                    SILENCE.as_secs()
+                );
+                (Reason::KafkaUnreachable, message)
+            }
+            _ => return,
+        };
+        if self.health.kafka(End::Down(reason, message.clone())) {
+            warn!(camera = self.camera, "{message}");
         }
     }
 }

@@ -10,7 +10,12 @@ pub mod snapshot;
 pub mod synthetic;
 
 use bytes::Bytes;
-use edgereel_crds::{plan::CameraPlan, status::Reason};
+use edgereel_crds::{
+    camera_stream::{Encoding, Reencode},
+    plan::CameraPlan,
+    status::Reason,
+    units::ByteSize,
+};
 use futures::future::BoxFuture;
 
 use crate::{metrics::DropReason, secrets::Secrets};
@@ -54,15 +59,24 @@ impl SourceError {
     }
 }
 
+/// No camera's JPEG is larger: what is to be encoded smaller may have this many bytes when it comes.
+const LARGEST_TO_REENCODE: ByteSize = ByteSize::mebi(16);
+
+/// The largest picture that is worth reading: with `reencode` it may shrink, so that `maxFrameBytes` comes later.
+fn largest_picture(encoding: &Encoding) -> ByteSize {
+    match encoding.reencode {
+        Reencode::Never => encoding.max_frame_bytes,
+        Reencode::Quality | Reencode::Size => encoding.max_frame_bytes.max(LARGEST_TO_REENCODE),
+    }
+}
+
 /// The source that a camera's spec names. Fails when a secret is missing or a value cannot be used.
 pub fn open(plan: &CameraPlan, secrets: &Secrets) -> Result<Box<dyn Source>, SourceError> {
     use edgereel_crds::camera_stream::Source as Spec;
-    let namespace = &plan.name.namespace;
+    let (namespace, largest) = (&plan.name.namespace, largest_picture(&plan.spec.encoding));
     Ok(match &plan.spec.source {
-        Spec::Mjpeg(spec) => Box::new(mjpeg::Mjpeg::new(spec, plan.spec.encoding.max_frame_bytes, namespace, secrets)?),
-        Spec::Snapshot(spec) => {
-            Box::new(snapshot::Snapshot::new(spec, plan.spec.encoding.max_frame_bytes, namespace, secrets)?)
-        }
+        Spec::Mjpeg(spec) => Box::new(mjpeg::Mjpeg::new(spec, largest, namespace, secrets)?),
+        Spec::Snapshot(spec) => Box::new(snapshot::Snapshot::new(spec, largest, namespace, secrets)?),
         Spec::Synthetic(spec) => Box::new(synthetic::Synthetic::new(spec, plan.spec.frame_rate.target)?),
     })
 }
