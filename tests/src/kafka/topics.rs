@@ -8,6 +8,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    error::RDKafkaErrorCode,
     message::{Header, Headers, OwnedHeaders},
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
@@ -183,7 +184,11 @@ impl Cluster {
         // Compacted or transactional topics have gaps: the position says when the end is reached.
         let mut open: Vec<bool> = ends.iter().map(|(low, high)| high > low).collect();
         while open.contains(&true) {
-            let message = reader.poll(PATIENCE).with_context(|| format!("no record within {PATIENCE:?}"))??;
+            let message = match reader.poll(PATIENCE).with_context(|| format!("no record within {PATIENCE:?}"))? {
+                // One of several brokers is gone: the others have its records.
+                Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => continue,
+                message => message?,
+            };
             open[message.partition() as usize] = message.offset() + 1 < ends[message.partition() as usize].1;
             let headers = message.headers().into_iter().flat_map(|h| h.iter());
             records.push(Record {

@@ -3,11 +3,7 @@
 use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 use edgereel_tests::{
-    Edgereel, edgereel, edgereel_bin, kafka,
-    process::{Guarded, Signal},
-    resources, scratch,
-    synthetic::Cameras,
-    unique, wait,
+    Edgereel, edgereel, edgereel_bin, kafka, process::Guarded, resources, scratch, synthetic::Cameras, unique, wait,
 };
 use edgereel_worker::frame::jpeg;
 use serde_json::{Value, json};
@@ -204,24 +200,6 @@ fn replicas_share_a_topics_partitions_and_store_each_frame_once() {
     await_lag_zero(kafka, &worker, "s", &topic);
     assert!(worker.stop().success());
     assert!(contents(&disk, ".jpg") == sorted(values(&kafka.consume_all(&topic))));
-}
-
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let kafka = edgereel_tests::kafka::Cluster::start(1, edgereel_tests::kafka::Options::default()).expect("starts");
-    let camera = synthetic("cam", &unique("twice"), json!({}));
-    let worker = Edgereel::run([resources::write(&[resources::connection(kafka.bootstrap()), camera])]);
-    worker.await_ready("cam");
-    // With frames that nobody acknowledges, an orderly stop takes its time.
-    kafka.freeze(0);
-    let now = worker.metrics().count("camera_frames_captured", "cam");
-    worker.await_metrics("frames wait", |m| m.count("camera_frames_captured", "cam") > now + 10);
-    worker.signal(Signal::SIGTERM);
-    wait::until("it stops", edgereel::PATIENCE, || worker.log().contains("SIGTERM: stopping"));
-    worker.signal(Signal::SIGINT);
-    let status = worker.child().wait(Duration::from_secs(8)).expect("sooner than the orderly stop");
-    assert_eq!(status.code(), Some(130));
-    assert!(worker.log().contains("SIGINT again: ending at once"), "{}", worker.log());
 }
 
 #[test]

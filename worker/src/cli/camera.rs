@@ -213,7 +213,8 @@ fn refused(listen: &str, error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; take 127.0.0.1 or 0.0.0.0",
         _ => "write an address and a port, as `127.0.0.1:8090`",
     };
-    format!("cannot listen on `{listen}` ({error}): {remedy}")
+    // The kind alone: the system's own words end in an error number.
+    format!("cannot listen on `{listen}` ({}): {remedy}", error.kind())
 }
 
 fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {

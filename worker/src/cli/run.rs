@@ -1,6 +1,11 @@
 //! `edgereel run`: every resource in the files, until SIGINT or SIGTERM.
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use edgereel_crds::plan::Plan;
@@ -131,12 +136,16 @@ async fn listen(asked: Option<&str>) -> anyhow::Result<Option<TcpListener>> {
                 .parse()
                 .with_context(|| format!("--http `{address}` is not an address: write `127.0.0.1:9464` or `off`"))?;
             let listener = TcpListener::bind(address).await;
-            Ok(Some(listener.with_context(|| format!("cannot listen on --http {address}: choose another or `off`"))?))
+            let refused = |e: io::Error| {
+                // The kind alone: the system's own words end in an error number.
+                anyhow::anyhow!("cannot listen on --http {address} ({}): choose another or `off`", e.kind())
+            };
+            Ok(Some(listener.map_err(refused)?))
         }
         None => match TcpListener::bind(DEFAULT_HTTP).await {
             Ok(listener) => Ok(Some(listener)),
             Err(e) => {
-                warn!("cannot listen on {DEFAULT_HTTP} ({e}): taking a free port");
+                warn!("cannot listen on {DEFAULT_HTTP} ({}): taking a free port", e.kind());
                 Ok(Some(TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?))
             }
         },

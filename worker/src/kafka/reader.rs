@@ -12,6 +12,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
     message::Headers,
 };
 
@@ -25,6 +26,8 @@ use crate::secrets::Secrets;
 const REQUEST: Duration = Duration::from_secs(10);
 /// A topic that gives nothing for this long, though it has records left, is given up.
 const SILENCE: Duration = Duration::from_secs(30);
+/// From one try of a request to the next.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The records of one partition: `low..high`, and what the group has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +86,15 @@ impl TopicReader {
 
     /// What each partition of a topic holds; empty when there is no such topic.
     pub fn extents(&self, topic: &str) -> Result<BTreeMap<i32, Extent>, KafkaFault> {
-        let subject = self.subject.topic(topic);
-        let fault = |e| match self.consumer.context().health().snapshot() {
-            Snapshot::Down(fault) => fault,
-            _ => subject.fault(&e),
-        };
-        let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST).map_err(fault)?;
+        let metadata = self.ask(topic, REQUEST, || self.consumer.fetch_metadata(Some(topic), REQUEST))?;
         let partitions: Vec<i32> =
             metadata.topics().iter().flat_map(|t| t.partitions().iter().map(|p| p.id())).collect();
         let mut wanted = TopicPartitionList::new();
         partitions.iter().for_each(|p| drop(wanted.add_partition(topic, *p)));
-        let committed = self.consumer.committed_offsets(wanted, REQUEST).map_err(fault)?;
+        let committed = self.ask(topic, SILENCE, || self.consumer.committed_offsets(wanted.clone(), REQUEST))?;
         let mut extents = BTreeMap::new();
         for partition in partitions {
-            let (low, high) = self.consumer.fetch_watermarks(topic, partition, REQUEST).map_err(fault)?;
+            let (low, high) = self.ask(topic, SILENCE, || self.consumer.fetch_watermarks(topic, partition, REQUEST))?;
             let committed = match committed.find_partition(topic, partition).map(|p| p.offset()) {
                 Some(Offset::Offset(offset)) => Some(offset),
                 _ => None,
@@ -104,6 +102,31 @@ impl TopicReader {
             extents.insert(partition, Extent { low, high, committed });
         }
         Ok(extents)
+    }
+
+    /// Asks again for `patience` where an error may pass: one broker of several may be gone, and with it for a moment a
+    /// partition's leader or the group's coordinator.
+    fn ask<T>(
+        &self,
+        topic: &str,
+        patience: Duration,
+        request: impl Fn() -> Result<T, KafkaError>,
+    ) -> Result<T, KafkaFault> {
+        let began = Instant::now();
+        loop {
+            let error = match request() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let fault = match self.consumer.context().health().snapshot() {
+                Snapshot::Down(fault) => fault,
+                _ => self.subject.topic(topic).fault(&error),
+            };
+            if !fault.retriable || began.elapsed() >= patience {
+                return Err(fault);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Gives every record within the extents to `take`, in offset order for each partition, until it fails.
@@ -136,7 +159,13 @@ impl TopicReader {
                         take(stored(topic, &message))?;
                     }
                 }
-                Some(Err(e)) => return Err(subject.fault(&e).into()),
+                // The loss of one broker shows here too; what it had comes from the others.
+                Some(Err(e)) => {
+                    let fault = subject.fault(&e);
+                    if !fault.retriable || heard.elapsed() > SILENCE {
+                        return Err(fault.into());
+                    }
+                }
                 None => {
                     // Offsets at the end that hold no record (transaction markers, compaction) give no message: the
                     // position says that they are behind us.

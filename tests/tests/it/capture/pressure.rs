@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use edgereel_tests::{
-    Edgereel,
+    Edgereel, edgereel,
     kafka::{self, Cluster, Options, topics::Record},
     metrics::Metrics,
+    process::Signal,
     resources, scratch,
     synthetic::Cameras,
     unique, wait,
@@ -88,7 +89,8 @@ fn while_kafka_says_nothing_memory_is_bounded_the_rate_falls_and_every_drop_is_c
     let more = json!({
         "frameRate": {"target": 30, "minimum": 4, "adaptive": true},
         "buffer": {"memory": "2Mi"},
-        "producer": {"deliveryTimeout": "30s"},
+        // Longer than the test: nothing but the silence itself can tell.
+        "producer": {"deliveryTimeout": "10m"},
     });
     let worker = run_one(&kafka, cameras.url(""), &topic, more);
     let rate = |m: &Metrics| m.sum("camera_frame_rate_target", &[("name", "cam")]);
@@ -104,7 +106,8 @@ fn while_kafka_says_nothing_memory_is_bounded_the_rate_falls_and_every_drop_is_c
         rate(m) == 4.0 && dropped(m, "buffer_full") > 0
     });
     assert!(dropped(&metrics, "pacing") > 0);
-    worker.await_status_of("cam", "says that Kafka does not answer", |entry| is_unready(entry, "KafkaUnreachable"));
+    let silent = worker.await_status_of("cam", "Kafka is silent", |entry| is_unready(entry, "KafkaUnreachable"));
+    assert!(silent.to_string().contains("has acknowledged nothing"), "{silent:#}");
     kafka.thaw(0);
     worker.await_status_of("cam", "is ready again", is_ready);
     worker.await_metrics("the rate rises again", |m| {
@@ -136,18 +139,25 @@ fn while_the_broker_is_gone_frames_wait_and_drop_and_none_is_lost_without_being_
 }
 
 #[test]
-fn a_stop_while_kafka_says_nothing_ends_in_time_and_says_what_it_left_behind() {
-    let (kafka, topic) = (own_broker(), unique("stopped"));
-    let cameras = Cameras::start(&[]);
-    let worker = run_one(&kafka, cameras.url(""), &topic, json!({}));
+fn a_stop_while_kafka_says_nothing_ends_in_time_and_says_what_it_left_behind_and_a_second_signal_ends_it_at_once() {
+    let (kafka, cameras) = (own_broker(), Cameras::start(&[]));
+    let [patient, hasty] = ["patient", "hasty"].map(|name| run_one(&kafka, cameras.url(""), &unique(name), json!({})));
     kafka.freeze(0);
-    let before = count(&worker.metrics(), "captured");
-    worker.await_metrics("frames wait", |m| count(m, "captured") > before + 30);
-    worker.signal(edgereel_tests::process::Signal::SIGTERM);
-    let status = worker.child().wait(Duration::from_secs(30)).expect("within the grace period");
+    for worker in [&patient, &hasty] {
+        let before = count(&worker.metrics(), "captured");
+        worker.await_metrics("frames wait", |m| count(m, "captured") > before + 30);
+        worker.signal(Signal::SIGTERM);
+    }
+    wait::until("it stops", edgereel::PATIENCE, || hasty.log().contains("SIGTERM: stopping"));
+    hasty.signal(Signal::SIGINT);
+    let status = hasty.child().wait(Duration::from_secs(30)).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert!(patient.child().running(), "the orderly stop was as fast");
+    let status = patient.child().wait(Duration::from_secs(30)).expect("within the grace period");
     assert!(status.success(), "{status}");
-    let log = worker.log();
+    let log = patient.log();
     assert!(log.contains("stopped before Kafka acknowledged them") && log.contains("frames="), "{log}");
+    assert!(hasty.log().contains("SIGINT again: ending at once"), "{}", hasty.log());
 }
 
 #[test]
