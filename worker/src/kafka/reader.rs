@@ -90,7 +90,9 @@ impl TopicReader {
         let partitions: Vec<i32> =
             metadata.topics().iter().flat_map(|t| t.partitions().iter().map(|p| p.id())).collect();
         let mut wanted = TopicPartitionList::new();
-        partitions.iter().for_each(|p| drop(wanted.add_partition(topic, *p)));
+        for partition in &partitions {
+            wanted.add_partition(topic, *partition);
+        }
         let committed = self.ask(topic, SILENCE, || self.consumer.committed_offsets(wanted.clone(), REQUEST))?;
         let mut extents = BTreeMap::new();
         for partition in partitions {

@@ -154,14 +154,20 @@ impl Check<'_> {
         };
         let mut decoded = match wire::decode(&view, self.plan.spec.format) {
             Ok(decoded) => decoded,
-            Err(_) => return Ok(self.invalid(place, pending)),
+            Err(_) => {
+                self.invalid(place, pending);
+                return Ok(());
+            }
         };
         if decoded.camera.is_none() {
             decoded.camera = Some(self.plan.camera.clone().unwrap_or_else(|| place.topic.clone()));
         }
         let found = match self.files.find(&place, &decoded) {
             Ok(found) => found,
-            Err(OutputError::Frame { .. }) => return Ok(self.invalid(place, pending)),
+            Err(OutputError::Frame { .. }) => {
+                self.invalid(place, pending);
+                return Ok(());
+            }
             Err(e) => return Err(e.into()),
         };
         let partition = (place.topic.clone(), place.partition);
