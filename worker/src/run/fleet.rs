@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures};
+use edgereel_crds::{
+    camera_stream::Encoding,
+    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -34,6 +37,8 @@ pub struct Member {
     pub handles: Handles,
     /// Its last frame, for a camera, where asked for.
     pub snapshot: Option<Snapshot>,
+    /// Larger frames are shown in red, and those above 60 % of it in yellow: `encoding.warnFrameBytes`, or its default.
+    pub warn_frame_bytes: u64,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -55,7 +60,8 @@ struct Sample {
 impl Member {
     /// A resource that has just started.
     pub fn new(state: ResourceState, handles: Handles, snapshot: Option<Snapshot>) -> Self {
-        let member = Member { state, handles, snapshot, samples: Mutex::default() };
+        let warn_frame_bytes = Encoding::default().warn_frame_bytes.0;
+        let member = Member { state, handles, snapshot, warn_frame_bytes, samples: Mutex::default() };
         member.sample(Instant::now());
         member
     }
