@@ -20,6 +20,7 @@ pub mod status;
 pub mod template;
 pub mod units;
 pub mod walk;
+pub mod worker_status;
 pub mod yaml;
 
 pub use camera_stream::{CameraStream, CameraStreamSpec};

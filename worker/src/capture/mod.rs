@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::plan::CameraPlan;
+use edgereel_crds::{
+    plan::CameraPlan,
+    status::{ConditionStatus, ConditionType, Reason},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -65,14 +68,17 @@ impl Snapshot {
 
 /// Captures until shutdown. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
-    let health = Arc::new(Health::new(env.state));
     let source = source::open(plan, &env.secrets)?;
+    // Until the topic is there, Ready keeps the reason that the last attempt left: no flicker while Kafka is down.
+    let undialled = "dialled as soon as Kafka has the topic";
+    env.state.set(ConditionType::CameraOnline, ConditionStatus::Unknown, Reason::KafkaConnecting, undialled);
     let largest = largest_record(plan.spec.encoding.max_frame_bytes, plan.spec.encoding.format);
     let ensured = tokio::select! {
         () = env.shutdown.cancelled() => return Ok(()),
         ensured = topics::ensure(&plan.connection, &env.secrets, &plan.spec.topic, largest) => ensured,
     };
     let limit = ensured?.max_message_bytes;
+    let health = Arc::new(Health::new(env.state));
     let outbox = Arc::new(Outbox::new(&plan.spec.buffer));
     let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())?;
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");

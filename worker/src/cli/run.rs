@@ -45,8 +45,9 @@ pub struct Args {
     /// Keep each camera's last frame in memory and serve it at /snapshot.jpg, to anyone who can reach the address.
     #[arg(long)]
     snapshots: bool,
-    /// Run only this replica of each sink (what a StatefulSet's pod is told). Default: all `spec.replicas` of them.
-    #[arg(long, value_name = "N")]
+    /// Run only this replica of each sink, 0 being the first, whatever `spec.replicas` says: what a StatefulSet's pod is
+    /// told. Default: all `spec.replicas` of them.
+    #[arg(long, env = "EDGEREEL_REPLICA", value_name = "N")]
     replica: Option<u32>,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]

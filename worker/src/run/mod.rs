@@ -13,7 +13,7 @@ use edgereel_crds::{
 };
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
@@ -63,13 +63,13 @@ impl Run {
             work.push(Work::Camera(camera.clone(), members.len()));
             let state = ResourceState::new(Kind::CameraStream, camera.name.clone());
             let snapshot = options.snapshots.then(Snapshot::default);
-            members.push(Member::new(state, Handles::Camera(metrics.camera(&camera.name)), snapshot));
+            let mut member = Member::new(state, Handles::Camera(metrics.camera(&camera.name)), snapshot);
+            member.warn_frame_bytes = camera.spec.encoding.warn_frame_bytes.0;
+            members.push(member);
         }
         for sink in &plan.sinks {
-            let replicas = sink.spec.replicas.max(1) as u32;
-            for replica in (0..replicas).filter(|r| options.replica.is_none_or(|only| only == *r)) {
+            for (replica, name) in replicas(sink, options.replica) {
                 work.push(Work::Sink(sink.clone(), replica, members.len()));
-                let name = replica_name(&sink.name, replica, replicas);
                 let state = ResourceState::new(Kind::FrameSink, name.clone());
                 members.push(Member::new(state, Handles::Sink(metrics.sink(&name)), None));
             }
@@ -105,12 +105,28 @@ impl Run {
     }
 }
 
-/// `name`, or `name-<replica>` as a StatefulSet's pods are called where there are several.
-fn replica_name(name: &ObjectName, replica: u32, replicas: u32) -> ObjectName {
-    if replicas == 1 {
-        return name.clone();
+/// The replicas of a sink that this process runs, and the name that each shows: `name`, or `name-<replica>` where this
+/// process runs several.
+///
+/// A process that was told its replica runs just that one, whatever `spec.replicas` says: in a StatefulSet the number of
+/// pods may be ahead of the resource or behind it for a moment, and a pod must neither fail nor idle for that.
+fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
+    let replicas = sink.spec.replicas.max(1) as u32;
+    match only {
+        Some(replica) => {
+            if replica >= replicas {
+                warn!(sink = %sink.name, replica, replicas, "running one replica more than spec.replicas, as asked");
+            }
+            vec![(replica, sink.name.clone())]
+        }
+        None if replicas == 1 => vec![(0, sink.name.clone())],
+        None => (0..replicas)
+            .map(|replica| {
+                let name = format!("{}-{replica}", sink.name.name);
+                (replica, ObjectName { namespace: sink.name.namespace.clone(), name })
+            })
+            .collect(),
     }
-    ObjectName { namespace: name.namespace.clone(), name: format!("{}-{replica}", name.name) }
 }
 
 async fn supervise_camera(plan: CameraPlan, member: &Member, secrets: Secrets, shutdown: CancellationToken) {
@@ -257,9 +273,28 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_called_as_a_stateful_sets_pods() {
-        let name = ObjectName { namespace: "d".into(), name: "n".into() };
-        assert_eq!(replica_name(&name, 0, 1).name, "n");
-        assert_eq!(replica_name(&name, 1, 2).name, "n-1");
+    fn a_process_runs_all_replicas_or_the_one_that_it_was_told() {
+        let documents = "
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: lab}
+spec: {bootstrapServers: [\"127.0.0.1:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: files}
+spec:
+  from: {topics: [frames]}
+  kafka: {connectionRef: {name: lab}}
+  output: {jpegFiles: {}}
+  storage: {hostPath: {path: /data}}
+  replicas: 3
+";
+        let plan = edgereel_crds::load(&[("sink.yaml".into(), documents.into())]).expect("sound");
+        let names =
+            |only| replicas(&plan.sinks[0], only).into_iter().map(|(n, name)| (n, name.name)).collect::<Vec<_>>();
+        assert_eq!(names(None), [(0, "files-0".into()), (1, "files-1".into()), (2, "files-2".into())]);
+        assert_eq!(names(Some(1)), [(1, "files".into())]);
+        assert_eq!(names(Some(5)), [(5, "files".into())], "a pod that is ahead of the resource works all the same");
     }
 }
