@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::plan::CameraPlan;
+use edgereel_crds::{common::FrameFormat, plan::CameraPlan};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -73,7 +73,14 @@ pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
         ensured = topics::ensure(&plan.connection, &env.secrets, &plan.spec.topic, largest) => ensured,
     };
     let limit = ensured?.max_message_bytes;
-    let outbox = Arc::new(Outbox::new(&plan.spec.buffer));
+    let settings = &plan.spec.producer;
+    // librdkafka's batches are never larger than the topic takes.
+    let batch = settings.batch_bytes.0.min(limit.unwrap_or(largest)) as usize;
+    let batch = match plan.spec.encoding.format {
+        FrameFormat::Jpeg => batch,
+        FrameFormat::Json => batch / 4 * 3,
+    };
+    let outbox = Arc::new(Outbox::new(&plan.spec.buffer, batch, *settings.delivery_timeout));
     let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())?;
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
     let camera = Camera::new(plan, source, health, outbox.clone(), env.metrics, env.snapshot);
