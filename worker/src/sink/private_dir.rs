@@ -73,12 +73,12 @@ impl PrivateDir {
     }
 }
 
-/// The folder's name. Names were checked with the resource; this is the last door before the file system.
 /// Where a sink's folder (its first worker's) stands below the output's directory.
 pub fn place(sink: &ObjectName) -> Result<PathBuf, OutputError> {
     Ok(Path::new(FOLDER).join(folder_name(sink)?))
 }
 
+/// The folder's name. Names were checked with the resource; this is the last door before the file system.
 fn folder_name(sink: &ObjectName) -> Result<String, OutputError> {
     let plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))

@@ -14,7 +14,8 @@ use edgereel_crds::{
 };
 use proptest::prelude::*;
 
-use super::{disk::faults::CrashAfter, tests::*, *};
+use super::{tests::*, *};
+use crate::sink::disk::faults::CrashAfter;
 
 /// Small RIFFs and few places, so that a short run meets every border.
 const SMALL: Limits = Limits { riff_bytes: 3000, riff_frames: 12, riffs: 5 };

@@ -5,6 +5,7 @@ use std::process::Command;
 use edgereel_crds::frame_sink::{Codec, VideoRate};
 
 use super::{tests::*, *};
+use crate::metrics::InvalidReason;
 
 /// A picture with some structure whose brightness tells its number.
 fn jpeg(n: u8, width: u16, height: u16) -> Vec<u8> {

@@ -14,10 +14,10 @@ use super::{
         write::AviWriter,
     },
     checkpoint::OpenAt,
-    disk::{AppendFile, Disk},
     sheet::Sheet,
 };
 use crate::sink::{
+    disk::{AppendFile, Disk},
     fault::OutputError,
     output::{At, SinkFrame},
 };

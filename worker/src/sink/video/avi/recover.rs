@@ -9,7 +9,7 @@ use super::{
     read::{self, AviError, End},
     write::AviWriter,
 };
-use crate::sink::video::disk::AppendFile;
+use crate::sink::disk::AppendFile;
 
 /// Why a file does not fit its checkpoint.
 #[derive(Debug, thiserror::Error)]

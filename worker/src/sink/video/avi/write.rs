@@ -4,7 +4,7 @@ use super::{
     Format, Limits, Rate,
     layout::{self, Closed, Entry, Totals},
 };
-use crate::sink::{fault::OutputError, video::disk::AppendFile};
+use crate::sink::{disk::AppendFile, fault::OutputError};
 
 /// An AVI file that grows. Between two calls it is a whole file up to its last [`patch`](Self::patch), and one without
 /// an index after that.
@@ -207,5 +207,5 @@ impl AviWriter {
 /// Makes a file for [`AviWriter::begin`] in tests.
 #[cfg(test)]
 pub fn new_file(path: &std::path::Path) -> AppendFile {
-    AppendFile::create(path.into(), &crate::sink::video::disk::Disk::default()).unwrap()
+    AppendFile::create(path.into(), &crate::sink::disk::Disk::default()).unwrap()
 }
