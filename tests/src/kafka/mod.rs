@@ -32,6 +32,8 @@ pub struct Options {
     pub secure: bool,
     /// Lines of `server.properties`, such as `message.max.bytes=1000000`.
     pub settings: Vec<String>,
+    /// A heap of 1 GiB, the G1 collector and both compilers, as in production, instead of a small and quick start.
+    pub production_jvm: bool,
     /// Where its data goes; the scratch directory unless given.
     pub dir: Option<PathBuf>,
 }
@@ -42,6 +44,7 @@ pub struct Cluster {
     dir: PathBuf,
     port: u16,
     secure: bool,
+    production_jvm: bool,
     brokers: Vec<Mutex<Option<Guarded>>>,
     bootstrap: String,
 }
@@ -78,7 +81,8 @@ impl Cluster {
         let dir = options.dir.unwrap_or_else(|| scratch::dir("kafka"));
         let distances: Vec<u16> = (0..brokers as u16).flat_map(|i| [i, 50 + i]).collect();
         let port = free_ports(&distances);
-        let mut cluster = Cluster { dir, port, secure: options.secure, brokers: Vec::new(), bootstrap: String::new() };
+        let Options { secure, production_jvm, .. } = options;
+        let mut cluster = Cluster { dir, port, secure, production_jvm, brokers: Vec::new(), bootstrap: String::new() };
         cluster.brokers.resize_with(brokers, Mutex::default);
         let mut prepare = cluster.script();
         prepare.arg("--prepare").args(options.settings.iter().flat_map(|line| ["--set", line]));
@@ -100,6 +104,9 @@ impl Cluster {
         script.arg(&self.dir).arg(self.port.to_string());
         if self.secure {
             script.arg("--secure");
+        }
+        if self.production_jvm {
+            script.args(["--heap", "1g"]).env("KAFKA_JVM_OPTS", "-XX:+UseG1GC");
         }
         script
     }
@@ -141,6 +148,11 @@ impl Cluster {
     /// The directory with its data, for `dev/kafka/kafka-cli.sh`.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// A broker's process, if it runs.
+    pub fn pid(&self, i: usize) -> Option<u32> {
+        self.broker(i).as_ref().map(Guarded::pid)
     }
 
     /// SIGKILL to a broker.

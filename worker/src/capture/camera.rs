@@ -202,7 +202,7 @@ impl Camera {
         if let Some(snapshot) = &self.snapshot {
             snapshot.set(frame.clone());
         }
-        let dropped = self.outbox.push(frame);
+        let dropped = self.outbox.push(frame, now);
         if dropped > 0 {
             self.metrics.dropped(DropReason::buffer_full).inc_by(dropped);
             if let Some(held) = self.complaints.allow(now) {

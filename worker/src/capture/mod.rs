@@ -17,6 +17,7 @@ use std::{
 };
 
 use edgereel_crds::{
+    common::FrameFormat,
     plan::CameraPlan,
     status::{ConditionStatus, ConditionType, Reason},
 };
@@ -79,7 +80,14 @@ pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
     };
     let limit = ensured?.max_message_bytes;
     let health = Arc::new(Health::new(env.state));
-    let outbox = Arc::new(Outbox::new(&plan.spec.buffer));
+    let settings = &plan.spec.producer;
+    // librdkafka's batches are never larger than the topic takes.
+    let batch = settings.batch_bytes.0.min(limit.unwrap_or(largest)) as usize;
+    let batch = match plan.spec.encoding.format {
+        FrameFormat::Jpeg => batch,
+        FrameFormat::Json => batch / 4 * 3,
+    };
+    let outbox = Arc::new(Outbox::new(&plan.spec.buffer, batch, *settings.delivery_timeout));
     let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())?;
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
     let camera = Camera::new(plan, source, health, outbox.clone(), env.metrics, env.snapshot);
