@@ -12,13 +12,17 @@ pub mod frame_sink;
 pub mod generated;
 pub mod kafka_connection;
 pub mod load;
+pub mod placement;
 pub mod plan;
+pub mod pod;
 pub mod problem;
 pub mod reference;
+pub mod resource_status;
 pub mod shape;
 pub mod status;
 pub mod template;
 pub mod units;
+pub mod upstream;
 pub mod walk;
 pub mod yaml;
 
