@@ -24,6 +24,7 @@ pub mod template;
 pub mod units;
 pub mod upstream;
 pub mod walk;
+pub mod worker_status;
 pub mod yaml;
 
 pub use camera_stream::{CameraStream, CameraStreamSpec};
