@@ -137,7 +137,7 @@ named() {
 build() {
   local file=docker/Dockerfile options=(--target "$1" ${more[@]+"${more[@]}"})
   if [ "$1" = ffmpeg-camera ]; then
-    file=tests/tests/e2e/ffmpeg-camera.Dockerfile
+    file=tests/src/bin/e2e/ffmpeg-camera.Dockerfile
     options=(--build-arg "BASE=$(named worker)")
     [ $from_host = 0 ] || options+=(--pull-never --layers --network host)
   fi
