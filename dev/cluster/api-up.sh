@@ -9,6 +9,7 @@
 # requests. Stop it with api-down.sh DIR.
 set -euo pipefail
 case ${1-} in -h | --help) set -- ;; *) [ $# -lt 1 ] || { mkdir -p "$1" && CLUSTER_RUN=$(cd "$1" && pwd); } ;; esac
+# shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 [ $# = 2 ] || { usage >&2; exit 2; }
 command -v openssl > /dev/null || fail "openssl is not installed: run dev/setup.sh cluster (make setup)"

@@ -10,6 +10,7 @@
 #
 # Needs Go 1.24 or later, and for `cluster` a C compiler with a static libc. The last line on stdout is the path of bin.
 set -euo pipefail
+# shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 case ${1-} in -h | --help) usage; exit 0 ;; esac
 
@@ -65,9 +66,12 @@ image() { # its name and its configuration
 
 helm() {
   built helm && return
+  local h=helm.sh/helm/v3 minor
+  minor=$(cut -d. -f2 <<< "$VERSION")
+  # Charts are rendered for this Kubernetes where no cluster is asked.
   (cd "$here/kube" && nice -n 10 go build -o "$work/helm" \
-    -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$(go list -m -f '{{.Version}}' helm.sh/helm/v3)" \
-    helm.sh/helm/v3/cmd/helm)
+    -ldflags "-s -w -X $h/internal/version.version=$(go list -m -f '{{.Version}}' $h) -X $h/pkg/chartutil.k8sVersionMajor=1 -X $h/pkg/chartutil.k8sVersionMinor=$minor -X $h/pkg/lint/rules.k8sVersionMajor=1 -X $h/pkg/lint/rules.k8sVersionMinor=$minor" \
+    $h/cmd/helm)
   mv "$work/helm" "$BIN/helm"
 }
 

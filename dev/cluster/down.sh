@@ -2,6 +2,7 @@
 # Stops the cluster of up.sh and removes all that it and its pods left on this machine. What build.sh made stays, and so
 # do hostPaths of pods. Does no harm when nothing runs.
 set -uo pipefail
+# shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 case ${1-} in -h | --help) usage; exit 0 ;; esac
 

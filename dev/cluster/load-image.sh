@@ -5,6 +5,7 @@
 #
 # Pods must use imagePullPolicy IfNotPresent or Never.
 set -euo pipefail
+# shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 case ${1-} in -h | --help) usage; exit 0 ;; esac
 for socket in "$RUN"/node-*/containerd.sock; do

@@ -13,6 +13,7 @@
 # no load balancers, metrics API or host ports. Pods resolve names of the cluster only. Every node shows all of the
 # machine's processors and memory.
 set -euo pipefail
+# shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 case ${1-} in -h | --help) usage; exit 0 ;; esac
 
