@@ -15,7 +15,7 @@ RUN=${CLUSTER_RUN:-/var/lib/edgereel-cluster}
 HOST=$NET.0.1
 VERSION=$(sed -n 's/^\tk8s\.io\/kubernetes v\([0-9.]*\)$/\1/p' "$here/kube/go.mod")
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/edgereel/kubernetes-$VERSION-$(
-  cd "$here" && sha256sum build.sh pause.c kube/* | sha256sum | cut -c1-12
+  cd "$here" && sed '/^ *#/d' build.sh pause.c kube/* | sha256sum | cut -c1-12 # comments build nothing
 )
 BIN=$CACHE/bin
 
