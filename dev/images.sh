@@ -11,7 +11,7 @@
 #                      of Debian packages: nothing is pulled from an image registry. The rest of the Dockerfile is the same.
 #     --profile dev    with --from-host: the binaries of `cargo build` instead of those of `cargo build --release`
 #
-# REPOSITORY (ghcr.io/edgereel) goes before the names. `ffmpeg-camera` is for tests: the worker's image and FFmpeg.
+# REPOSITORY (ghcr.io/edgereel) goes before the names. `ffmpeg-camera` is for tests: Debian and FFmpeg.
 # With SOURCE_DATE_EPOCH set, files and images have that date.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -102,7 +102,7 @@ prepare_host() {
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
   for name in "${wanted[@]}"; do
     case $name in
-      worker) base "localhost/debian:$suite-slim" mmdebstrap --variant=minbase "${lean[@]}" "$suite" ;;
+      worker | ffmpeg-camera) base "localhost/debian:$suite-slim" mmdebstrap --variant=minbase "${lean[@]}" "$suite" ;;
       # As distroless' `cc`: nothing is configured, no shell, no package manager.
       operator) base "localhost/distroless-cc:$suite" mmdebstrap --variant=extract "${lean[@]}" "${operator[@]}" "$suite" ;;
     esac
@@ -138,8 +138,7 @@ build() {
   local file=docker/Dockerfile options=(--target "$1" ${more[@]+"${more[@]}"})
   if [ "$1" = ffmpeg-camera ]; then
     file=tests/src/bin/e2e/ffmpeg-camera.Dockerfile
-    options=(--build-arg "BASE=$(named worker)")
-    [ $from_host = 0 ] || options+=(--pull-never --layers --network host)
+    options=(${more[@]+"${more[@]}"})
   fi
   if [ -n "${SOURCE_DATE_EPOCH-}" ]; then
     case $engine in

@@ -1,8 +1,7 @@
 # A camera that we did not write, for the end-to-end tests: FFmpeg serves MJPEG (`mpjpeg`) on port 8080. It takes one client
 # at a time and ends when that one leaves, hence the loop.
-ARG BASE
-FROM ${BASE}
-USER 0:0
+ARG WORKER_BASE=docker.io/library/debian:bookworm-slim
+FROM ${WORKER_BASE}
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends ffmpeg \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 USER 65532:65532
