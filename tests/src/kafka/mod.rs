@@ -34,6 +34,8 @@ pub struct Options {
     pub settings: Vec<String>,
     /// A heap of 1 GiB, the G1 collector and both compilers, as in production, instead of a small and quick start.
     pub production_jvm: bool,
+    /// This machine's address for clients; loopback unless given.
+    pub host: Option<String>,
     /// Where its data goes; the scratch directory unless given.
     pub dir: Option<PathBuf>,
 }
@@ -43,6 +45,7 @@ pub struct Options {
 pub struct Cluster {
     dir: PathBuf,
     port: u16,
+    host: Option<String>,
     secure: bool,
     production_jvm: bool,
     brokers: Vec<Mutex<Option<Guarded>>>,
@@ -81,8 +84,15 @@ impl Cluster {
         let dir = options.dir.unwrap_or_else(|| scratch::dir("kafka"));
         let distances: Vec<u16> = (0..brokers as u16).flat_map(|i| [i, 50 + i]).collect();
         let port = free_ports(&distances);
-        let Options { secure, production_jvm, .. } = options;
-        let mut cluster = Cluster { dir, port, secure, production_jvm, brokers: Vec::new(), bootstrap: String::new() };
+        let mut cluster = Cluster {
+            dir,
+            port,
+            host: options.host,
+            secure: options.secure,
+            production_jvm: options.production_jvm,
+            brokers: Vec::new(),
+            bootstrap: String::new(),
+        };
         cluster.brokers.resize_with(brokers, Mutex::default);
         let mut prepare = cluster.script();
         prepare.arg("--prepare").args(options.settings.iter().flat_map(|line| ["--set", line]));
@@ -107,6 +117,9 @@ impl Cluster {
         }
         if self.production_jvm {
             script.args(["--heap", "1g"]).env("KAFKA_JVM_OPTS", "-XX:+UseG1GC");
+        }
+        if let Some(host) = &self.host {
+            script.args(["--host", host]);
         }
         script
     }

@@ -1,0 +1,40 @@
+{{/*
+What the operator may do in a namespace whose resources it works on, and why: one comment a rule. With `watchNamespaces`
+these are Roles in just those namespaces, otherwise one ClusterRole.
+*/}}
+{{- define "edgereel.rules" -}}
+# The resources that people declare: read, never written.
+- apiGroups: [edgereel.dev]
+  resources: [camerastreams, framesinks, kafkaconnections]
+  verbs: [get, list, watch]
+# Their status: conditions and figures.
+- apiGroups: [edgereel.dev]
+  resources: [camerastreams/status, framesinks/status, kafkaconnections/status]
+  verbs: [patch]
+# A camera's Deployment and a sink's StatefulSet: made and kept by server-side apply, seen when someone edits them, removed
+# when they are no longer wanted.
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+# The resource documents that a worker runs, and its Service for metrics and names.
+- apiGroups: [""]
+  resources: [configmaps, services]
+  verbs: [get, list, watch, create, patch, delete]
+# Sinks with several replicas.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Whether a referenced Secret is there, and a checksum of it, so that new content rolls the pods. It is never copied.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+# Pods: where they run, why they do not, whom to ask for figures. Deleted only to get a StatefulSet out of a rollout that is
+# stuck at a pod that never became ready.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, delete]
+# What happened, in the words of `kubectl describe`.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
