@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef, TOPIC_PATTERN},
+    placement::Placement,
+    pod::PodTemplate,
+    resource_status::CameraStreamStatus,
     units::{ByteSize, Duration},
 };
 
@@ -24,10 +27,23 @@ use crate::{
     namespaced,
     shortname = "cam",
     category = "edgereel",
-    printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topic.name"),
-    printcolumn(name = "Kafka", type_ = "string", json_path = ".spec.kafka.connectionRef.name"),
-    printcolumn(name = "Rate", type_ = "number", json_path = ".spec.frameRate.target"),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    status = "CameraStreamStatus",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "FPS", type_ = "number", json_path = ".status.fps"),
+    printcolumn(name = "KB", type_ = "integer", json_path = ".status.frameKilobytes"),
+    printcolumn(name = "Acknowledged", type_ = "integer", json_path = ".status.framesAcknowledged"),
+    printcolumn(name = "Dropped", type_ = "integer", json_path = ".status.framesDropped"),
+    printcolumn(name = "Node", type_ = "string", json_path = ".status.node"),
+    printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topic.name", priority = 1),
+    printcolumn(name = "Kafka", type_ = "string", json_path = ".spec.kafka.connectionRef.name", priority = 1),
+    printcolumn(name = "Rate", type_ = "number", json_path = ".spec.frameRate.target", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
@@ -57,6 +73,12 @@ pub struct CameraStreamSpec {
     /// Stop capturing, and keep the resource. Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// Which machines of a cluster may run it, for example the one that reaches the camera.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// What its pod is like in a cluster.
+    #[serde(default)]
+    pub template: PodTemplate,
 }
 
 /// What a camera's URL may look like; also in the CRD.
@@ -219,6 +241,7 @@ pub enum Reencode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.ensure) || self.ensure != 'exists' || (!has(self.config) && !has(self.replicationFactor))").message("with ensure: exists, config and replicationFactor are not looked at"))]
 #[x_kube(validation = Rule::new("self.name != '.' && self.name != '..'").message("a topic cannot be called . or .."))]
+#[x_kube(validation = Rule::new("self.name == oldSelf.name").message("topic.name cannot be changed, sinks would leave frames of the old topic unread: make a new camera"))]
 pub struct Topic {
     /// The topic's name: letters, digits, `.`, `_` and `-`, at most 249.
     #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN))]

@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     common::{KafkaRef, LocalRef, TOPIC_PATTERN},
+    placement::{PINNED_RULE, Placement},
+    pod::PodTemplate,
+    resource_status::FrameSinkStatus,
     units::{ByteSize, Duration},
 };
 
@@ -24,11 +27,30 @@ use crate::{
     namespaced,
     shortname = "fsink",
     category = "edgereel",
-    printcolumn(name = "Stream", type_ = "string", json_path = ".spec.from.streamRef.name"),
-    printcolumn(name = "Topics", type_ = "string", json_path = ".spec.from.topics"),
+    status = "FrameSinkStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "FPS", type_ = "number", json_path = ".status.fps"),
+    printcolumn(name = "KB", type_ = "integer", json_path = ".status.frameKilobytes"),
+    printcolumn(name = "Stored", type_ = "integer", json_path = ".status.framesStored"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lagRecords"),
+    printcolumn(name = "Disk", type_ = "string", json_path = ".status.diskUsed"),
+    printcolumn(name = "Node", type_ = "string", json_path = ".status.node"),
+    printcolumn(name = "Stream", type_ = "string", json_path = ".spec.from.streamRef.name", priority = 1),
+    printcolumn(name = "Topics", type_ = "string", json_path = ".spec.from.topics", priority = 1),
     printcolumn(name = "Group", type_ = "string", json_path = ".spec.group", priority = 1),
-    printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.replicas"),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.replicas", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
@@ -37,6 +59,10 @@ use crate::{
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid != 'deadLetter' || has(self.deadLetter)").message("onInvalid: deadLetter needs deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid == 'deadLetter' || !has(self.deadLetter)").message("deadLetter is for onInvalid: deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.output.video) || !has(self.replicas) || self.replicas <= 1").message("a video is written by one worker: replicas has to be 1"))]
+#[x_kube(validation = Rule::new(PINNED_RULE).message("hostPath needs placement with nodes, nodeSelector or a required node affinity"))]
+#[x_kube(validation = Rule::new("self.storage == oldSelf.storage").message("storage cannot be changed, what was recorded would be left behind: make a new sink"))]
+#[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)").message("group cannot be changed, its committed offsets say what is stored: make a new sink"))]
+#[x_kube(validation = Rule::new("self.from == oldSelf.from").message("from cannot be changed, frames of the old topic would be left unread: make a new sink"))]
 pub struct FrameSinkSpec {
     /// Whose frames; exactly one of the two.
     pub from: From,
@@ -59,7 +85,7 @@ pub struct FrameSinkSpec {
     pub format: SinkFormat,
     /// What is written; exactly one of the outputs.
     pub output: Output,
-    /// Where it is written.
+    /// Where it is written. It cannot be changed: what was recorded would be left behind.
     pub storage: Storage,
     /// How often what is written is made durable and its offsets are committed.
     #[serde(default)]
@@ -70,13 +96,21 @@ pub struct FrameSinkSpec {
     /// The topic for records that are not frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// The number of workers that share the topic's partitions. Default: 1. A video is written by one worker alone.
+    /// The number of workers that share the topic's partitions. Default: 1. A video is written by one worker alone. In
+    /// Kubernetes, workers beyond the topic's partitions are not started. With `hostPath` and several nodes, each worker
+    /// writes to the disk of the node that it runs on: the frames are spread over them.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: i32,
     /// Stop writing, and keep the resource and the data. Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// Which machines of a cluster may run it. `hostPath` needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// What its pods are like in a cluster.
+    #[serde(default)]
+    pub template: PodTemplate,
 }
 
 fn one() -> i32 {
@@ -344,6 +378,9 @@ pub enum Storage {
     HostPath(HostPath),
     /// A PersistentVolumeClaim that is there already. Outside Kubernetes, `--storage-root` says where it is.
     PersistentVolumeClaim(PersistentVolumeClaim),
+    /// A claim that Kubernetes makes for each worker. It outlives the sink: deleting the sink deletes no frame. Outside
+    /// Kubernetes, `--storage-root` says where it is.
+    VolumeClaimTemplate(VolumeClaimTemplate),
 }
 
 /// What a host path may look like; also in the CRD.
@@ -365,6 +402,48 @@ pub struct PersistentVolumeClaim {
     /// The claim's name.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: String,
+}
+
+/// A claim for each worker, called `data-<sink>-sink-<replica>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeClaimTemplate {
+    /// The StorageClass. Default: the cluster's own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub storage_class_name: Option<String>,
+    /// How the volume may be mounted. Default: `ReadWriteOnce`.
+    #[serde(default = "read_write_once")]
+    #[schemars(length(min = 1, max = 4))]
+    pub access_modes: Vec<AccessMode>,
+    /// How large the volume is, for example `400Gi`. At least `1Mi`. To enlarge it later, edit the claim.
+    pub size: ByteSize,
+}
+
+fn read_write_once() -> Vec<AccessMode> {
+    vec![AccessMode::ReadWriteOnce]
+}
+
+/// How a volume may be mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AccessMode {
+    /// By one node.
+    ReadWriteOnce,
+    /// By one pod.
+    ReadWriteOncePod,
+    /// By many nodes.
+    ReadWriteMany,
+}
+
+impl AccessMode {
+    /// As a claim has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AccessMode::ReadWriteOnce => "ReadWriteOnce",
+            AccessMode::ReadWriteOncePod => "ReadWriteOncePod",
+            AccessMode::ReadWriteMany => "ReadWriteMany",
+        }
+    }
 }
 
 /// How often what is written is made durable and its offsets are committed: at the first of the two.

@@ -9,7 +9,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{LocalRef, SecretKeyRef};
+use crate::{
+    common::{LocalRef, SecretKeyRef},
+    resource_status::KafkaConnectionStatus,
+};
 
 /// Where a Kafka cluster is and how to log in to it. Cameras and sinks refer to it by name.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +24,10 @@ use crate::common::{LocalRef, SecretKeyRef};
     namespaced,
     shortname = "kc",
     category = "edgereel",
+    status = "KafkaConnectionStatus",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Users", type_ = "integer", json_path = ".status.users"),
     printcolumn(name = "Servers", type_ = "string", json_path = ".spec.bootstrapServers"),
     printcolumn(name = "Login", type_ = "string", json_path = ".spec.sasl.mechanism"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec, frame_sink::OnInvalid};
+use crate::{CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec, check::Kind, frame_sink::OnInvalid};
 
 /// A namespaced name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,4 +69,13 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// `v1` Secrets among the documents: name, then key, to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
+}
+
+impl Plan {
+    /// Takes out every camera and sink but the one called `only`, as in `FrameSink/gate-files`.
+    pub fn keep_only(&mut self, only: &str) {
+        let is = |kind: Kind, name: &ObjectName| only.split_once('/') == Some((kind.as_str(), name.name.as_str()));
+        self.cameras.retain(|camera| is(Kind::CameraStream, &camera.name));
+        self.sinks.retain(|sink| is(Kind::FrameSink, &sink.name));
+    }
 }

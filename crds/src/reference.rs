@@ -119,5 +119,6 @@ fn type_of(shape: &Shape) -> String {
         Shape::Integer { min, max } => format!("whole number{}", range(*min, *max)),
         Shape::Number { min, max } => format!("number{}", range(*min, *max)),
         Shape::Bool => "`true`, `false`".into(),
+        Shape::Upstream { name, .. } => format!("Kubernetes' `{name}`"),
     }
 }

@@ -44,6 +44,13 @@ pub enum Shape {
     },
     /// `true` or `false`.
     Bool,
+    /// One of Kubernetes' own types.
+    Upstream {
+        /// Its name there, as in `Affinity`.
+        name: String,
+        /// What it may be.
+        shape: Box<Shape>,
+    },
 }
 
 /// What a text may be.
@@ -104,6 +111,19 @@ impl Shape {
     /// # Errors
     /// The part of the schema that is none of our shapes.
     pub fn parse(schema: &Value) -> Result<Shape, String> {
+        let upstream = schema["title"].as_str().and_then(|title| title.strip_prefix("io.k8s."));
+        match (upstream, schema) {
+            (Some(name), Value::Object(schema)) => {
+                let name = name.rsplit('.').next().unwrap_or(name).to_owned();
+                let untitled: serde_json::Map<_, _> =
+                    schema.iter().filter(|(key, _)| *key != "title").map(|(k, v)| (k.clone(), v.clone())).collect();
+                Ok(Shape::Upstream { name, shape: Box::new(Shape::parse(&untitled.into())?) })
+            }
+            _ => Shape::parse_own(schema),
+        }
+    }
+
+    fn parse_own(schema: &Value) -> Result<Shape, String> {
         if let Some([inner, null]) = schema["anyOf"].as_array().map(Vec::as_slice)
             && null["type"] == "null"
         {

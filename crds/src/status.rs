@@ -57,6 +57,84 @@ pub enum Reason {
     StorageLocked,
     /// A fault of ours.
     InternalError,
+    /// The operator is changing the workload.
+    RolloutInProgress,
+    /// The scheduler finds no node.
+    Unschedulable,
+    ImagePullFailed,
+    /// The worker ends again and again.
+    PodCrashing,
+    /// The pod cannot be made, or cannot start.
+    PodFailed,
+    /// The operator's `--allowed-host-paths` does not have it.
+    HostPathNotAllowed,
+    /// More workers are asked for than the topic has partitions.
+    ReplicasCapped,
+    /// The stored resource is not one that this operator can read.
+    ResourceMalformed,
+    /// The pod runs, but its `/status` does not answer.
+    WorkerUnreachable,
+    /// The operator could not do its part; it tries again.
+    OperatorError,
+}
+
+impl Reason {
+    /// As it stands in a condition.
+    pub fn as_str(self) -> &'static str {
+        use Reason::*;
+        match self {
+            Running => "Running",
+            Starting => "Starting",
+            Suspended => "Suspended",
+            Stopping => "Stopping",
+            InvalidConfiguration => "InvalidConfiguration",
+            SecretMissing => "SecretMissing",
+            CameraConnecting => "CameraConnecting",
+            CameraUnreachable => "CameraUnreachable",
+            CameraUnauthorized => "CameraUnauthorized",
+            CameraProtocolError => "CameraProtocolError",
+            CameraStalled => "CameraStalled",
+            CameraFrozen => "CameraFrozen",
+            KafkaConnecting => "KafkaConnecting",
+            KafkaUnreachable => "KafkaUnreachable",
+            KafkaUnauthorized => "KafkaUnauthorized",
+            TopicMissing => "TopicMissing",
+            TopicMismatch => "TopicMismatch",
+            MessageTooLarge => "MessageTooLarge",
+            NotAssigned => "NotAssigned",
+            OffsetLost => "OffsetLost",
+            InvalidRecord => "InvalidRecord",
+            StorageMissing => "StorageMissing",
+            StorageReadOnly => "StorageReadOnly",
+            StorageFull => "StorageFull",
+            StorageError => "StorageError",
+            StorageLocked => "StorageLocked",
+            InternalError => "InternalError",
+            RolloutInProgress => "RolloutInProgress",
+            Unschedulable => "Unschedulable",
+            ImagePullFailed => "ImagePullFailed",
+            PodCrashing => "PodCrashing",
+            PodFailed => "PodFailed",
+            HostPathNotAllowed => "HostPathNotAllowed",
+            ReplicasCapped => "ReplicasCapped",
+            ResourceMalformed => "ResourceMalformed",
+            WorkerUnreachable => "WorkerUnreachable",
+            OperatorError => "OperatorError",
+        }
+    }
+}
+
+impl ConditionType {
+    /// As it stands in a condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionType::Ready => "Ready",
+            ConditionType::Reconciling => "Reconciling",
+            ConditionType::Stalled => "Stalled",
+            ConditionType::CameraOnline => "CameraOnline",
+            ConditionType::StorageHealthy => "StorageHealthy",
+        }
+    }
 }
 
 /// One condition, in the form of `metav1.Condition` (without `observedGeneration`, which the operator adds).

@@ -8,6 +8,7 @@ use crate::{
     camera_stream::{SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
     common::TOPIC_PATTERN,
     frame_sink::{HOST_PATH_PATTERN, START_FROM_PATTERN, VIDEO_RATE_PATTERN},
+    pod::{ENV_PATTERN, LABEL_PATTERN},
     problem::{FieldPath, did_you_mean, listed, shown},
     shape::{Field, Shape, Text},
     units::{BYTE_SIZE_PATTERN, ByteSize, DURATION_PATTERN, Duration},
@@ -28,11 +29,13 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 5] = [
+const PATTERNS: [(&str, &str, &str); 7] = [
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
     (SYNTHETIC_SIZE_PATTERN, "a picture size", "write width × height in pixels, as in `1280x720`"),
     (TOPIC_PATTERN, "a topic's name", "use letters, digits, `.`, `_` and `-`"),
     (HOST_PATH_PATTERN, "an absolute path", "begin it with `/`"),
+    (LABEL_PATTERN, "a name", "use small letters, digits and `-`, a letter or digit at both ends"),
+    (ENV_PATTERN, "a variable's name", "use letters, digits and `_`"),
     (START_FROM_PATTERN, "a start", "write `earliest`, `latest` or a time such as `2024-06-04T10:30:00Z`"),
 ];
 
@@ -60,6 +63,7 @@ impl Walk {
     /// `key_at` is where the value's key stands: what is missing is reported there.
     fn value(&mut self, node: &Node, key_at: Position, shape: &Shape, path: &FieldPath) {
         match (shape, &node.value) {
+            (Shape::Upstream { shape, .. }, _) => self.value(node, key_at, shape, path),
             (Shape::Object(fields), Value::Map(entries)) => self.object(entries, key_at, fields, path),
             (Shape::OneOf(members), Value::Map(entries)) => self.one_of(entries, key_at, members, path),
             (Shape::Dict(item), Value::Map(entries)) => {
@@ -247,6 +251,7 @@ fn wanted(shape: &Shape) -> String {
         Shape::Integer { .. } => "a whole number".into(),
         Shape::Number { .. } => "a number".into(),
         Shape::Bool => "`true` or `false`".into(),
+        Shape::Upstream { name, .. } => format!("a mapping as Kubernetes' `{name}`"),
     }
 }
 

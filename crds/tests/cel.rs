@@ -43,7 +43,7 @@ fn document(kind: &str, spec: &str) -> Value {
 fn every_rule_refuses_what_it_is_for_and_says_so() {
     let camera = "topic: {name: a}, kafka: {connectionRef: {name: k}}";
     let source = "source: {synthetic: {}}, kafka: {connectionRef: {name: k}}";
-    let sink = "from: {streamRef: {name: a}}, storage: {hostPath: {path: /d}}";
+    let sink = "from: {streamRef: {name: a}}, storage: {hostPath: {path: /d}}, placement: {nodes: [n]}";
     let servers = "bootstrapServers: [\"a:1\"]";
     let reference = "{name: a, key: b}";
     let oauth = format!(
@@ -147,7 +147,7 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ),
         (
             "FrameSink",
-            "from: {topics: [a]}, storage: {hostPath: {path: /d}}, output: {jpegFiles: {}}".into(),
+            "from: {topics: [a]}, storage: {hostPath: {path: /d}}, placement: {nodes: [n]}, output: {jpegFiles: {}}".into(),
             &["from.topics needs kafka"],
         ),
     ];

@@ -63,6 +63,16 @@ fn the_lab_keeps_the_addresses_topics_groups_and_paths_of_the_scripts() {
 }
 
 #[test]
+fn one_resource_of_many_is_run_with_all_that_it_refers_to() {
+    let mut plan = example(&["lab/connection.yaml", "lab/cameras.yaml", "lab/sinks.yaml"]);
+    plan.keep_only("FrameSink/frontgate1-video");
+    assert_eq!((plan.cameras.len(), plan.sinks.len()), (0, 1));
+    assert_eq!(plan.sinks[0].topics, ["FrontGATE1"]);
+    plan.keep_only("CameraStream/frontgate1-video");
+    assert_eq!(plan.sinks.len(), 0);
+}
+
+#[test]
 fn the_plan_decides_what_the_resources_left_open() {
     let base = "
 apiVersion: edgereel.dev/v1alpha1
@@ -78,7 +88,7 @@ spec: {source: {synthetic: {}}, topic: {name: Gate}, kafka: {connectionRef: {nam
     let sink = |name: &str, spec: &str| {
         format!(
             "---\napiVersion: edgereel.dev/v1alpha1\nkind: FrameSink\nmetadata: {{name: {name}, namespace: edge}}\n\
-             spec: {{from: {{streamRef: {{name: gate}}}}, storage: {{hostPath: {{path: /data/{name}}}}}, {spec}}}\n"
+             spec: {{from: {{streamRef: {{name: gate}}}}, storage: {{hostPath: {{path: /data/{name}}}}}, placement: {{nodes: [a]}}, {spec}}}\n"
         )
     };
     let text = [

@@ -46,6 +46,7 @@ pub fn sink(name: &str, topic: &str, output: Value, storage: &Path, more: Value)
         "group": format!("{name}-{topic}"),
         "output": output,
         "storage": {"hostPath": {"path": storage}},
+        "placement": {"nodes": ["here"]},
     });
     resource("FrameSink", name, merged(spec, more))
 }

@@ -8,6 +8,7 @@ use std::{
 use edgereel_crds::{
     plan::ObjectName,
     status::{Condition, ConditionStatus, ConditionType, Reason},
+    worker_status::LastError,
 };
 use jiff::Timestamp;
 
@@ -27,15 +28,6 @@ impl Kind {
             Kind::FrameSink => "FrameSink",
         }
     }
-}
-
-/// The last thing that went wrong.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct LastError {
-    /// When.
-    pub time: Timestamp,
-    /// What, without credentials.
-    pub message: String,
 }
 
 /// One resource's conditions and last error. Cheap to clone; all clones show the same.

@@ -145,6 +145,8 @@ fn names_written(sink: &SinkPlan) -> Option<Vec<Token>> {
         Storage::HostPath(host) => host.path.clone(),
         // Claims have names, not paths; the NUL keeps them apart from both.
         Storage::PersistentVolumeClaim(claim) => format!("\0{}/{}", sink.name.namespace, claim.claim_name),
+        // Each sink has claims of its own.
+        Storage::VolumeClaimTemplate(_) => format!("\0{}/\0{}", sink.name.namespace, sink.name.name),
     };
     let mut tokens = Vec::new();
     for part in root.split('/').chain(directory.split('/')).filter(|part| !part.is_empty() && *part != ".") {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Report, names};
+use super::{Report, names, pod};
 use crate::{
     camera_stream::{
         CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
@@ -51,6 +51,7 @@ pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     check_sizes(spec, report);
     check_topic(&spec.topic, record_bytes(spec), report);
     check_producer(&spec.producer, report);
+    pod::template(&spec.template, report);
     report.unless(
         !spec.watchdog.stall.is_zero(),
         "spec.watchdog.stall",

@@ -9,6 +9,7 @@ mod camera;
 mod connection;
 mod names;
 mod paths;
+mod pod;
 mod references;
 mod sink;
 

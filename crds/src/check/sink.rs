@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Report, names, paths};
+use super::{Report, names, paths, pod};
 use crate::{
-    frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, Video},
+    frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, Video,
+        VolumeClaimTemplate,},
     problem::{FieldPath, shown},
     template::{Field, Template},
     units::ByteSize,
@@ -41,6 +42,11 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     {
         report.add("spec.storage.hostPath.path", message, remedy);
     }
+    if let Storage::VolumeClaimTemplate(claim) = &spec.storage {
+        check_claim_template(claim, report);
+    }
+    pod::pinned(spec, report);
+    pod::template(&spec.template, report);
     check_durability(&spec.durability, report);
     check_dead_letter(spec, report);
 }
@@ -131,6 +137,15 @@ fn directory(directory: &str, at: &FieldPath, report: &mut Report<'_>) {
 
 fn file_name(name: &str, endings: &[&str], at: &FieldPath, report: &mut Report<'_>) -> Option<Template> {
     paths::file_name(name, endings).map_err(|(message, remedy)| report.add(at.key("fileName"), message, remedy)).ok()
+}
+
+fn check_claim_template(claim: &VolumeClaimTemplate, report: &mut Report<'_>) {
+    report.unless(
+        claim.size >= ByteSize::mebi(1),
+        "spec.storage.volumeClaimTemplate.size",
+        format!("`{}` is too small", claim.size),
+        "write at least `1Mi`",
+    );
 }
 
 fn check_durability(durability: &Durability, report: &mut Report<'_>) {

@@ -32,6 +32,7 @@ spec:
   output:
     jpegFiles: {directory: frames}
   storage: {hostPath: {path: /data}}
+  placement: {nodes: [edge-1]}
 ---
 apiVersion: edgereel.dev/v1alpha1
 kind: FrameSink
@@ -41,6 +42,7 @@ spec:
   output:
     video: {directory: archive}
   storage: {hostPath: {path: /data}}
+  placement: {nodes: [edge-1]}
 ";
 
 fn problems(text: &str) -> Vec<String> {

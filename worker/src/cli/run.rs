@@ -45,6 +45,10 @@ pub struct Args {
     /// Keep each camera's last frame in memory and serve it at /snapshot.jpg, to anyone who can reach the address.
     #[arg(long)]
     snapshots: bool,
+    /// Run only this resource of the files, as in `FrameSink/gate-files`; the others are there to be referred to. Default:
+    /// all of them.
+    #[arg(long, value_name = "KIND/NAME")]
+    only: Option<String>,
     /// Run only this replica of each sink (what a StatefulSet's pod is told). Default: all `spec.replicas` of them.
     #[arg(long, value_name = "N")]
     replica: Option<u32>,
@@ -70,10 +74,17 @@ way are delivered and committed first (a second signal ends it at once; even the
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let (plan, secrets) = match args.place.read() {
+    let (mut plan, secrets) = match args.place.read() {
         Ok(read) => read,
         Err(code) => return code,
     };
+    if let Some(only) = &args.only {
+        plan.keep_only(only);
+        if plan.cameras.is_empty() && plan.sinks.is_empty() {
+            eprintln!("edgereel: the files hold no {only}: write --only as `CameraStream/NAME` or `FrameSink/NAME`");
+            return ExitCode::from(2);
+        }
+    }
     let table = (std::io::stderr().is_terminal() && !args.no_table && args.log_format == LogFormat::Text)
         .then(MultiProgress::new);
     if let Err(message) = log::start(args.log_format, &args.log_level, table.clone()) {

@@ -3,10 +3,14 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use console::{Style, measure_text_width, truncate_str};
+use edgereel_crds::{
+    status::{ConditionStatus, ConditionType},
+    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::info;
 
-use crate::run::fleet::{Figures, Fleet, Status};
+use crate::run::fleet::Fleet;
 
 /// The thresholds of the Python scripts that this replaces: a frame below 60 KB is green, below 100 KB yellow, above red.
 const GREEN_BELOW: u64 = 60_000;
@@ -29,7 +33,7 @@ pub async fn draw_forever(fleet: Arc<Fleet>, screen: MultiProgress) {
         let width = usize::from(console::Term::stderr().size().1).max(40) - 1;
         header.set_message(truncate_str(HEADER, width, "…").into_owned());
         for (bar, member) in &rows {
-            bar.set_message(fit(row(&member.status()), width));
+            bar.set_message(fit(row(&member.report()), width));
         }
     }
 }
@@ -45,11 +49,11 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
     loop {
         tick.tick().await;
         for member in &fleet.members {
-            let status = member.status();
-            let resource = format!("{}/{}/{}", status.kind.as_str(), status.namespace, status.name);
+            let report = member.report();
+            let resource = format!("{}/{}/{}", report.kind, report.namespace, report.name);
             let ready = member.state.is_ready();
-            match status.figures {
-                Figures::Camera {
+            match report.figures {
+                Figures::Camera(CameraFigures {
                     fps,
                     frame_bytes,
                     frames_captured,
@@ -57,7 +61,7 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
                     frames_dropped,
                     buffer_bytes,
                     ..
-                } => info!(
+                }) => info!(
                     resource,
                     ready,
                     fps,
@@ -68,7 +72,15 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
                     buffer_bytes,
                     "figures"
                 ),
-                Figures::Sink { fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, .. } => {
+                Figures::Sink(SinkFigures {
+                    fps,
+                    frame_bytes,
+                    frames_stored,
+                    frames_durable,
+                    lag_records,
+                    lag_seconds,
+                    ..
+                }) => {
                     info!(
                         resource,
                         ready, fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, "figures"
@@ -80,10 +92,10 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
 }
 
 /// One resource's row, with colours.
-fn row(status: &Status) -> String {
-    let ready = status.conditions.iter().find(|c| c.kind == edgereel_crds::status::ConditionType::Ready);
+fn row(status: &ResourceReport) -> String {
+    let ready = status.conditions.iter().find(|c| c.kind == ConditionType::Ready);
     let (state, good) = match ready {
-        Some(c) if c.status == edgereel_crds::status::ConditionStatus::True => (Cow::from("Ready"), true),
+        Some(c) if c.status == ConditionStatus::True => (Cow::from("Ready"), true),
         Some(c) => (Cow::from(format!("{:?}", c.reason)), false),
         None => (Cow::from("-"), false),
     };
@@ -96,7 +108,14 @@ fn row(status: &Status) -> String {
     let name = format!("{:<25}", truncate_str(&name, 25, "…"));
     let error = status.last_error.as_ref().map_or("", |e| e.message.as_str());
     match &status.figures {
-        Figures::Camera { fps, frame_bytes, frames_captured, frames_acknowledged, frames_dropped, .. } => {
+        Figures::Camera(CameraFigures {
+            fps,
+            frame_bytes,
+            frames_captured,
+            frames_acknowledged,
+            frames_dropped,
+            ..
+        }) => {
             let size = size_style(*frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
             let dropped = colour(*frames_dropped == 0).apply_to(format!("{frames_dropped:>9}"));
             format!(
@@ -104,7 +123,15 @@ fn row(status: &Status) -> String {
                 ""
             )
         }
-        Figures::Sink { fps, frame_bytes, frames_stored, lag_records, records_dead_lettered, records_lost, .. } => {
+        Figures::Sink(SinkFigures {
+            fps,
+            frame_bytes,
+            frames_stored,
+            lag_records,
+            records_dead_lettered,
+            records_lost,
+            ..
+        }) => {
             let size = size_style(*frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
             let gone = records_dead_lettered + records_lost;
             let gone = colour(gone == 0).apply_to(format!("{gone:>9}"));
@@ -151,7 +178,7 @@ mod tests {
         let camera = metrics.camera(&name);
         camera.captured.inc_by(1234);
         camera.acknowledged.inc_by(1200);
-        let row = row(&Member::new(state, Handles::Camera(camera), None).status());
+        let row = row(&Member::new(state, Handles::Camera(camera), None).report());
         let row = console::strip_ansi_codes(&row);
         for (column, value) in [("CAPTURED", "1234"), ("ACKED/STORED", "1200"), ("DROPPED", "0")] {
             let right = HEADER.find(column).expect("a column") + column.len();

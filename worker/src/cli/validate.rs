@@ -319,6 +319,7 @@ spec:
   from: {streamRef: {name: gate}}
   output: {video: {directory: archive}}
   storage: {hostPath: {path: /data}}
+  placement: {nodes: [edge-1]}
   suspend: true
 ";
         let plan = load(&[("lab.yaml".into(), text.into())]).expect("sound");

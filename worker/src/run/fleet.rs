@@ -1,19 +1,18 @@
 //! The running resources and their figures, for the live table, `/status`, `/readyz` and `/snapshot.jpg`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use edgereel_crds::status::Condition;
+use edgereel_crds::worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures};
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::{
     capture::Snapshot,
     metrics::{CameraMetrics, DropReason, Metrics, SinkMetrics},
-    state::{Kind, LastError, ResourceState},
+    state::ResourceState,
 };
 
 /// Rates are taken over this long.
@@ -53,76 +52,6 @@ struct Sample {
     bytes: u64,
 }
 
-/// What `/status` says of one resource.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Status {
-    /// `CameraStream` or `FrameSink`.
-    pub kind: Kind,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name, with `-<replica>` where there are several.
-    pub name: String,
-    /// Its conditions.
-    pub conditions: Vec<Condition>,
-    /// The last thing that went wrong since the start, mended or not.
-    pub last_error: Option<LastError>,
-    /// Its live figures.
-    pub figures: Figures,
-}
-
-/// Live figures. Counts are since the process started; rates and means are of the last five seconds.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase", untagged)]
-pub enum Figures {
-    /// A camera's.
-    #[serde(rename_all = "camelCase")]
-    Camera {
-        /// Frames a second that the camera sends.
-        fps: f64,
-        /// Their mean size in bytes.
-        frame_bytes: u64,
-        /// Frames that came.
-        frames_captured: u64,
-        /// Frames that Kafka acknowledged.
-        frames_acknowledged: u64,
-        /// Frames that did not reach Kafka, and why.
-        frames_dropped: u64,
-        /// The same by reason, without zeros.
-        dropped: BTreeMap<&'static str, u64>,
-        /// Bytes waiting and in flight.
-        buffer_bytes: i64,
-        /// When the last frame came.
-        last_frame_time: Option<Timestamp>,
-    },
-    /// A sink's.
-    #[serde(rename_all = "camelCase")]
-    Sink {
-        /// Frames a second that are written.
-        fps: f64,
-        /// Their mean size in bytes.
-        frame_bytes: u64,
-        /// Records read.
-        records_consumed: u64,
-        /// Frames written.
-        frames_stored: u64,
-        /// Frames durable, with their offsets committed.
-        frames_durable: u64,
-        /// Records sent to the dead-letter topic.
-        records_dead_lettered: u64,
-        /// Records gone from the topic before they were read.
-        records_lost: u64,
-        /// Records not yet committed.
-        lag_records: i64,
-        /// Age of the oldest record not yet stored.
-        lag_seconds: f64,
-        /// Free space of the output's file system.
-        disk_free_bytes: i64,
-        /// Size of the output's file system.
-        disk_size_bytes: i64,
-    },
-}
-
 impl Member {
     /// A resource that has just started.
     pub fn new(state: ResourceState, handles: Handles, snapshot: Option<Snapshot>) -> Self {
@@ -156,7 +85,7 @@ impl Member {
     pub fn figures(&self) -> Figures {
         let (fps, frame_bytes) = self.rates();
         match &self.handles {
-            Handles::Camera(m) => Figures::Camera {
+            Handles::Camera(m) => Figures::Camera(CameraFigures {
                 fps,
                 frame_bytes,
                 frames_captured: m.captured.get(),
@@ -164,15 +93,15 @@ impl Member {
                 frames_dropped: m.dropped_total(),
                 dropped: DropReason::ALL
                     .iter()
-                    .map(|reason| (reason.as_str(), m.dropped(*reason).get()))
+                    .map(|reason| (reason.as_str().to_owned(), m.dropped(*reason).get()))
                     .filter(|(_, count)| *count > 0)
                     .collect(),
                 buffer_bytes: m.buffer_bytes.get(),
                 last_frame_time: Timestamp::from_microsecond((m.last_frame.get() * 1e6) as i64)
                     .ok()
                     .filter(|time| *time != Timestamp::UNIX_EPOCH),
-            },
-            Handles::Sink(m) => Figures::Sink {
+            }),
+            Handles::Sink(m) => Figures::Sink(SinkFigures {
                 fps,
                 frame_bytes,
                 records_consumed: m.consumed.get(),
@@ -184,14 +113,15 @@ impl Member {
                 lag_seconds: (m.lag_seconds.get() * 1000.0).round() / 1000.0,
                 disk_free_bytes: m.disk_free.get(),
                 disk_size_bytes: m.disk_size.get(),
-            },
+                ..SinkFigures::default()
+            }),
         }
     }
 
     /// All that `/status` says.
-    pub fn status(&self) -> Status {
-        Status {
-            kind: self.state.kind,
+    pub fn report(&self) -> ResourceReport {
+        ResourceReport {
+            kind: self.state.kind.as_str().to_owned(),
             namespace: self.state.name.namespace.clone(),
             name: self.state.name.name.clone(),
             conditions: self.state.conditions(),

@@ -9,8 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use edgereel_crds::status::ConditionType;
-use serde_json::json;
+use edgereel_crds::{status::ConditionType, worker_status::WorkerStatus};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -69,8 +68,8 @@ fn unready_line(member: &Member) -> Option<String> {
 }
 
 async fn status(State(fleet): State<Arc<Fleet>>) -> Response {
-    let resources: Vec<_> = fleet.members.iter().map(Member::status).collect();
-    Json(json!({"version": env!("CARGO_PKG_VERSION"), "resources": resources})).into_response()
+    let resources = fleet.members.iter().map(Member::report).collect();
+    Json(WorkerStatus { version: env!("CARGO_PKG_VERSION").into(), resources }).into_response()
 }
 
 async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<String, String>>) -> Response {

@@ -157,6 +157,7 @@ fn plan_of(topic: &str, group: &str, bootstrap: &str, root: &Path, special: &Val
         "from": {"topics": [topic]},
         "output": {"jpegFiles": {"directory": "frames", "fileName": "{partition}-{offset:06}.jpg"}},
         "storage": {"hostPath": {"path": root}},
+        "placement": {"nodes": ["here"]},
         "durability": {"flushInterval": "200ms", "flushFrames": 50},
     });
     for (field, value) in special.as_object().expect("an object") {

@@ -1,0 +1,75 @@
+//! What a `template` and a `placement` have to keep to.
+
+use super::{Report, paths};
+use crate::{
+    frame_sink::{FrameSinkSpec, Storage},
+    placement::Placement,
+    pod::{PodTemplate, VolumeSource},
+    problem::{FieldPath, shown},
+};
+
+/// Volumes that every pod has.
+const OWN_VOLUMES: [&str; 3] = ["config", "data", "tmp"];
+/// Paths that every pod has.
+const OWN_PATHS: [&str; 4] = ["/data", "/secrets", "/etc/edgereel", "/tmp"];
+
+pub(super) fn template(template: &PodTemplate, report: &mut Report<'_>) {
+    let at = FieldPath::of("spec.template");
+    for (n, variable) in template.env.iter().enumerate() {
+        if template.env[..n].iter().any(|other| other.name == variable.name) {
+            let field = at.key("env").index(n).key("name");
+            report.add(field, format!("`{}` is there twice", shown(&variable.name)), "keep one of them");
+        }
+    }
+    for (n, volume) in template.volumes.iter().enumerate() {
+        let field = at.key("volumes").index(n);
+        if OWN_VOLUMES.contains(&volume.name.as_str()) || volume.name.starts_with("secret-") {
+            let message = format!("`{}` is a volume of Edgereel's own", shown(&volume.name));
+            report.add(field.key("name"), message, "choose another name");
+        }
+        if template.volumes[..n].iter().any(|other| other.name == volume.name) {
+            report.add(field.key("name"), format!("`{}` is there twice", shown(&volume.name)), "keep one of them");
+        }
+        if let VolumeSource::HostPath(host) = &volume.source
+            && let Err((message, remedy)) = paths::host_path(&host.path)
+        {
+            report.add(field.key("source").key("hostPath").key("path"), message, remedy);
+        }
+    }
+    for (n, mount) in template.volume_mounts.iter().enumerate() {
+        let field = at.key("volumeMounts").index(n);
+        if !template.volumes.iter().any(|volume| volume.name == mount.name) {
+            let message = format!("there is no volume `{}`", shown(&mount.name));
+            report.add(field.key("name"), message, "add it to `template.volumes`");
+        }
+        if let Err((message, remedy)) = paths::host_path(&mount.mount_path) {
+            report.add(field.key("mountPath"), message, remedy);
+        } else if mount.mount_path == "/" || OWN_PATHS.iter().any(|own| lies_in(&mount.mount_path, own)) {
+            let message = format!("`{}` is a path of Edgereel's own", shown(&mount.mount_path));
+            report.add(field.key("mountPath"), message, "mount it elsewhere, for example below `/mnt`");
+        }
+        if template.volume_mounts[..n].iter().any(|other| other.mount_path == mount.mount_path) {
+            report.add(field.key("mountPath"), "two volumes are mounted there", "keep one of them");
+        }
+    }
+}
+
+/// Whether `path` is `directory` or below it, or holds it.
+fn lies_in(path: &str, directory: &str) -> bool {
+    let parts = |path: &str| path.split('/').filter(|p| !p.is_empty() && *p != ".").map(str::to_owned).collect::<Vec<_>>();
+    let (path, directory) = (parts(path), parts(directory));
+    let shorter = path.len().min(directory.len());
+    path[..shorter] == directory[..shorter]
+}
+
+/// A directory of a node is found again only on that node.
+pub(super) fn pinned(spec: &FrameSinkSpec, report: &mut Report<'_>) {
+    let pinned = spec.placement.as_ref().is_some_and(Placement::pins);
+    if matches!(spec.storage, Storage::HostPath(_)) && !pinned {
+        report.add(
+            "spec.placement",
+            "it names no node, and a `hostPath` is left behind when a pod moves to another",
+            "add `placement: {nodes: [NODE]}`, a `nodeSelector`, or a required node affinity",
+        );
+    }
+}

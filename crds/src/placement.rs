@@ -1,0 +1,51 @@
+//! Where a workload runs: node names, labels, affinity, tolerations.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Affinity, Toleration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::upstream::{upstream, upstream_list};
+
+/// The CEL rule for what has to stay where its data is. It stands on a spec with `storage` and `placement`.
+pub(crate) const PINNED_RULE: &str = "!has(self.storage.hostPath) || (has(self.placement) && \
+((has(self.placement.nodes) && size(self.placement.nodes) > 0) || \
+(has(self.placement.nodeSelector) && size(self.placement.nodeSelector) > 0) || \
+(has(self.placement.affinity) && has(self.placement.affinity.nodeAffinity) && \
+has(self.placement.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution))))";
+
+/// Which machines of a cluster may run the workload. For Kubernetes: `edgereel run` runs where it is started.
+///
+/// Everything that is given has to hold at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Placement {
+    /// Nodes by their names (the label `kubernetes.io/hostname`); any one of them. Where none of them exists or has room,
+    /// the condition `Ready` has the reason `Unschedulable`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub nodes: Vec<String>,
+    /// Labels that the node has to have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Finer rules, as a pod has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "upstream::<Affinity>")]
+    pub affinity: Option<Affinity>,
+    /// Taints of nodes that do not keep the workload away, as a pod has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "upstream_list::<Toleration>")]
+    pub tolerations: Vec<Toleration>,
+}
+
+impl Placement {
+    /// Whether it keeps the workload on machines that it names: what lies on a node's own disk is found again.
+    pub fn pins(&self) -> bool {
+        let required = |affinity: &Affinity| {
+            let node = affinity.node_affinity.as_ref();
+            node.is_some_and(|node| node.required_during_scheduling_ignored_during_execution.is_some())
+        };
+        !self.nodes.is_empty() || !self.node_selector.is_empty() || self.affinity.as_ref().is_some_and(required)
+    }
+}

@@ -1,0 +1,349 @@
+//! The pod: one worker that runs one resource, without a token, without a right, on the nodes that the resource names.
+
+use std::collections::BTreeMap;
+
+use edgereel_crds::{
+    check::Kind,
+    frame_sink::Storage,
+    pod::{PodSecurity, PodTemplate, VolumeSource},
+    units::ByteSize,
+};
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+        EnvVarSource, HTTPGetAction, HostPathVolumeSource, KeyToPath, LocalObjectReference, NodeAffinity, NodeSelector,
+        NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+        SecurityContext, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+use kube::api::ObjectMeta;
+
+use super::config_map;
+use crate::{
+    controller::{
+        names::{CONFIG_CHECKSUM, RESOURCE_ANNOTATION, RESTART_ANNOTATION, SECRETS_CHECKSUM},
+        workload::Workload,
+    },
+    settings::Settings,
+};
+
+/// The worker's container.
+pub const CONTAINER: &str = "worker";
+/// Where the worker serves `/metrics`, `/healthz`, `/readyz` and `/status`.
+pub const PORT: i32 = 9464;
+/// That port's name.
+pub const PORT_NAME: &str = "http";
+/// The volume that a sink writes to.
+pub const DATA_VOLUME: &str = "data";
+
+/// Frames under way are delivered, and files closed, within this many seconds after SIGTERM.
+const GRACE_SECONDS: i64 = 60;
+/// What the program itself takes, librdkafka's queues included, in bytes.
+const PROGRAM_BYTES: u64 = 256 << 20;
+/// Files of Secrets and of the configuration can be read by the worker's user, whoever that is; they are never written.
+const READABLE: i32 = 0o444;
+
+/// The pods of a workload.
+pub fn template(workload: &Workload, settings: &Settings) -> PodTemplateSpec {
+    let template = &workload.template;
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(with(&template.labels, workload.names.labels())),
+            annotations: Some(with(&template.annotations, annotations(workload))),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            affinity: affinity(workload),
+            automount_service_account_token: Some(false),
+            containers: vec![container(workload, settings)],
+            enable_service_links: Some(false),
+            image_pull_secrets: some(pull_secrets(template, settings)),
+            node_selector: workload.placement.as_ref().map(|p| p.node_selector.clone()).filter(|s| !s.is_empty()),
+            priority_class_name: template.priority_class_name.clone(),
+            security_context: Some(security(workload, settings)),
+            service_account_name: template.service_account_name.clone(),
+            termination_grace_period_seconds: Some(template.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS)),
+            tolerations: some(workload.placement.as_ref().map(|p| p.tolerations.clone()).unwrap_or_default()),
+            volumes: Some(volumes(workload)),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// The user's entries, and ours, which win.
+fn with(theirs: &BTreeMap<String, String>, ours: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut all = theirs.clone();
+    all.extend(ours);
+    all
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+/// What rolls the pods when it changes, and whom they belong to.
+fn annotations(workload: &Workload) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::from([
+        (RESOURCE_ANNOTATION.to_owned(), workload.owner.label()),
+        (CONFIG_CHECKSUM.to_owned(), workload.checksum.clone()),
+        (SECRETS_CHECKSUM.to_owned(), workload.secrets_checksum.clone()),
+    ]);
+    if let Some(restart) = &workload.restart {
+        annotations.insert(RESTART_ANNOTATION.into(), restart.clone());
+    }
+    annotations
+}
+
+fn pull_secrets(template: &PodTemplate, settings: &Settings) -> Vec<LocalObjectReference> {
+    let own = template.image_pull_secrets.iter().map(|secret| &secret.name);
+    let names: Vec<&String> =
+        if template.image_pull_secrets.is_empty() { settings.image_pull_secrets.iter().collect() } else { own.collect() };
+    names.into_iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
+}
+
+fn container(workload: &Workload, settings: &Settings) -> Container {
+    let template = &workload.template;
+    Container {
+        name: CONTAINER.into(),
+        image: Some(template.image.clone().unwrap_or_else(|| settings.worker_image.clone())),
+        image_pull_policy: template.image_pull_policy.map(|policy| policy.as_str().into()),
+        args: Some(args(workload)),
+        env: some(env(workload)),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT_NAME.into()),
+            container_port: PORT,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        // A worker whose process works is left alone, whatever its camera, Kafka or disk does.
+        liveness_probe: Some(probe("/healthz", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 5, 1)),
+        resources: Some(template.resources.clone().unwrap_or_else(|| default_resources(workload.buffers))),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".into()]) }),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(mounts(workload)),
+        ..Container::default()
+    }
+}
+
+fn args(workload: &Workload) -> Vec<String> {
+    let mut args = vec![
+        "run".to_owned(),
+        format!("--filename=/etc/edgereel/{}", config_map::FILE),
+        format!("--only={}", workload.owner.label()),
+        "--secrets-dir=/secrets".into(),
+        format!("--http=0.0.0.0:{PORT}"),
+        "--log-format=json".into(),
+    ];
+    if workload.owner.kind == Kind::FrameSink {
+        args.extend(["--storage-root=/data".into(), "--replica=$(EDGEREEL_REPLICA)".into()]);
+    }
+    args
+}
+
+fn env(workload: &Workload) -> Vec<EnvVar> {
+    let own = workload.template.env.iter().map(|variable| EnvVar {
+        name: variable.name.clone(),
+        value: Some(variable.value.clone()),
+        value_from: None,
+    });
+    // The pod's number in its StatefulSet: a consumer group knows its member by it.
+    let replica = EnvVar {
+        name: "EDGEREEL_REPLICA".into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".into()),
+                field_path: "metadata.labels['apps.kubernetes.io/pod-index']".into(),
+            }),
+            ..EnvVarSource::default()
+        }),
+    };
+    let replica = (workload.owner.kind == Kind::FrameSink).then_some(replica);
+    replica.into_iter().chain(own.filter(|variable| variable.name != "EDGEREEL_REPLICA")).collect()
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String(PORT_NAME.into()),
+            scheme: Some("HTTP".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(3),
+        failure_threshold: Some(failures),
+        success_threshold: Some(1),
+        ..Probe::default()
+    }
+}
+
+/// Requests that a small edge board has, and a memory limit that the resource's own buffers cannot reach.
+fn default_resources(buffers: u64) -> ResourceRequirements {
+    let quantity = |text: &str| Quantity(text.into());
+    let limit = (buffers + PROGRAM_BYTES).next_multiple_of(1 << 20);
+    ResourceRequirements {
+        requests: Some([("cpu".to_owned(), quantity("50m")), ("memory".to_owned(), quantity("64Mi"))].into()),
+        limits: Some([("memory".to_owned(), Quantity(ByteSize(limit).to_string()))].into()),
+        claims: None,
+    }
+}
+
+/// What the `restricted` Pod Security level asks for (source: Kubernetes' Pod Security Standards), and the groups.
+fn security(workload: &Workload, settings: &Settings) -> PodSecurityContext {
+    let own = workload.template.pod_security_context.clone().unwrap_or_default();
+    let PodSecurity { run_as_user, run_as_group, fs_group, supplemental_groups } = own;
+    let group = run_as_group.unwrap_or(settings.run_as_group);
+    // Claimed volumes are handed to the worker's group. Kubernetes does no such thing with a hostPath.
+    let claimed = matches!(
+        workload.storage,
+        Some(Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_))
+    );
+    let fs_group = fs_group.or_else(|| claimed.then_some(group));
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(run_as_user.unwrap_or(settings.run_as_user)),
+        run_as_group: Some(group),
+        fs_group,
+        // Not over every frame that there is, at each start.
+        fs_group_change_policy: fs_group.map(|_| "OnRootMismatch".into()),
+        supplemental_groups: some(supplemental_groups),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// The affinity of the placement, with its `nodes`: any one of them, and all that the affinity asks for.
+fn affinity(workload: &Workload) -> Option<Affinity> {
+    let placement = workload.placement.as_ref()?;
+    if placement.nodes.is_empty() {
+        return placement.affinity.clone();
+    }
+    let mut affinity = placement.affinity.clone().unwrap_or_default();
+    let named = NodeSelectorRequirement {
+        key: "kubernetes.io/hostname".into(),
+        operator: "In".into(),
+        values: Some(placement.nodes.clone()),
+    };
+    let node = affinity.node_affinity.get_or_insert_with(NodeAffinity::default);
+    let required = node
+        .required_during_scheduling_ignored_during_execution
+        .get_or_insert_with(|| NodeSelector { node_selector_terms: vec![NodeSelectorTerm::default()] });
+    // Terms are alternatives: the name has to hold in each.
+    for term in &mut required.node_selector_terms {
+        term.match_expressions.get_or_insert_with(Vec::new).push(named.clone());
+    }
+    Some(affinity)
+}
+
+fn volumes(workload: &Workload) -> Vec<Volume> {
+    let mut volumes = vec![
+        Volume {
+            name: "config".into(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: workload.names.config.clone(),
+                default_mode: Some(READABLE),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tmp".into(),
+            empty_dir: Some(EmptyDirVolumeSource { size_limit: Some(Quantity("64Mi".into())), medium: None }),
+            ..Volume::default()
+        },
+    ];
+    volumes.extend(workload.secrets.iter().enumerate().map(|(n, (name, keys))| Volume {
+        name: format!("secret-{n}"),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.clone()),
+            default_mode: Some(READABLE),
+            // The keys that are used and no others.
+            items: Some(
+                keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect(),
+            ),
+            optional: None,
+        }),
+        ..Volume::default()
+    }));
+    volumes.extend(data_volume(workload));
+    volumes.extend(workload.template.volumes.iter().map(|volume| further(&volume.name, &volume.source)));
+    volumes
+}
+
+fn data_volume(workload: &Workload) -> Option<Volume> {
+    let source = match workload.storage.as_ref()? {
+        // `Directory`: a disk that is not mounted keeps the pod from starting, instead of filling the node's own disk.
+        Storage::HostPath(host) => Volume { host_path: Some(host_path(&host.path, "Directory")), ..Volume::default() },
+        Storage::PersistentVolumeClaim(claim) => {
+            Volume { persistent_volume_claim: Some(claim_source(&claim.claim_name)), ..Volume::default() }
+        }
+        // The StatefulSet adds it.
+        Storage::VolumeClaimTemplate(_) => return None,
+    };
+    Some(Volume { name: DATA_VOLUME.into(), ..source })
+}
+
+fn host_path(path: &str, kind: &str) -> HostPathVolumeSource {
+    HostPathVolumeSource { path: path.into(), type_: Some(kind.into()) }
+}
+
+fn claim_source(name: &str) -> PersistentVolumeClaimVolumeSource {
+    PersistentVolumeClaimVolumeSource { claim_name: name.into(), read_only: None }
+}
+
+fn further(name: &str, source: &VolumeSource) -> Volume {
+    let mut volume = Volume { name: name.into(), ..Volume::default() };
+    match source {
+        VolumeSource::HostPath(host) => {
+            // Without a type: a device, a socket, a file or a directory.
+            volume.host_path = Some(HostPathVolumeSource { path: host.path.clone(), type_: None });
+        }
+        VolumeSource::EmptyDir(dir) => {
+            volume.empty_dir = Some(EmptyDirVolumeSource {
+                size_limit: dir.size_limit.map(|size| Quantity(size.to_string())),
+                medium: None,
+            });
+        }
+        VolumeSource::ConfigMap(map) => {
+            volume.config_map =
+                Some(ConfigMapVolumeSource { name: map.name.clone(), ..ConfigMapVolumeSource::default() });
+        }
+        VolumeSource::Secret(secret) => {
+            volume.secret =
+                Some(SecretVolumeSource { secret_name: Some(secret.name.clone()), ..SecretVolumeSource::default() });
+        }
+        VolumeSource::PersistentVolumeClaim(claim) => {
+            volume.persistent_volume_claim = Some(claim_source(&claim.claim_name));
+        }
+    }
+    volume
+}
+
+fn mounts(workload: &Workload) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: String, read_only: bool| VolumeMount {
+        name: name.into(),
+        mount_path: path,
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    let mut mounts =
+        vec![mount("config", "/etc/edgereel".into(), true), mount("tmp", "/tmp".into(), false)];
+    mounts.extend(
+        workload.secrets.keys().enumerate().map(|(n, name)| mount(&format!("secret-{n}"), format!("/secrets/{name}"), true)),
+    );
+    if workload.storage.is_some() {
+        mounts.push(mount(DATA_VOLUME, "/data".into(), false));
+    }
+    mounts.extend(
+        workload.template.volume_mounts.iter().map(|own| mount(&own.name, own.mount_path.clone(), own.read_only)),
+    );
+    mounts
+}

@@ -1,0 +1,109 @@
+//! What children are called, and the labels that find them again.
+
+use std::collections::BTreeMap;
+
+use edgereel_crds::check::Kind;
+
+use crate::hash::hash;
+
+/// The operator, as field manager, event source and `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "edgereel-operator";
+/// Selects everything that the operator made.
+pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=edgereel-operator";
+/// On pods: the resource that they belong to, as in `FrameSink/gate-files`.
+pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
+/// On a resource and its pods: another value starts the pods anew.
+pub const RESTART_ANNOTATION: &str = "edgereel.dev/restart";
+/// On pods: a hash of what the worker does.
+pub const CONFIG_CHECKSUM: &str = "edgereel.dev/config-checksum";
+/// On pods: a hash of the Secrets' values.
+pub const SECRETS_CHECKSUM: &str = "edgereel.dev/secrets-checksum";
+/// On children: a hash of what the operator last applied.
+pub const APPLIED_ANNOTATION: &str = "edgereel.dev/applied";
+
+/// A StatefulSet's name has room for the ordinal and the revision in labels of 63 characters.
+const MAX_WORKLOAD: usize = 52;
+
+/// The names of one resource's children. Cameras' end in `-camera`, sinks' in `-sink`: two resources never share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Of the Deployment or StatefulSet, the Service, the PodDisruptionBudget; also the label `app.kubernetes.io/instance`.
+    pub workload: String,
+    /// Of the ConfigMap.
+    pub config: String,
+    component: &'static str,
+}
+
+impl Names {
+    /// The names for a resource.
+    pub fn new(kind: Kind, name: &str) -> Self {
+        let component = match kind {
+            Kind::FrameSink => "sink",
+            _ => "camera",
+        };
+        let workload = format!("{}-{component}", label(name, MAX_WORKLOAD - component.len() - 1));
+        Names { config: format!("{workload}-config"), workload, component }
+    }
+
+    /// The labels that select the pods. They never change: a Deployment's selector cannot.
+    pub fn selector(&self) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/name", "edgereel"),
+            ("app.kubernetes.io/component", self.component),
+            ("app.kubernetes.io/instance", &self.workload),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// The labels of every child.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.selector();
+        labels.insert("app.kubernetes.io/managed-by".into(), MANAGER.into());
+        labels.insert("app.kubernetes.io/part-of".into(), "edgereel".into());
+        labels
+    }
+}
+
+/// A resource's name as a DNS label that begins with a letter (a Service needs one), at most `most` long. A name that is
+/// none gets a hash, so that two of them stay apart.
+fn label(name: &str, most: usize) -> String {
+    let fits = name.len() <= most
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fits {
+        return name.to_owned();
+    }
+    let hash = &hash(name.as_bytes())[..8];
+    let plain: String = name.chars().map(|c| if c == '.' { '-' } else { c }).take(most - 11).collect();
+    let plain = plain.trim_end_matches('-');
+    let first = if plain.starts_with(|c: char| c.is_ascii_lowercase()) { "" } else { "x-" };
+    format!("{first}{plain}-{hash}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_name_stays_readable() {
+        let names = Names::new(Kind::CameraStream, "gate");
+        assert_eq!((&*names.workload, &*names.config), ("gate-camera", "gate-camera-config"));
+        assert_eq!(Names::new(Kind::FrameSink, "gate").workload, "gate-sink");
+    }
+
+    #[test]
+    fn every_name_becomes_a_service_name_that_no_other_has() {
+        let long = "a".repeat(253);
+        let longer = format!("{}b", "a".repeat(252));
+        let names = ["0cam", "a.b", "a-b", "a.b.c", "x-0cam", &long, &longer, "-", "9"];
+        let mut seen = std::collections::BTreeSet::new();
+        for name in names {
+            let workload = Names::new(Kind::FrameSink, name).workload;
+            assert!(edgereel_crds::check::is_label(&workload), "{name}: {workload}");
+            assert!(workload.starts_with(|c: char| c.is_ascii_lowercase()), "{name}: {workload}");
+            assert!(workload.len() <= MAX_WORKLOAD, "{name}: {workload}");
+            assert!(seen.insert(workload.clone()), "{name}: {workload}");
+        }
+    }
+}
