@@ -21,6 +21,7 @@ esac
 
 PATH=$(dev/tools.sh):$PATH
 export PATH
+cargo build --locked --quiet --bin edgereel --bin kubeschema
 schemas=$(dev/schemas.sh)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -73,6 +74,13 @@ else
   wrong 'charts/edgereel/values.yaml has values without a comment'
 fi
 
+# An alert or a panel that asks for a metric that nobody has is silent for ever. docs/metrics.md lists them all.
+while read -r metric; do
+  # Histograms are asked for by their parts.
+  grep -qE "\`${metric}(\{[a-z,]+\})?\`|\`${metric%_*}\`" docs/metrics.md ||
+    wrong "alerts or dashboards of charts/edgereel ask for $metric, which is not in docs/metrics.md"
+done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/prometheusrule.yaml charts/edgereel/files/dashboards/*.json | sort -u)
+
 # --- what they come to --------------------------------------------------------
 
 render charts/edgereel > "$work/chart-defaults.yaml"
@@ -89,12 +97,19 @@ fi
 
 # Our own kinds are checked against the definitions as they are now. Strimzi and the Helm controller of Flux publish their
 # definitions in no registry that this could read.
-cargo run --locked --quiet --bin kubeschema -- "$work/schemas" crds/yaml/*.yaml >/dev/null
+target/debug/kubeschema "$work/schemas" crds/yaml/*.yaml >/dev/null
 kubeconform -strict -summary -kubernetes-version 1.34.4 \
   -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
   -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
   -skip kafka.strimzi.io/v1/Kafka,kafka.strimzi.io/v1/KafkaNodePool,kafka.strimzi.io/v1/KafkaTopic,kafka.strimzi.io/v1/KafkaUser,helm.toolkit.fluxcd.io/v2/HelmRelease \
   "$work"/*.yaml || wrong 'kubeconform'
+
+# What a schema cannot see: references, and fields that do not go together.
+for file in "$work"/examples-*.yaml; do
+  if grep -q '^kind: CameraStream$' "$file"; then
+    target/debug/edgereel validate -f "$file" || wrong "edgereel validate ${file##*/}"
+  fi
+done
 
 # Left out, and why:
 #   container-image-pull-policy         `Always` keeps an edge node without a network from starting what it has
