@@ -7,6 +7,7 @@ mod crash;
 mod harness;
 mod interop;
 mod kafka_client;
+mod players;
 mod run_command;
 mod sink;
 mod support;
