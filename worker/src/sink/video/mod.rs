@@ -193,11 +193,15 @@ impl Video {
     ) -> Result<(), OutputError> {
         let rate = self.rate();
         let segment = self.current.as_mut().expect("a place in the current segment was found for it, or it was begun");
-        let (Some(transcoder), Some(mut picture)) = (&mut self.transcoder, picture) else {
-            return segment.show(frame, repeats, &frame.jpeg, true);
+        let (Some(transcoder), Some(picture)) = (&mut self.transcoder, picture) else {
+            let again = if repeats > 0 { segment.avi.last_picture()? } else { Vec::new() };
+            return segment.show(frame, &vec![again.as_slice(); repeats as usize], &frame.jpeg);
         };
-        let content = transcoder.encode(frame, &mut picture, rate)?;
-        segment.show(frame, repeats, content, avi::read::is_key(content))?;
+        let packets = transcoder.encode(frame, picture, repeats, rate)?;
+        let contents: Vec<&[u8]> = packets.iter().map(|packet| packet.data().unwrap_or_default()).collect();
+        if let Some((content, before)) = contents.split_last() {
+            segment.show(frame, before, content)?;
+        }
         transcoder.written();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Video,
-    avi::Format,
+    avi::{Format, MJPG},
     timing::{Decision, Timing},
 };
 
@@ -44,10 +44,14 @@ impl Video {
             Decision::Show { .. } if segment.avi.frames() == 0 => 0,
             Decision::Show { repeats } => repeats,
         };
+        let frames = repeats as usize + 1;
+        // A picture that is encoded again without a change takes next to nothing.
+        let again = if format.codec == MJPG { segment.avi.last_length() } else { 0 };
+        let bytes = repeats as usize * again + length;
         let over_bytes = limits
             .and_then(|l| l.max_bytes)
-            .is_some_and(|max| segment.avi.frames() > 0 && segment.avi.finished_bytes(repeats, length) > max.0);
-        if over_bytes || !segment.avi.has_room(repeats, length) {
+            .is_some_and(|max| segment.avi.frames() > 0 && segment.avi.finished_bytes(frames, bytes) > max.0);
+        if over_bytes || !segment.avi.has_room(frames, bytes) {
             return (Place::NewFile, timing);
         }
         (Place::Here { repeats }, timing)

@@ -17,19 +17,30 @@ pub struct Transcoder {
     decoder: JpegDecoder,
     /// Of the current file.
     encoder: Option<Encoder>,
+    /// The picture that the file ends with; unknown after a restart.
+    last: Option<Picture>,
     /// A frame that was encoded and not written yet: perhaps the disk was full.
-    encoded: Option<(TopicPartition, i64, Packet)>,
+    encoded: Option<Encoded>,
+}
+
+struct Encoded {
+    source: TopicPartition,
+    offset: i64,
+    picture: Picture,
+    /// The picture before, as often as it is shown again; then the frame's own.
+    packets: Vec<Packet>,
 }
 
 impl Transcoder {
     /// With no file begun.
     pub fn new() -> Result<Self, OutputError> {
-        Ok(Transcoder { decoder: JpegDecoder::new()?, encoder: None, encoded: None })
+        Ok(Transcoder { decoder: JpegDecoder::new()?, encoder: None, last: None, encoded: None })
     }
 
     /// The next packet begins a file, or goes on with one that was cut: it builds on none before.
     pub fn begin_anew(&mut self) {
         self.encoder = None;
+        self.last = None;
         self.encoded = None;
     }
 
@@ -41,26 +52,45 @@ impl Transcoder {
         self.decoder.decode(jpeg)
     }
 
-    /// The packet that shows this frame. Called again for the same frame it gives the same packet, until
-    /// [`written`](Self::written).
-    pub fn encode(&mut self, frame: &SinkFrame, picture: &mut Picture, rate: Rate) -> Result<&[u8], OutputError> {
-        let same = |(source, offset, _): &(TopicPartition, i64, _)| (source, *offset) == (&frame.source, frame.offset);
+    /// The packets that show the picture before `repeats` times again, and then this frame. Called again for the same it
+    /// gives the same packets, until [`written`](Self::written).
+    ///
+    /// After a restart the picture before is not known until a frame was written: its repetitions are empty packets then,
+    /// which keep the time.
+    pub fn encode(
+        &mut self,
+        frame: &SinkFrame,
+        mut picture: Picture,
+        repeats: u32,
+        rate: Rate,
+    ) -> Result<&[Packet], OutputError> {
+        let count = repeats as usize + 1;
+        let same = |e: &Encoded| (&e.source, e.offset, e.packets.len()) == (&frame.source, frame.offset, count);
         if self.encoded.take_if(|encoded| !same(encoded)).is_some() {
             // What was encoded will never be written: later packets must not build on it.
             self.encoder = None;
         }
-        if self.encoded.is_none() {
-            let encoder = match &mut self.encoder {
-                Some(encoder) => encoder,
-                none => none.insert(Encoder::new(picture.width(), picture.height(), rate)?),
-            };
-            self.encoded = Some((frame.source.clone(), frame.offset, encoder.encode(picture)?));
-        }
-        Ok(self.encoded.as_ref().and_then(|(.., packet)| packet.data()).unwrap_or_default())
+        let encoded = match self.encoded.take() {
+            Some(encoded) => encoded,
+            None => {
+                let encoder = match &mut self.encoder {
+                    Some(encoder) => encoder,
+                    none => none.insert(Encoder::new(picture.width(), picture.height(), rate)?),
+                };
+                let mut packets = Vec::with_capacity(count);
+                for _ in 0..repeats {
+                    let again = self.last.as_mut().map(|last| encoder.encode(last)).transpose()?;
+                    packets.push(again.unwrap_or_else(Packet::empty));
+                }
+                packets.push(encoder.encode(&mut picture)?);
+                Encoded { source: frame.source.clone(), offset: frame.offset, picture, packets }
+            }
+        };
+        Ok(&self.encoded.insert(encoded).packets)
     }
 
-    /// The packet stands in the file.
+    /// The packets stand in the file.
     pub fn written(&mut self) {
-        self.encoded = None;
+        self.last = self.encoded.take().map(|encoded| encoded.picture);
     }
 }
