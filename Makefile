@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # rustup puts cargo there; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-.PHONY: help setup build demo test lint fmt fuzz bench docs charts crds clean
+.PHONY: help setup build demo test e2e cluster-up cluster-down images lint fmt fuzz bench docs charts crds clean
 
 # Extra arguments for the demo: make demo ARGS="--brokers 3 --duration 60"
 ARGS ?=
@@ -12,7 +12,7 @@ TEST_ARGS ?=
 FUZZ_SECONDS ?= 60
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages that are missing (apt-get, as root or with sudo)
 	@dev/setup.sh
@@ -30,6 +30,22 @@ test: ## all tests: unit, property, and against a real Kafka, cameras and client
 	@dev/setup.sh build test
 	cargo build --locked --bins
 	cargo test --locked --workspace $(TEST_ARGS)
+
+e2e: ## operator and images in a real Kubernetes, as root; KUBECONFIG names another: make e2e ARGS=a_bad_image
+	@dev/setup.sh build cluster
+	cargo build --locked --bin edgereel --bin edgereel-operator --bin e2e
+	dev/e2e.sh $(ARGS)
+
+cluster-up: ## start a real Kubernetes on this machine, as root: NODES=2 make cluster-up
+	@dev/setup.sh cluster
+	@dev/cluster/build.sh cluster helm >/dev/null
+	@dev/cluster/up.sh
+
+cluster-down: ## stop it and remove what it left
+	@dev/cluster/down.sh
+
+images: ## build both images with docker, podman or buildah: make images ARGS="--tag dev --save DIR"
+	@dev/images.sh $(ARGS)
 
 lint: ## formatting, clippy, generated files, charts, shell scripts, licences
 	@dev/setup.sh build test

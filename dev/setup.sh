@@ -6,10 +6,12 @@
 #     build      what cargo needs to compile Edgereel
 #     demo       what `make demo` needs: Java and Maven for Kafka, FFmpeg's players
 #     test       what `make test` needs beside that: cameras and clients that others wrote
+#     cluster    what `make cluster-up`, `make e2e` and `make images` need beside build and demo; Go is not among it
 #     bench      what `make bench` needs beside build and demo
 #
 #   Without a group: all of them. With --check nothing is installed; what is missing is printed, and the exit status is 1.
-#   Rust itself comes from https://rustup.rs; Kafka and Python packages are fetched by the tests, once.
+#   Rust itself comes from https://rustup.rs, Go (1.24 or later, for the test cluster) from https://go.dev/dl; Kafka and
+#   Python packages are fetched by the tests, once.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 die() { echo "setup: $*" >&2; exit 1; }
@@ -21,18 +23,20 @@ demo='default-jre-headless:java maven:mvn ffmpeg:ffmpeg'
 test="$demo openssl:openssl kcat:kcat ustreamer:ustreamer vlc-bin:cvlc vlc-plugin-base
   gstreamer1.0-tools:gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   python3:python3 python3-venv util-linux:unshare shellcheck:shellcheck"
+cluster="$build $demo openssl:openssl containerd:containerd runc:runc containernetworking-plugins nftables:nft iproute2:ip
+  util-linux:flock buildah:buildah mmdebstrap:mmdebstrap shellcheck:shellcheck"
 bench="$build $demo python3:python3 python3-venv"
 
 check=0 groups=()
 for argument in "$@"; do
   case $argument in
     --check) check=1 ;;
-    build | demo | test | bench) groups+=("$argument") ;;
+    build | demo | test | cluster | bench) groups+=("$argument") ;;
     -h | --help) sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) die "unknown argument $argument; --help lists them" ;;
   esac
 done
-[ ${#groups[@]} -gt 0 ] || groups=(build demo test bench)
+[ ${#groups[@]} -gt 0 ] || groups=(build demo test cluster bench)
 
 # Rust does not come from Debian: its own is often too old.
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
@@ -47,7 +51,9 @@ have=$(rustc --version | cut -d' ' -f2)
 
 missing=() packages=()
 for group in "${groups[@]}"; do
-  case $group in build) list=$build ;; demo) list=$demo ;; test) list=$test ;; *) list=$bench ;; esac
+  case $group in
+    build) list=$build ;; demo) list=$demo ;; test) list=$test ;; cluster) list=$cluster ;; *) list=$bench ;;
+  esac
   for entry in $list; do
     case $entry in
       *:*) command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}") ;;

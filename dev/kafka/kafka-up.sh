@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts a real Apache Kafka (brokers that are their own quorum, no ZooKeeper) on 127.0.0.1 and waits until it is ready.
+# Starts a real Apache Kafka (brokers that are their own quorum, no ZooKeeper) and waits until it is ready.
 #
 #   kafka-up.sh BROKERS DIR PORT [options]
 #
@@ -10,6 +10,7 @@
 #     --secure            TLS and SCRAM-SHA-512 for clients, ACLs that allow nothing by default, mutual TLS in the
 #                         quorum. DIR/secure has ca.crt, admin.pw (user `admin` may do everything), guest.pw (user
 #                         `guest` may do nothing) and admin.properties for the command-line tools.
+#     --host ADDRESS      this machine's address for clients and brokers; 127.0.0.1 unless given
 #     --set KEY=VALUE     one more line of server.properties; repeatable
 #     --heap SIZE         each broker's Java heap; 512m unless given
 #     --only I            broker I alone: start it again after a stop, its data is kept
@@ -30,15 +31,17 @@ case ${1-} in -h | --help) usage; exit 0 ;; esac
 
 n=$1 dir=$2 port=$3
 shift 3
-secure=0 prepare=0 foreground=0 heap=512m only='' version='' extra=()
+secure=0 prepare=0 foreground=0 heap=512m only='' version='' host=127.0.0.1 extra=()
 while [ $# -gt 0 ]; do
   case $1 in
     --secure) secure=1 ;;
     --prepare) prepare=1 ;;
     --foreground) foreground=1 ;;
-    --set | --heap | --only | --kafka)
+    --host | --set | --heap | --only | --kafka)
       [ $# -ge 2 ] || die "$1 needs a value"
-      case $1 in --set) extra+=("$2") ;; --heap) heap=$2 ;; --only) only=$2 ;; --kafka) version=$2 ;; esac
+      case $1 in
+        --host) host=$2 ;; --set) extra+=("$2") ;; --heap) heap=$2 ;; --only) only=$2 ;; --kafka) version=$2 ;;
+      esac
       shift
       ;;
     *) die "unknown option $1; --help lists them" ;;
@@ -51,7 +54,6 @@ command -v java >/dev/null || die "Java is not installed: run dev/setup.sh demo 
 version=${version:-$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
-host=127.0.0.1
 
 # --- the jars ----------------------------------------------------------------
 # Fetched beside their place and moved there whole: two runs at once, or one that was cut off, leave nothing half.
@@ -86,7 +88,7 @@ make_keys() {
   openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt -out node.key
   openssl req -new -key node.key -subj "/CN=kafka-node" -out node.csr
   openssl x509 -req -sha256 -in node.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out node.crt \
-    -extfile <(printf '%s\n' "subjectAltName=DNS:localhost,IP:127.0.0.1" "extendedKeyUsage=serverAuth,clientAuth")
+    -extfile <(printf '%s\n' "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:$host" "extendedKeyUsage=serverAuth,clientAuth")
   cat node.key node.crt ca.crt > node.pem
   cat > admin.properties <<P
 security.protocol=SASL_SSL

@@ -8,6 +8,8 @@ use std::{
 
 /// Between two looks: short against what tests wait for, long against what a look costs.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The same where each look asks a cluster, which takes seconds to get anywhere.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
 
 /// Waits until the condition holds.
 ///
@@ -30,19 +32,35 @@ pub fn until_ok<T, E: Display>(what: &str, timeout: Duration, look: impl FnMut()
     }
 }
 
+/// [`until_ok`] with fewer looks, for what takes seconds and where a look costs something.
+///
+/// # Panics
+/// With `what` and the last error, when it is not `Ok` in time.
+#[track_caller]
+pub fn slowly<T, E: Display>(what: &str, timeout: Duration, look: impl FnMut() -> Result<T, E>) -> T {
+    match try_with(LONG_PAUSE, timeout, look) {
+        Ok(value) => value,
+        Err(last) => panic!("{}", in_vain(what, timeout, last)),
+    }
+}
+
 fn in_vain(what: &str, timeout: Duration, last: impl Display) -> String {
     format!("waited {timeout:?} in vain until {what}; last seen: {last}")
 }
 
 /// Waits until this is `Ok`; when it is not in time, gives the last error. It is tried at least once.
-pub fn try_until<T, E>(timeout: Duration, mut look: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub fn try_until<T, E>(timeout: Duration, look: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    try_with(PAUSE, timeout, look)
+}
+
+fn try_with<T, E>(pause: Duration, timeout: Duration, mut look: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let deadline = Instant::now() + timeout;
     loop {
         let late = Instant::now() >= deadline;
         match look() {
             Ok(value) => return Ok(value),
             Err(last) if late => return Err(last),
-            Err(_) => thread::sleep(PAUSE),
+            Err(_) => thread::sleep(pause),
         }
     }
 }

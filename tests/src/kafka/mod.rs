@@ -32,6 +32,8 @@ pub struct Options {
     pub secure: bool,
     /// Lines of `server.properties`, such as `message.max.bytes=1000000`.
     pub settings: Vec<String>,
+    /// This machine's address for clients; loopback unless given.
+    pub host: Option<String>,
     /// Where its data goes; the scratch directory unless given.
     pub dir: Option<PathBuf>,
 }
@@ -41,6 +43,7 @@ pub struct Options {
 pub struct Cluster {
     dir: PathBuf,
     port: u16,
+    host: Option<String>,
     secure: bool,
     brokers: Vec<Mutex<Option<Guarded>>>,
     bootstrap: String,
@@ -78,7 +81,14 @@ impl Cluster {
         let dir = options.dir.unwrap_or_else(|| scratch::dir("kafka"));
         let distances: Vec<u16> = (0..brokers as u16).flat_map(|i| [i, 50 + i]).collect();
         let port = free_ports(&distances);
-        let mut cluster = Cluster { dir, port, secure: options.secure, brokers: Vec::new(), bootstrap: String::new() };
+        let mut cluster = Cluster {
+            dir,
+            port,
+            host: options.host,
+            secure: options.secure,
+            brokers: Vec::new(),
+            bootstrap: String::new(),
+        };
         cluster.brokers.resize_with(brokers, Mutex::default);
         let mut prepare = cluster.script();
         prepare.arg("--prepare").args(options.settings.iter().flat_map(|line| ["--set", line]));
@@ -100,6 +110,9 @@ impl Cluster {
         script.arg(&self.dir).arg(self.port.to_string());
         if self.secure {
             script.arg("--secure");
+        }
+        if let Some(host) = &self.host {
+            script.args(["--host", host]);
         }
         script
     }

@@ -1,0 +1,19 @@
+//! What the whole run has shown of the operator.
+
+use crate::world::World;
+
+pub fn nothing_was_forbidden_to_the_operator(world: &World) {
+    let log = world.operator_log();
+    let bad: Vec<&str> = log.lines().filter(|l| l.to_lowercase().contains("forbidden")).collect();
+    assert!(bad.is_empty(), "in the operator's log: {bad:#?}");
+    // The logs of operators that were killed are gone; the API server has seen them all.
+    let Some(run) = world.own("what was forbidden to earlier operators") else { return };
+    let all = world.audited(run, 0);
+    assert!(!all.is_empty(), "the audit log has nothing of the operator");
+    let refused: Vec<String> = all
+        .iter()
+        .filter(|event| event["responseStatus"]["code"] == 403)
+        .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
+        .collect();
+    assert!(refused.is_empty(), "the chart's RBAC does not allow: {refused:#?}");
+}

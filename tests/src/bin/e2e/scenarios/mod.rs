@@ -1,0 +1,58 @@
+//! The scenarios, by what they are about. Their names are the promises that they keep.
+
+mod deletion;
+mod edits;
+mod faults;
+mod hands;
+mod lab;
+mod looking_back;
+mod malformed;
+mod operators;
+mod pinning;
+mod quiet;
+mod secured;
+
+use crate::world::World;
+
+/// A scenario fails by a panic.
+pub type Scenario = fn(&World);
+
+/// A list of functions with their names.
+macro_rules! named {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        &[$((stringify!($name), $module::$name as Scenario)),*]
+    };
+}
+
+/// They leave the operator and the cluster alone.
+pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
+    lab::the_lab_is_applied_and_every_frame_lands_on_the_node,
+    edits::every_edit_of_a_camera_keeps_its_frames,
+    edits::a_sink_scales_to_three_and_back_and_stores_every_frame_once,
+    edits::what_is_no_configuration_restarts_no_pod,
+    pinning::a_capture_pod_runs_on_the_node_that_has_the_label,
+    pinning::without_a_matching_node_the_status_says_so_until_one_is_labelled,
+    secured::a_claimed_volume_works_where_pod_security_is_restricted,
+    secured::a_host_path_outside_the_allowed_ones_is_refused,
+    deletion::deleting_resources_removes_their_children_and_no_frame,
+    faults::a_killed_worker_comes_back_and_no_frame_is_missing,
+    faults::a_bad_image_stops_at_the_first_pod_and_one_edit_mends_it,
+    faults::a_missing_secret_is_named_until_it_is_created,
+    faults::a_full_volume_pauses_the_sink_and_nothing_is_lost,
+    hands::a_child_deleted_by_hand_is_put_back,
+    hands::a_child_edited_by_hand_is_put_back,
+];
+
+/// They kill, restart or remove what all others need.
+pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
+    quiet::a_settled_operator_writes_nothing_but_changed_figures,
+    quiet::a_repeated_reconcile_writes_nothing,
+    malformed::a_resource_written_past_validation_harms_no_other,
+    operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
+    operators::a_second_operator_takes_over_from_a_killed_leader,
+    operators::a_restarted_api_server_is_found_again,
+    deletion::an_uninstall_leaves_everything_and_a_reinstall_restarts_no_pod,
+];
+
+/// They judge what happened in all of them.
+pub const LOOKING_BACK: &[(&str, Scenario)] = named![looking_back::nothing_was_forbidden_to_the_operator];

@@ -1,0 +1,108 @@
+//! What befalls the operator itself, and the API server behind it.
+
+use serde_json::{Value, json};
+
+use crate::{
+    kube::{Kind, until},
+    lab::{Lab, condition, name_of},
+    world::{DEPLOYMENT, OPERATOR, World},
+};
+
+/// As kill -9: the pod is gone at once, whatever it was at.
+fn kill(world: &World, pod: &str) {
+    world.kube.run(&["delete", "pod", "-n", OPERATOR, pod, "--grace-period=0", "--force"]);
+}
+
+pub fn an_operator_killed_while_it_works_ends_in_the_declared_state(world: &World) {
+    let lab = Lab::open(world, "midway");
+    let mut documents = vec![];
+    for i in 0..15 {
+        let camera = format!("cam{i}");
+        // Suspended ones have all their children and no pod that would take the machine's processors.
+        documents.push(lab.synthetic(&camera, json!({"suspend": true})));
+        documents.push(lab.sink(&format!("frames{i}"), &camera, json!({"suspend": true})));
+    }
+    lab.apply(&documents);
+    for _ in 0..3 {
+        let written = lab.kube().list(Kind::Deployment, Some(&lab.namespace), "").len();
+        lab.say(&format!("killing the operator, {written} Deployments are there"));
+        for pod in world.operators() {
+            kill(world, &name_of(&pod));
+        }
+        until("an operator works again", || match world.operators().len() {
+            0 => anyhow::bail!("none runs"),
+            _ => Ok(()),
+        });
+    }
+    for document in &documents {
+        let kind = if document["kind"] == "FrameSink" { Kind::Sink } else { Kind::Camera };
+        let name = name_of(document);
+        lab.until(kind, &name, "it is settled", |o| {
+            let settled = condition(o, "Ready").is_some_and(|c| c["reason"] == "Suspended");
+            settled && o["status"]["observedGeneration"] == o["metadata"]["generation"]
+        });
+        let workload = lab.workload(kind, &name).unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!(workload["spec"]["replicas"], 0, "{name}");
+        // Half a reconcile would leave a workload without its configuration.
+        let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+        for config in volumes.iter().filter_map(|v| v["configMap"]["name"].as_str()) {
+            lab.look(Kind::ConfigMap, config).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+        }
+    }
+    world.await_operators(1);
+}
+
+/// Whose Lease it is.
+fn holder(world: &World) -> anyhow::Result<String> {
+    let lease = world.kube.try_get(Kind::Lease, Some(OPERATOR), DEPLOYMENT)?;
+    let holder = lease.as_ref().and_then(|l| l["spec"]["holderIdentity"].as_str()).unwrap_or_default().to_owned();
+    if holder.is_empty() { anyhow::bail!("nobody holds it: {lease:?}") } else { Ok(holder) }
+}
+
+pub fn a_second_operator_takes_over_from_a_killed_leader(world: &World) {
+    let lab = Lab::open(world, "leader");
+    lab.apply(&[lab.synthetic("cam", json!({}))]);
+    lab.await_ready(Kind::Camera, "cam");
+    world.install(&["replicas=2"]);
+    world.await_operators(2);
+    let leader = until("an operator leads", || holder(world));
+    let pods: Vec<Value> = world.operators();
+    let names: Vec<String> = pods.iter().map(name_of).collect();
+    let leading = names.iter().find(|name| leader.starts_with(name.as_str()));
+    let leading = leading.unwrap_or_else(|| panic!("{leader} is none of {names:?}"));
+    let waiting = names.iter().find(|name| *name != leading).expect("there are two");
+    lab.say(&format!("killing {leading}, {waiting} waits"));
+    kill(world, leading);
+    until("the one that waited leads", || {
+        let now = holder(world)?;
+        if now.starts_with(waiting.as_str()) { Ok(()) } else { anyhow::bail!("{now}") }
+    });
+    lab.edit(Kind::Camera, "cam", &json!({"frameRate": {"target": 5}}));
+    lab.await_ready(Kind::Camera, "cam");
+
+    lab.say("and one that stops in good order hands over without waiting for the Lease to run out");
+    world.await_operators(2);
+    world.kube.run(&["delete", "pod", "-n", OPERATOR, waiting]);
+    until("another leads", || {
+        let now = holder(world)?;
+        if now.starts_with(waiting.as_str()) { anyhow::bail!("{now}") } else { Ok(()) }
+    });
+    world.install(&[]);
+    world.await_operators(1);
+    lab.edit(Kind::Camera, "cam", &json!({"frameRate": {"target": 6}}));
+    lab.await_ready(Kind::Camera, "cam");
+}
+
+pub fn a_restarted_api_server_is_found_again(world: &World) {
+    let Some(run) = world.own("a restart of the API server") else { return };
+    let lab = Lab::open(world, "apiserver");
+    lab.apply(&[lab.synthetic("cam", json!({})), lab.sink("frames", "cam", json!({}))]);
+    lab.await_ready(Kind::Camera, "cam");
+    lab.await_ready(Kind::Sink, "frames");
+    world.restart_process(run, "kube-apiserver").unwrap_or_else(|e| panic!("{e:#}"));
+    lab.await_frames("frames", 10);
+    lab.edit(Kind::Camera, "cam", &json!({"frameRate": {"target": 5}}));
+    lab.await_ready(Kind::Camera, "cam");
+    world.await_operators(1);
+    lab.verify(&["cam"], &["frames"]);
+}

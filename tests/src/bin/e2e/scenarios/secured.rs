@@ -1,0 +1,56 @@
+//! Least privilege: restricted namespaces, hostPaths that the operator does not allow.
+
+use serde_json::json;
+
+use crate::{
+    kube::{Kind, until},
+    lab::Lab,
+    world::World,
+};
+
+pub fn a_claimed_volume_works_where_pod_security_is_restricted(world: &World) {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let lab = Lab::labelled(world, "restricted", labels);
+    let storage = json!({"volumeClaimTemplate": {"size": "100Mi"}});
+    let mut sink = lab.sink("frames", "cam", json!({"storage": storage}));
+    sink["spec"]["placement"] = json!({});
+    lab.apply(&[lab.synthetic("cam", json!({})), sink]);
+    lab.await_ready(Kind::Camera, "cam");
+    lab.await_ready(Kind::Sink, "frames");
+    for (kind, name) in [(Kind::Camera, "cam"), (Kind::Sink, "frames")] {
+        let pod = lab.await_pods(kind, name, 1).remove(0);
+        let container = &pod["spec"]["containers"][0]["securityContext"];
+        assert_eq!(container["readOnlyRootFilesystem"], true, "{name}");
+        assert_eq!(container["capabilities"]["drop"], json!(["ALL"]), "{name}");
+        assert_eq!(pod["spec"]["automountServiceAccountToken"], false, "{name}");
+    }
+    lab.until(Kind::Sink, "frames", "frames are stored", |s| s["status"]["framesStored"].as_i64() > Some(20));
+    lab.until(Kind::Sink, "frames", "the volume's size is told", |s| s["status"]["diskUsed"].is_string());
+
+    // The sink goes, the claim and what is in it stay.
+    let claims = lab.kube().list(Kind::Claim, Some(&lab.namespace), "");
+    assert_eq!(claims.len(), 1, "{claims:#?}");
+    lab.run(&["delete", "fsink", "frames", "--timeout=60s"]);
+    until("the sink's pods are gone", || match lab.pods(Kind::Sink, "frames") {
+        Err(_) => Ok(()),
+        Ok(pods) => anyhow::bail!("{} are there", pods.len()),
+    });
+    let left = lab.kube().list(Kind::Claim, Some(&lab.namespace), "");
+    assert_eq!(left.len(), 1, "the claim is gone with the sink");
+    assert!(left[0]["metadata"]["deletionTimestamp"].is_null());
+}
+
+pub fn a_host_path_outside_the_allowed_ones_is_refused(world: &World) {
+    let lab = Lab::open(world, "outside");
+    lab.apply(&[lab.synthetic("cam", json!({}))]);
+    let storage = json!({"hostPath": {"path": "/etc/edgereel-e2e"}});
+    lab.apply(&[lab.sink("frames", "cam", json!({"storage": storage}))]);
+    let message = lab.await_reason(Kind::Sink, "frames", "Stalled", "HostPathNotAllowed");
+    assert!(message.contains("/etc/edgereel-e2e"), "{message}");
+    assert!(lab.pods(Kind::Sink, "frames").map_or(0, |pods| pods.len()) == 0, "a pod with that path was made");
+    // One that says nothing of where its data is to be found again does not even get in.
+    let mut adrift = lab.sink("adrift", "cam", json!({}));
+    adrift["spec"]["placement"] = json!({});
+    let refused = lab.try_apply(&[adrift]).expect_err("it may not float").to_string();
+    assert!(refused.contains("hostPath needs placement"), "{refused}");
+}
