@@ -64,7 +64,8 @@ fn the_lab_keeps_the_addresses_topics_groups_and_paths_of_the_scripts() {
 
 #[test]
 fn one_resource_of_many_is_run_with_all_that_it_refers_to() {
-    let mut plan = example(&["lab/connection.yaml", "lab/cameras.yaml", "lab/sinks.yaml"]);
+    let lab: Vec<_> = examples().into_iter().filter(|(name, _)| name.contains("/lab/")).collect();
+    let mut plan = load(&lab).expect("a sound example");
     plan.keep_only("FrameSink/frontgate1-video");
     assert_eq!((plan.cameras.len(), plan.sinks.len()), (0, 1));
     assert_eq!(plan.sinks[0].topics, ["FrontGATE1"]);

@@ -1,2 +1,7 @@
-//! The operator.
-fn main() {}
+//! The binary `edgereel-operator`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    edgereel_operator::cli::main()
+}

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgereel_crds::{
+    CameraStreamSpec, KafkaConnectionSpec,
     camera_stream::Source,
     check::Kind,
     common::{LocalRef, SecretKeyRef},
     frame_sink::Storage,
     placement::Placement,
-    plan::{CameraPlan, Connection, SinkPlan},
     pod::PodTemplate,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -83,10 +83,10 @@ pub struct Workload {
 /// Secrets by name, each with the keys that are read.
 pub type SecretUses = BTreeMap<String, BTreeSet<String>>;
 
-/// The Secrets that a camera's worker reads.
-pub fn camera_secrets(plan: &CameraPlan) -> SecretUses {
-    let mut uses = connection_secrets(&plan.connection);
-    let (login, tls) = match &plan.spec.source {
+/// The Secrets that a camera's own spec names.
+pub fn camera_secrets(spec: &CameraStreamSpec) -> SecretUses {
+    let mut uses = SecretUses::new();
+    let (login, tls) = match &spec.source {
         Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
         Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
         Source::Synthetic(_) => (&None, &None),
@@ -96,25 +96,28 @@ pub fn camera_secrets(plan: &CameraPlan) -> SecretUses {
     uses
 }
 
-/// The Secrets that a sink's worker reads.
-pub fn sink_secrets(plan: &SinkPlan) -> SecretUses {
-    connection_secrets(&plan.connection)
-}
-
 /// The Secrets that a connection names.
-pub fn connection_secrets(connection: &Connection) -> SecretUses {
+pub fn connection_secrets(spec: &KafkaConnectionSpec) -> SecretUses {
     let mut uses = SecretUses::new();
-    if let Some(tls) = &connection.spec.tls {
+    if let Some(tls) = &spec.tls {
         key(&mut uses, tls.ca_secret_ref.as_ref());
         whole(&mut uses, tls.client_certificate_secret_ref.as_ref(), ["tls.crt", "tls.key"]);
     }
-    if let Some(sasl) = &connection.spec.sasl {
+    if let Some(sasl) = &spec.sasl {
         key(&mut uses, sasl.username_secret_ref.as_ref());
         key(&mut uses, sasl.password_secret_ref.as_ref());
         if let Some(oauth) = &sasl.oauth {
             key(&mut uses, Some(&oauth.client_id_secret_ref));
             key(&mut uses, Some(&oauth.client_secret_secret_ref));
         }
+    }
+    uses
+}
+
+/// Both.
+pub fn merged(mut uses: SecretUses, more: SecretUses) -> SecretUses {
+    for (name, keys) in more {
+        uses.entry(name).or_default().extend(keys);
     }
     uses
 }

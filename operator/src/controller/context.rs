@@ -1,0 +1,109 @@
+//! What every reconcile is given: the client, the caches, the settings, and what is remembered between reconciles.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kube::{Client, runtime::events::Recorder};
+
+use crate::{cache::Caches, metrics::Metrics, settings::Settings, workers::Workers};
+
+/// Shared by all reconciles of one scope (a namespace, or all).
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the watches have brought.
+    pub caches: Caches,
+    /// The flags.
+    pub settings: Settings,
+    /// Events for `kubectl describe`.
+    pub recorder: Recorder,
+    /// The operator's own metrics.
+    pub metrics: Arc<Metrics>,
+    /// Asks workers for their figures.
+    pub workers: Workers,
+    /// Hashes of Secrets' values.
+    pub secret_hashes: SecretHashes,
+    /// What was written last, by the resource's uid.
+    pub written: Written,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A Secret's keys, each with a hash of its value.
+type Hashes = BTreeMap<String, String>;
+
+/// Hashes of Secrets' values, by version: a Secret is asked for once, and its values are not kept.
+#[derive(Default)]
+pub struct SecretHashes(Mutex<HashMap<(String, String), (String, Hashes)>>);
+
+impl SecretHashes {
+    /// The hashes of a Secret, if this version of it has been seen.
+    pub fn get(&self, namespace: &str, name: &str, version: &str) -> Option<Hashes> {
+        let known = lock(&self.0);
+        let (seen, hashes) = known.get(&(namespace.to_owned(), name.to_owned()))?;
+        (seen == version && !version.is_empty()).then(|| hashes.clone())
+    }
+
+    /// Remembers them.
+    pub fn put(&self, namespace: &str, name: &str, version: &str, hashes: Hashes) {
+        lock(&self.0).insert((namespace.to_owned(), name.to_owned()), (version.to_owned(), hashes));
+    }
+}
+
+/// The statuses that were written, until the watch brings them, and how often a resource failed in a row.
+#[derive(Default)]
+pub struct Written(Mutex<HashMap<String, Memory>>);
+
+#[derive(Clone, Default)]
+struct Memory {
+    /// The status, and the resource's version in the cache when it was written.
+    status: Option<(Option<String>, serde_json::Value, Instant)>,
+    failures: u32,
+}
+
+/// A status that has not come back by then was changed by someone else.
+const AHEAD: Duration = Duration::from_secs(10);
+
+impl Written {
+    /// Notes a written status; `version` is the resource's in the cache.
+    pub fn note(&self, uid: &str, version: Option<String>, status: serde_json::Value) {
+        lock(&self.0).entry(uid.to_owned()).or_default().status = Some((version, status, Instant::now()));
+    }
+
+    /// The status that was written over this version of the resource and has not come back yet.
+    pub fn ahead(&self, uid: &str, version: Option<&str>) -> Option<serde_json::Value> {
+        let memory = lock(&self.0);
+        let (seen, status, at) = memory.get(uid)?.status.as_ref()?;
+        (seen.as_deref() == version && at.elapsed() < AHEAD).then(|| status.clone())
+    }
+
+    /// How long ago a status was written, if it was by this process.
+    pub fn ago(&self, uid: &str) -> Option<Duration> {
+        lock(&self.0).get(uid)?.status.as_ref().map(|(_, _, at)| at.elapsed())
+    }
+
+    /// Counts a failure, and gives how many there were in a row before.
+    pub fn failed(&self, uid: &str) -> u32 {
+        let mut memory = lock(&self.0);
+        let failures = &mut memory.entry(uid.to_owned()).or_default().failures;
+        *failures = failures.saturating_add(1);
+        *failures - 1
+    }
+
+    /// Ends a row of failures.
+    pub fn succeeded(&self, uid: &str) {
+        if let Some(memory) = lock(&self.0).get_mut(uid) {
+            memory.failures = 0;
+        }
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn forget(&self, uid: &str) {
+        lock(&self.0).remove(uid);
+    }
+}

@@ -1,0 +1,182 @@
+//! Live figures: added up over workers, rounded, and whether they have changed enough to be worth a write. Pure.
+
+use std::time::Duration;
+
+use edgereel_crds::{
+    resource_status::{CameraStreamStatus, FrameSinkStatus},
+    worker_status::{CameraFigures, Figures, SinkFigures},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::observe::PodView;
+
+/// What differs, but not enough to matter, is written this often.
+const REFRESH: Duration = Duration::from_secs(300);
+
+/// One decimal below ten, none above.
+fn rounded(rate: f64) -> f64 {
+    if rate < 10.0 { (rate * 10.0).round() / 10.0 } else { rate.round() }
+}
+
+fn count(n: u64) -> Option<i64> {
+    i64::try_from(n).ok()
+}
+
+fn kilobytes(bytes: u64) -> Option<i64> {
+    count((bytes + 500) / 1000)
+}
+
+/// Fills in a camera's figures; where its worker says nothing, the last ones stay.
+pub fn of_camera(pods: &[PodView], old: &CameraStreamStatus, status: &mut CameraStreamStatus) {
+    let reports = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.report.as_ref()?.as_ref().ok());
+    let figures = reports.filter_map(|report| match &report.figures {
+        Figures::Camera(figures) => Some(figures),
+        Figures::Sink(_) => None,
+    });
+    match figures.last() {
+        Some(CameraFigures { fps, frame_bytes, frames_acknowledged, frames_dropped, last_frame_time, .. }) => {
+            status.fps = Some(rounded(*fps));
+            status.frame_kilobytes = kilobytes(*frame_bytes);
+            status.frames_acknowledged = count(*frames_acknowledged);
+            status.frames_dropped = count(*frames_dropped);
+            let seconds = last_frame_time.map(|time| time.as_second());
+            status.last_frame_time =
+                seconds.and_then(|s| jiff::Timestamp::from_second(s).ok()).map(|time| time.to_string());
+        }
+        None => {
+            // Without a pod nothing is captured; what was sent is history.
+            status.fps = (!pods.is_empty()).then_some(old.fps).flatten();
+            status.frame_kilobytes = old.frame_kilobytes;
+            status.frames_acknowledged = old.frames_acknowledged;
+            status.frames_dropped = old.frames_dropped;
+            status.last_frame_time = old.last_frame_time.clone();
+        }
+    }
+}
+
+/// Fills in a sink's figures, added up over its workers; where one says nothing, the last ones stay.
+pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkStatus) {
+    let staying = pods.iter().filter(|pod| !pod.leaving);
+    let figures: Option<Vec<&SinkFigures>> = staying
+        .map(|pod| match &pod.report.as_ref()?.as_ref().ok()?.figures {
+            Figures::Sink(figures) => Some(figures),
+            Figures::Camera(_) => None,
+        })
+        .collect();
+    match figures.filter(|all| !all.is_empty()) {
+        Some(all) => {
+            let sum = |of: fn(&SinkFigures) -> u64| all.iter().map(|f| of(f)).sum::<u64>();
+            let frames: f64 = all.iter().map(|f| f.fps).sum();
+            let bytes: f64 = all.iter().map(|f| f.fps * f.frame_bytes as f64).sum();
+            status.fps = Some(rounded(frames));
+            status.frame_kilobytes = match frames > 0.0 {
+                true => kilobytes((bytes / frames) as u64),
+                false => all.iter().map(|f| f.frame_bytes).max().and_then(kilobytes),
+            };
+            status.frames_stored = count(sum(|f| f.frames_stored));
+            status.records_dead_lettered = count(sum(|f| f.records_dead_lettered));
+            status.records_lost = count(sum(|f| f.records_lost));
+            status.lag_records = Some(all.iter().map(|f| f.lag_records).sum());
+            let used = |f: &&SinkFigures| {
+                (f.disk_size_bytes > 0).then(|| 100 - f.disk_free_bytes * 100 / f.disk_size_bytes)
+            };
+            status.disk_used = all.iter().filter_map(used).max().map(|percent| format!("{percent}%"));
+        }
+        None => {
+            status.fps = (!pods.is_empty()).then_some(old.fps).flatten();
+            status.frame_kilobytes = old.frame_kilobytes;
+            status.frames_stored = old.frames_stored;
+            status.records_dead_lettered = old.records_dead_lettered;
+            status.records_lost = old.records_lost;
+            status.lag_records = old.lag_records;
+            status.disk_used = old.disk_used.clone();
+        }
+    }
+}
+
+/// Whether a status is worth a write: at once when something changed that matters, else when it is `REFRESH` old.
+pub trait WorthWriting: PartialEq {
+    /// Something changed that a person or a program would act on.
+    fn matters(&self, old: &Self) -> bool;
+
+    /// Whether to write this over `old`, which was written so long ago.
+    fn worth_writing(&self, old: &Self, ago: Duration) -> bool {
+        self.matters(old) || (ago >= REFRESH && self != old)
+    }
+}
+
+/// Conditions matter by type, status, reason and generation; a message alone may hold a figure.
+pub fn conditions_matter(new: &[Condition], old: &[Condition]) -> bool {
+    let essence = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone(), c.observed_generation);
+    new.len() != old.len() || new.iter().map(essence).ne(old.iter().map(essence))
+}
+
+/// A rate matters when it changed by more than a tenth (and by more than one), began or ended.
+fn rate_matters(new: Option<f64>, old: Option<f64>) -> bool {
+    match (new, old) {
+        (Some(new), Some(old)) => {
+            (new == 0.0) != (old == 0.0) || (new - old).abs() > (old.abs() / 10.0).max(1.0)
+        }
+        (new, old) => new.is_some() != old.is_some(),
+    }
+}
+
+/// An amount matters when it changed by more than a fifth of itself, and by more than `least`.
+fn amount_matters(new: Option<i64>, old: Option<i64>, least: i64) -> bool {
+    match (new, old) {
+        (Some(new), Some(old)) => (new - old).abs() > (old.abs() / 5).max(least),
+        (new, old) => new.is_some() != old.is_some(),
+    }
+}
+
+/// A count that only grows matters when it began, began anew, or grew by a tenth where growing is bad.
+fn count_matters(new: Option<i64>, old: Option<i64>, bad: bool) -> bool {
+    match (new, old) {
+        (Some(new), Some(old)) => {
+            new < old || (old == 0 && new > 0) || (bad && new - old > (old / 10).max(1))
+        }
+        (new, old) => new.is_some() != old.is_some(),
+    }
+}
+
+impl WorthWriting for CameraStreamStatus {
+    fn matters(&self, old: &Self) -> bool {
+        conditions_matter(&self.conditions, &old.conditions)
+            || self.observed_generation != old.observed_generation
+            || self.node != old.node
+            || rate_matters(self.fps, old.fps)
+            || amount_matters(self.frame_kilobytes, old.frame_kilobytes, 5)
+            || count_matters(self.frames_acknowledged, old.frames_acknowledged, false)
+            || count_matters(self.frames_dropped, old.frames_dropped, true)
+    }
+}
+
+impl WorthWriting for FrameSinkStatus {
+    fn matters(&self, old: &Self) -> bool {
+        let percent = |text: &Option<String>| text.as_ref().and_then(|t| t.trim_end_matches('%').parse::<i64>().ok());
+        let disk = match (percent(&self.disk_used), percent(&old.disk_used)) {
+            (Some(new), Some(old)) => (new - old).abs() >= 2,
+            (new, old) => new.is_some() != old.is_some(),
+        };
+        conditions_matter(&self.conditions, &old.conditions)
+            || self.observed_generation != old.observed_generation
+            || (self.replicas, self.ready_replicas) != (old.replicas, old.ready_replicas)
+            || self.selector != old.selector
+            || self.node != old.node
+            || rate_matters(self.fps, old.fps)
+            || amount_matters(self.frame_kilobytes, old.frame_kilobytes, 5)
+            || amount_matters(self.lag_records, old.lag_records, 100)
+            || count_matters(self.frames_stored, old.frames_stored, false)
+            || count_matters(self.records_dead_lettered, old.records_dead_lettered, true)
+            || count_matters(self.records_lost, old.records_lost, true)
+            || disk
+    }
+}
+
+impl WorthWriting for edgereel_crds::resource_status::KafkaConnectionStatus {
+    fn matters(&self, old: &Self) -> bool {
+        conditions_matter(&self.conditions, &old.conditions)
+            || self.observed_generation != old.observed_generation
+            || self.users != old.users
+    }
+}

@@ -1,0 +1,151 @@
+//! Writes a status where that says something new, and an event where a person wants to know.
+
+use std::time::Duration;
+
+use edgereel_crds::{
+    resource_status::ResourceStatus,
+    status::{ConditionStatus, ConditionType, Reason},
+};
+use jiff::Timestamp;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::error_boundary::InvalidObject,
+    runtime::{
+        controller::Action,
+        events::{Event, EventType},
+    },
+};
+use serde_json::{Value, json};
+use tracing::{debug, warn};
+
+use super::{
+    Error,
+    context::Context,
+    dereference::object_name,
+    figures::{WorthWriting, conditions_matter},
+    managed::{Managed, Observed},
+    names::MANAGER,
+    validate::Refusal,
+    verdict::{self, Verdict, conditions},
+};
+
+/// Writes the status of a resource, if it is worth it.
+///
+/// # Errors
+/// The API server did not take it.
+pub async fn write<K: Managed>(
+    resource: &K,
+    observed: &Observed,
+    verdict: Verdict,
+    context: &Context,
+) -> Result<(), Error> {
+    let uid = resource.uid().unwrap_or_default();
+    let generation = resource.meta().generation;
+    // What was written a moment ago may not have come back through the watch.
+    let ahead = context.written.ahead(&uid, resource.meta().resource_version.as_deref());
+    let ahead: Option<K::Status> = ahead.and_then(|status| serde_json::from_value(status).ok());
+    let old = ahead.or_else(|| resource.status().cloned());
+    let known = old.clone().unwrap_or_default();
+    let conditions = conditions(&verdict, K::ASPECT, generation, known.conditions(), Timestamp::now());
+    let new = K::with_conditions(resource.figures(observed, &known), conditions, generation);
+    // After a start, what was written before is taken for fresh.
+    let ago = context.written.ago(&uid).unwrap_or(Duration::ZERO);
+    context.metrics.verdict(K::KIND, &object_name(resource), verdict.ready, verdict.reason);
+    if old.as_ref().is_some_and(|old| !new.worth_writing(old, ago)) {
+        return Ok(());
+    }
+    let api = Api::<K>::namespaced(context.client.clone(), &object_name(resource).namespace);
+    let status = serde_json::to_value(&new).unwrap_or_default();
+    patch(&api, &resource.name_any(), K::KIND.as_str(), &status).await?;
+    context.written.note(&uid, resource.resource_version(), status);
+    if told(&verdict, known.condition(ConditionType::Ready)) {
+        publish(resource, &verdict, context).await;
+    }
+    Ok(())
+}
+
+/// Whether a person wants to know: `Ready` or its reason is another than before.
+fn told(verdict: &Verdict, before: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>) -> bool {
+    before.is_none_or(|before| {
+        before.reason != verdict.reason.as_str() || (before.status == "True") != (verdict.ready == ConditionStatus::True)
+    })
+}
+
+/// An event with the verdict's reason. One that cannot be written is no reason to fail.
+async fn publish<K: Managed>(resource: &K, verdict: &Verdict, context: &Context) {
+    let well = verdict.ready == ConditionStatus::True
+        || verdict.reconciling
+        || verdict.reason == Reason::Suspended;
+    let event = Event {
+        type_: if well { EventType::Normal } else { EventType::Warning },
+        reason: verdict.reason.as_str().into(),
+        note: Some(verdict.message.clone()).filter(|note| !note.is_empty()),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await {
+        warn!(resource = resource.name_any(), "cannot write an event: {error}");
+    }
+}
+
+/// The status of a resource that this operator cannot read. Only its metadata is known, so the old status is asked for.
+///
+/// # Errors
+/// The API server did not answer.
+pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -> Result<Action, Error> {
+    let meta = &invalid.metadata;
+    if meta.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let failed = |source| Error::Api { what: "cannot write the status of a resource that cannot be read", source };
+    let (name, namespace) = (meta.name.clone().unwrap_or_default(), meta.namespace.clone().unwrap_or_default());
+    let refusal = Refusal::new(
+        Reason::ResourceMalformed,
+        format!(
+            "{}: the stored resource is not one that this operator can read; correct it, or upgrade the operator. What \
+             it runs goes on",
+            invalid.error
+        ),
+    );
+    let verdict = verdict::refused(&refusal);
+    let dynamic = ApiResource::erase::<K>(&());
+    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), &namespace, &dynamic);
+    let Some(stored) = api.get_opt(&name).await.map_err(failed)? else { return Ok(Action::await_change()) };
+    let mut status = stored.data.get("status").cloned().unwrap_or_else(|| json!({}));
+    let old: Vec<_> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
+    let new = conditions(&verdict, K::ASPECT, meta.generation, &old, Timestamp::now());
+    let name_of = edgereel_crds::plan::ObjectName { namespace, name: name.clone() };
+    context.metrics.verdict(K::KIND, &name_of, verdict.ready, verdict.reason);
+    if !conditions_matter(&new, &old) {
+        return Ok(Action::await_change());
+    }
+    status["conditions"] = json!(new);
+    status["observedGeneration"] = json!(meta.generation);
+    patch(&api, &name, K::KIND.as_str(), &status).await?;
+    warn!(resource = format!("{}/{name_of}", K::KIND), "{}", refusal.message);
+    Ok(Action::await_change())
+}
+
+/// Server-side apply to the status subresource: fields that are no longer there go away.
+async fn patch<T>(api: &Api<T>, name: &str, kind: &str, status: &Value) -> Result<(), Error>
+where
+    T: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let body = json!({
+        "apiVersion": edgereel_crds::document::API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match api.patch_status(name, &params, &Patch::Apply(body)).await {
+        Ok(_) => Ok(()),
+        // Deleted meanwhile: server-side apply would make it anew, but the subresource cannot.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            debug!(name, "gone before its status was written");
+            Ok(())
+        }
+        Err(source) => Err(Error::Api { what: "cannot write the status", source }),
+    }
+}

@@ -1,0 +1,229 @@
+//! Leader election by a Lease: one operator works, the others wait. Fail-stop: one that cannot renew its lease in time
+//! ends, before another may begin. On a graceful stop the lease is given back, so that the next one begins at once.
+//!
+//! Time is measured by this machine's own clock from when a change of the lease was seen, never by the times that others
+//! wrote (source: client-go `leaderelection`): clocks of nodes differ.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+/// A lease that was not renewed for this long may be taken.
+const DURATION: Duration = Duration::from_secs(15);
+/// One who could not renew for this long ends: well before another may take the lease.
+const RENEW_WITHIN: Duration = Duration::from_secs(10);
+/// How often the lease is renewed, or looked at.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// A candidate for the lease.
+pub struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    seen: Option<Seen>,
+}
+
+/// The lease as it was last seen, and when it was seen to change.
+struct Seen {
+    record: Record,
+    at: Instant,
+}
+
+/// Who holds the lease, and which renewal it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Record {
+    holder: Option<String>,
+    renewed: Option<Timestamp>,
+    transitions: i32,
+    duration: Option<i32>,
+}
+
+/// What a candidate may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    /// It is ours: renew it.
+    Renew,
+    /// It is free, or its holder is gone: take it.
+    Take,
+    /// Another holds it.
+    Wait,
+}
+
+/// The decision. Pure.
+fn decide(record: &Record, identity: &str, unchanged_for: Duration) -> Move {
+    match record.holder.as_deref().filter(|holder| !holder.is_empty()) {
+        None => Move::Take,
+        Some(holder) if holder == identity => Move::Renew,
+        Some(_) => {
+            let theirs = record.duration.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+            if unchanged_for >= theirs.unwrap_or(DURATION) { Move::Take } else { Move::Wait }
+        }
+    }
+}
+
+impl Candidate {
+    /// A candidate called `identity` for the lease `namespace/name`.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+        let api = Api::namespaced(client, namespace);
+        Candidate { api, name: name.into(), identity: identity.into(), seen: None }
+    }
+
+    /// Waits until the lease is ours.
+    pub async fn acquire(&mut self) {
+        let mut told = None;
+        loop {
+            match self.attempt().await {
+                Ok(true) => {
+                    info!(lease = self.name, identity = self.identity, "leading");
+                    return;
+                }
+                Ok(false) => {
+                    let holder = self.seen.as_ref().and_then(|seen| seen.record.holder.clone());
+                    if holder != told {
+                        info!(lease = self.name, holder, "waiting for the leader to go");
+                        told = holder;
+                    }
+                }
+                Err(error) => warn!(lease = self.name, "cannot ask for the lease: {error}"),
+            }
+            sleep(PERIOD.mul_f64(1.0 + 0.2 * rand::random::<f64>())).await;
+        }
+    }
+
+    /// Renews the lease until it is lost.
+    pub async fn keep(&mut self) {
+        let mut renewed = Instant::now();
+        while renewed.elapsed() < RENEW_WITHIN {
+            sleep(PERIOD).await;
+            let left = RENEW_WITHIN.saturating_sub(renewed.elapsed());
+            match timeout(left, self.attempt()).await {
+                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(false)) => {
+                    warn!(lease = self.name, "another has taken the lease");
+                    return;
+                }
+                Ok(Err(error)) => warn!(lease = self.name, "cannot renew the lease: {error}"),
+                Err(_) => warn!(lease = self.name, "cannot renew the lease: no answer"),
+            }
+        }
+        warn!(lease = self.name, "the lease was not renewed in time");
+    }
+
+    /// Gives the lease back, if it is ours.
+    pub async fn release(&mut self) {
+        let given = timeout(Duration::from_secs(3), async {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+            let spec = lease.spec.get_or_insert_default();
+            if spec.holder_identity.as_deref() == Some(&self.identity) {
+                spec.holder_identity = None;
+                spec.renew_time = None;
+                spec.acquire_time = None;
+                self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+                info!(lease = self.name, "lease given back");
+            }
+            Ok::<(), kube::Error>(())
+        });
+        match given.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(lease = self.name, "cannot give the lease back: {error}"),
+            Err(_) => warn!(lease = self.name, "cannot give the lease back: no answer"),
+        }
+    }
+
+    /// One look at the lease, and what follows from it. Whether it is ours.
+    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+        let Some(lease) = self.api.get_opt(&self.name).await? else {
+            let lease = self.claimed(Lease::default(), 0);
+            return self.outcome(self.api.create(&PostParams::default(), &lease).await);
+        };
+        let record = Record::of(&lease);
+        if self.seen.as_ref().is_none_or(|seen| seen.record != record) {
+            self.seen = Some(Seen { record: record.clone(), at: Instant::now() });
+        }
+        let unchanged_for = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.at.elapsed());
+        match decide(&record, &self.identity, unchanged_for) {
+            Move::Wait => Ok(false),
+            step => {
+                let transitions = record.transitions + i32::from(step == Move::Take);
+                let lease = self.claimed(lease, transitions);
+                // The version that was read goes along: of two who try, one gets a conflict.
+                self.outcome(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+            }
+        }
+    }
+
+    fn outcome(&self, answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+        match answer {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                debug!(lease = self.name, "another was faster");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn claimed(&self, lease: Lease, transitions: i32) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let old = lease.spec.unwrap_or_default();
+        let ours = old.holder_identity.as_deref() == Some(&self.identity);
+        Lease {
+            metadata: ObjectMeta { name: Some(self.name.clone()), ..lease.metadata },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.identity.clone()),
+                lease_duration_seconds: Some(DURATION.as_secs() as i32),
+                acquire_time: if ours { old.acquire_time } else { Some(now.clone()) },
+                renew_time: Some(now),
+                lease_transitions: Some(transitions),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+impl Record {
+    fn of(lease: &Lease) -> Self {
+        let spec = lease.spec.clone().unwrap_or_default();
+        Record {
+            holder: spec.holder_identity,
+            renewed: spec.renew_time.map(|time| time.0),
+            transitions: spec.lease_transitions.unwrap_or(0),
+            duration: spec.lease_duration_seconds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_taken_only_when_it_is_free_or_its_holder_was_silent_for_its_whole_time() {
+        let held = |by: Option<&str>| Record { holder: by.map(Into::into), duration: Some(15), ..Record::default() };
+        for (holder, silent, step) in [
+            (None, 0, Move::Take),
+            (Some(""), 0, Move::Take),
+            (Some("me"), 100, Move::Renew),
+            (Some("other"), 0, Move::Wait),
+            (Some("other"), 14, Move::Wait),
+            (Some("other"), 15, Move::Take),
+        ] {
+            assert_eq!(decide(&held(holder), "me", Duration::from_secs(silent)), step, "{holder:?} {silent}");
+        }
+    }
+
+    #[test]
+    fn one_who_cannot_renew_ends_before_another_may_begin() {
+        assert!(RENEW_WITHIN + PERIOD < DURATION);
+    }
+}
