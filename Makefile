@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # rustup puts cargo there; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-.PHONY: help setup build demo test e2e cluster-up cluster-down images lint fmt fuzz bench docs crds clean
+.PHONY: help setup build demo test e2e cluster-up cluster-down images lint fmt fuzz bench docs charts crds clean
 
 # Extra arguments for the demo: make demo ARGS="--brokers 3 --duration 60"
 ARGS ?=
@@ -47,12 +47,13 @@ cluster-down: ## stop it and remove what it left
 images: ## build both images with docker, podman or buildah: make images ARGS="--tag dev --save DIR"
 	@dev/images.sh $(ARGS)
 
-lint: ## formatting, clippy, generated files, shell scripts, licences
+lint: ## formatting, clippy, generated files, charts, shell scripts, licences
 	@dev/setup.sh build test
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo run --locked --quiet --bin crdgen -- --check
 	shellcheck .ci/run $$(git ls-files '*.sh')
+	dev/charts-check.sh
 	@if command -v cargo-deny >/dev/null; then cargo deny --log-level error check licenses bans sources; \
 	else echo 'cargo-deny is not installed, licences are not checked: cargo install --locked cargo-deny'; fi
 
@@ -72,6 +73,9 @@ bench: ## measure against the Python scripts, in one run: make bench ARGS="--onl
 
 docs: ## the code's documentation: target/doc
 	cargo doc --locked --workspace --no-deps
+
+charts: ## check the charts and the manifests of the examples; write the table of values anew
+	dev/charts-check.sh --fix
 
 crds: ## write the CRDs, the JSON Schema and docs/reference.md anew from the types
 	cargo run --locked --quiet --bin crdgen

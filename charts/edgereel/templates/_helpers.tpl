@@ -32,11 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{- define "edgereel.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "edgereel.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- required "serviceAccount.create is false: serviceAccount.name has to say which ServiceAccount to use" .Values.serviceAccount.name -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create is false: serviceAccount.name has to say which ServiceAccount to use" -}}
 {{- end -}}
+{{- default (include "edgereel.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
 {{/* An image by its digest, or else by its tag. Takes a dict of `image` and `version`. */}}

@@ -11,6 +11,11 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [edgereel.dev]
   resources: [camerastreams/status, framesinks/status, kafkaconnections/status]
   verbs: [patch]
+# Children name their owner so that it cannot go before them (`blockOwnerDeletion`). Clusters that check who may say so,
+# such as OpenShift, ask for this right; no finalizer is ever set.
+- apiGroups: [edgereel.dev]
+  resources: [camerastreams/finalizers, framesinks/finalizers]
+  verbs: [update]
 # A camera's Deployment and a sink's StatefulSet: made and kept by server-side apply, seen when someone edits them, removed
 # when they are no longer wanted.
 - apiGroups: [apps]

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Checks the charts and the manifests of the examples, without a cluster.
+#
+#   dev/charts-check.sh [--fix]
+#
+#     helm lint --strict; values that the schema has to refuse; the charts' unit tests (helm-unittest)
+#     the definitions' chart holds what crds/yaml holds; the table in the chart's README is that of values.yaml
+#     what the charts and the examples come to is what Kubernetes takes (kubeconform) and good practice (kube-score)
+#
+#   --fix writes the README's table anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+fix=0
+case ${1-} in
+  '') ;;
+  --fix) fix=1 ;;
+  -h | --help) sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+  *) echo "charts-check: unknown argument $1; --help lists them" >&2; exit 2 ;;
+esac
+
+PATH=$(dev/tools.sh):$PATH
+export PATH
+cargo build --locked --quiet --bin edgereel --bin kubeschema
+schemas=$(dev/schemas.sh)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+wrong() { echo "charts-check: $*" >&2; failed=1; }
+# Helm without a cluster takes a version for granted that is too old for the charts.
+render() { helm template edgereel "$@" --namespace edgereel-system --kube-version 1.34.0; }
+
+# --- the charts ---------------------------------------------------------------
+
+for values in '' charts/edgereel/ci/*-values.yaml; do
+  helm lint --strict --quiet charts/edgereel ${values:+--values "$values"} || wrong "helm lint ${values:-with the defaults}"
+done
+helm lint --strict --quiet charts/edgereel-crds || wrong 'helm lint edgereel-crds'
+
+while IFS='|' read -r value words; do
+  value=${value% } words=${words# }
+  if said=$(render charts/edgereel --set "$value" 2>&1 >/dev/null); then
+    wrong "the value $value is taken, and should be refused"
+  elif [[ $said != *"$words"* ]]; then
+    wrong "the value $value is refused without the words «$words»: $said"
+  fi
+done < <(grep -v '^#' charts/edgereel/ci/refused.txt)
+
+helm-unittest --strict charts/edgereel || wrong 'the unit tests of charts/edgereel'
+
+# Whoever installs from charts/ gets the definitions that the types have.
+for file in crds/yaml/*.yaml; do
+  name=${file##*/}
+  if ! diff -u "$file" <(render charts/edgereel-crds --show-only "templates/$name" |
+    sed -e '/^---$/d' -e '/^# Source: /d' -e '/^  annotations:$/,/resource-policy: keep$/d'); then
+    wrong "charts/edgereel-crds/templates/$name is not $file: make crds"
+  fi
+  grep -q 'helm.sh/resource-policy: keep' "charts/edgereel-crds/templates/$name" ||
+    wrong "charts/edgereel-crds/templates/$name would be deleted on uninstall, and every resource with it"
+done
+
+if awk -f dev/charts/values-table.awk charts/edgereel/values.yaml > "$work/table"; then
+  awk -v table="$work/table" '
+    /^<!-- begin: values/ { print; while ((getline line < table) > 0) print line; skip = 1; next }
+    /^<!-- end/ { skip = 0 }
+    !skip' charts/edgereel/README.md > "$work/README.md"
+  if [ $fix = 1 ]; then
+    cp "$work/README.md" charts/edgereel/README.md
+  else
+    cmp -s "$work/README.md" charts/edgereel/README.md ||
+      wrong 'the table in charts/edgereel/README.md is not that of values.yaml: dev/charts-check.sh --fix'
+  fi
+else
+  wrong 'charts/edgereel/values.yaml has values without a comment'
+fi
+
+# An alert or a panel that asks for a metric that nobody has is silent for ever. docs/metrics.md lists them all.
+while read -r metric; do
+  # Histograms are asked for by their parts.
+  grep -qE "\`${metric}(\{[a-z,]+\})?\`|\`${metric%_*}\`" docs/metrics.md ||
+    wrong "alerts or dashboards of charts/edgereel ask for $metric, which is not in docs/metrics.md"
+done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/prometheusrule.yaml charts/edgereel/files/dashboards/*.json | sort -u)
+
+# --- what they come to --------------------------------------------------------
+
+render charts/edgereel > "$work/chart-defaults.yaml"
+render charts/edgereel --values charts/edgereel/ci/everything-values.yaml > "$work/chart-everything.yaml"
+render charts/edgereel-crds > "$work/chart-crds.yaml"
+while read -r file; do
+  folder=${file%/*}
+  kustomize build "$folder" > "$work/${folder//\//-}.yaml" || wrong "kustomize build $folder"
+done < <(git ls-files --cached --others --exclude-standard 'examples/**/kustomization.yaml')
+
+if grep -nE "^ *- ['\"][*]['\"]$|[[ ]['\"][*]['\"][], ]" "$work"/chart-defaults.yaml "$work"/chart-everything.yaml; then
+  wrong 'a role that allows everything is more than the operator needs'
+fi
+
+# Our own kinds are checked against the definitions as they are now. Strimzi and the Helm controller of Flux publish their
+# definitions in no registry that this could read.
+target/debug/kubeschema "$work/schemas" crds/yaml/*.yaml >/dev/null
+kubeconform -strict -summary -kubernetes-version 1.34.4 \
+  -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
+  -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
+  -skip kafka.strimzi.io/v1/Kafka,kafka.strimzi.io/v1/KafkaNodePool,kafka.strimzi.io/v1/KafkaTopic,kafka.strimzi.io/v1/KafkaUser,helm.toolkit.fluxcd.io/v2/HelmRelease \
+  "$work"/*.yaml || wrong 'kubeconform'
+
+# What a schema cannot see: references, and fields that do not go together.
+for file in "$work"/examples-*.yaml; do
+  if grep -q '^kind: CameraStream$' "$file"; then
+    target/debug/edgereel validate -f "$file" || wrong "edgereel validate ${file##*/}"
+  fi
+done
+
+# Left out, and why:
+#   container-image-pull-policy         `Always` keeps an edge node without a network from starting what it has
+#   container-ephemeral-storage-…       nothing is written but to volumes: the root file systems are read-only
+#   container-resources (CPU limits)    a throttled worker drops frames; requests are what shares a CPU
+#   deployment-replicas                 one operator is enough: the others would only wait
+#   deployment-has-host-podantiaffinity likewise, and it is preferred, not required
+#   networkpolicy-targets-pod           the workers are not the chart's
+ignored=(container-image-pull-policy container-ephemeral-storage-request-and-limit deployment-replicas
+  deployment-has-host-podantiaffinity networkpolicy-targets-pod)
+kube-score score --kubernetes-version v1.34 --ignore-container-cpu-limit --output-format ci \
+  "${ignored[@]/#/--ignore-test=}" "$work/chart-defaults.yaml" "$work/chart-everything.yaml" > "$work/score" ||
+  { grep -E '^\[(CRITICAL|WARNING)\]' "$work/score" >&2; wrong 'kube-score'; }
+
+[ $failed = 0 ] || exit 1
+echo "charts-check: all is well"
