@@ -78,10 +78,7 @@ impl<'a> Lab<'a> {
 
     /// `kubectl apply` in this namespace; the API server's refusal is the error.
     pub fn try_apply(&self, documents: &[Value]) -> Result<()> {
-        let mut documents = documents.to_vec();
-        for document in &mut documents {
-            document["metadata"]["namespace"] = json!(self.namespace);
-        }
+        let documents = self.here(&documents.iter().collect::<Vec<_>>());
         self.kube().try_apply(&documents)?;
         for document in documents {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -91,7 +88,17 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// Applies a resource again with this change of its spec (a JSON merge patch).
+    /// The documents with this namespace.
+    pub fn here(&self, documents: &[&Value]) -> Vec<Value> {
+        let here = |document: &&Value| {
+            let mut document = (*document).clone();
+            document["metadata"]["namespace"] = json!(self.namespace);
+            document
+        };
+        documents.iter().map(here).collect()
+    }
+
+    /// Changes a resource's spec by a JSON merge patch.
     #[track_caller]
     pub fn edit(&self, kind: Kind, name: &str, change: &Value) {
         self.say(&format!("{} {name}: {change}", kind.plural()));
@@ -234,7 +241,8 @@ impl<'a> Lab<'a> {
         });
         self.run(&["wait", "--for=condition=Ready", "--timeout=120s", &format!("{}/{name}", kind.plural())]);
         self.until(kind, name, "it is ready", |o| {
-            condition(o, "Ready").is_some_and(|c| c["status"] == "True" && c["observedGeneration"] == o["metadata"]["generation"])
+            condition(o, "Ready")
+                .is_some_and(|c| c["status"] == "True" && c["observedGeneration"] == o["metadata"]["generation"])
         })
     }
 
@@ -350,7 +358,8 @@ impl<'a> Lab<'a> {
     }
 
     fn report(&self, file: &Path, sink: &str) -> Result<Value> {
-        let args = ["verify".as_ref(), "--json".as_ref(), "--sink".as_ref(), sink.as_ref(), "-f".as_ref(), file.as_os_str()];
+        let args =
+            ["verify".as_ref(), "--json".as_ref(), "--sink".as_ref(), sink.as_ref(), "-f".as_ref(), file.as_os_str()];
         let said = edgereel::call(args);
         let reports: Value =
             serde_json::from_str(&said.stdout).with_context(|| format!("{}{}", said.stdout, said.stderr))?;
@@ -390,7 +399,8 @@ pub fn uid(object: &Value) -> String {
 
 /// The pods in a line, for a message.
 pub fn brief(pods: &[Value]) -> String {
-    let line = |pod: &Value| format!("{} {} {}", name_of(pod), pod["status"]["phase"], pod["status"]["containerStatuses"]);
+    let line =
+        |pod: &Value| format!("{} {} {}", name_of(pod), pod["status"]["phase"], pod["status"]["containerStatuses"]);
     pods.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 

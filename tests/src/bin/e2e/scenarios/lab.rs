@@ -53,7 +53,8 @@ pub fn the_lab_is_applied_and_every_frame_lands_on_the_node(world: &World) {
     let lab = Lab::open(world, "lab");
     let cameras = lab.camera_server("cameras", &["--count", "2"]);
     let ffmpeg = lab.ffmpeg_camera("ffmpeg");
-    lab.apply(&example(&lab, &cameras, &ffmpeg));
+    let documents = example(&lab, &cameras, &ffmpeg);
+    lab.apply(&documents);
     for camera in CAMERAS {
         lab.await_ready(Kind::Camera, camera);
     }
@@ -86,7 +87,12 @@ pub fn the_lab_is_applied_and_every_frame_lands_on_the_node(world: &World) {
     assert_eq!(column(&table, "READY"), ["True"; 3], "{table}");
     assert!(column(&table, "STORED").iter().all(|n| n.parse::<i64>().is_ok_and(|n| n > 0)), "{table}");
 
-    let drift = lab.attempt(&["get", "edgereel"]);
-    assert!(drift.stdout.contains("camerastream") && drift.stdout.contains("kafkaconnection"), "{drift:?}");
+    let all = lab.run(&["get", "edgereel"]);
+    assert!(["camerastream", "framesink", "kafkaconnection"].iter().all(|kind| all.contains(kind)), "{all}");
+
+    // What was applied is what is there: tools that compare see no drift.
+    let file = resources::write(&documents);
+    let drift = lab.attempt(&["diff", "-f", &file.to_string_lossy()]);
+    assert!(drift.status.success(), "kubectl diff finds\n{}{}", drift.stdout, drift.stderr);
     lab.verify(&CAMERAS, &SINKS);
 }

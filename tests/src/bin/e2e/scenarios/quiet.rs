@@ -11,8 +11,8 @@ use crate::{
     world::{OPERATOR, World},
 };
 
-/// Renewals of the Lease that are waited for: they come every few seconds, so this is about a minute.
-const RENEWALS: usize = 12;
+/// Renewals of the Lease that are waited for: they come every two seconds, so this is about a minute.
+const RENEWALS: usize = 30;
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
 /// The operator's requests that change something, as `verb resource/subresource namespace/name`; renewals of its Lease,
@@ -27,7 +27,13 @@ fn writes(events: &[Value]) -> (Vec<String>, usize) {
         }
         let part = |name: &str| target[name].as_str().unwrap_or_default().to_owned();
         let verb = event["verb"].as_str().unwrap_or_default();
-        others.push(format!("{verb} {}/{} {}/{}", part("resource"), part("subresource"), part("namespace"), part("name")));
+        others.push(format!(
+            "{verb} {}/{} {}/{}",
+            part("resource"),
+            part("subresource"),
+            part("namespace"),
+            part("name")
+        ));
     }
     (others, renewals)
 }
@@ -45,7 +51,7 @@ fn writes_until_renewed(world: &World, run: &Path, from: u64, times: usize) -> V
 #[track_caller]
 fn await_convergence(world: &World, run: &Path, but: fn(&str) -> bool) {
     until("the operator comes to rest", || {
-        let found = writes_until_renewed(world, run, world.audit_end(run), 2);
+        let found = writes_until_renewed(world, run, world.audit_end(run), 5);
         let found: Vec<&String> = found.iter().filter(|w| !but(w)).collect();
         if found.is_empty() { Ok(()) } else { anyhow::bail!("{found:?}") }
     });
@@ -111,7 +117,7 @@ pub fn a_repeated_reconcile_writes_nothing(world: &World) {
         done if done >= 6.0 => Ok(()),
         done => anyhow::bail!("{done}"),
     });
-    let found = writes_until_renewed(world, run, from, 2);
+    let found = writes_until_renewed(world, run, from, 5);
     assert!(found.is_empty(), "a reconcile without a change wrote: {found:#?}");
 
     lab.say("the operator is restarted");
@@ -124,6 +130,6 @@ pub fn a_repeated_reconcile_writes_nothing(world: &World) {
         done if done >= 6.0 => Ok(()),
         done => anyhow::bail!("{done}"),
     });
-    let found = writes_until_renewed(world, run, from, 4);
+    let found = writes_until_renewed(world, run, from, 10);
     assert!(found.is_empty(), "a restart of the operator wrote: {found:#?}");
 }
