@@ -57,7 +57,7 @@ Examples:
   edgereel run -f lab/                run every resource in the files
   edgereel verify -f lab/             compare the disk with what is in Kafka
   edgereel crds | kubectl apply -f -  teach a cluster the resources
-  edgereel completions bash           print what makes Tab complete commands";
+  edgereel completions bash           what makes Tab complete commands";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -73,7 +73,7 @@ enum Command {
     Crds,
     /// Print the JSON Schema of the resources, for editors.
     Schema,
-    /// Print a shell's completion script.
+    /// Print a shell's completion script; bash looks for it at ~/.local/share/bash-completion/completions/edgereel.
     Completions {
         /// The shell.
         shell: Shell,
