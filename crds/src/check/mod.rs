@@ -14,6 +14,7 @@ mod sink;
 
 use std::{collections::BTreeMap, fmt};
 
+pub use camera::largest_record;
 pub use connection::owned_setting;
 pub use names::{is_label, is_subdomain};
 
