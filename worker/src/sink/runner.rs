@@ -421,6 +421,7 @@ impl Runner<'_> {
                     metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
                     let age = Timestamp::now().duration_since(frame.captured_at).as_secs_f64();
                     metrics.file_latency.observe(age.max(0.0));
+                    metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
                 } else {
                     metrics.skipped.inc();
                 }
@@ -670,6 +671,11 @@ impl Runner<'_> {
             group: &self.plan.group,
             shared: self.plan.spec.replicas > 1,
         };
+        let (ours, total) = self.membership.partitions();
+        self.env.metrics.assigned_partitions.set(ours as i64);
+        if let Some(total) = total {
+            self.env.metrics.topic_partitions.set(total as i64);
+        }
         let verdict = readiness::judge(&facts);
         self.env.metrics.ready.set(i64::from(matches!(verdict, Verdict::Ready(_))));
         readiness::tell(verdict, &self.env.state);
