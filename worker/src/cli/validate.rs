@@ -27,9 +27,12 @@ const MAX_DEPTH: usize = 16;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgereel validate -f camera.yaml             one file
-  edgereel validate -f examples/lab            all *.yaml, *.yml and *.json files of a directory
+  edgereel validate -f camera.yaml
+          one file
+  edgereel validate -f examples/lab
+          all *.yaml, *.yml and *.json files of a directory
   kubectl get cam,fsink,kc -o yaml | edgereel validate -f -
+          what a cluster has
 
 Exit status: 0 when all is well, 1 when there are problems, 2 when the arguments
 are wrong.")]

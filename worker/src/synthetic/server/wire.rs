@@ -39,7 +39,7 @@ quirks! {
     LowerCase = "lower-case": "part headers in small letters",
     NoHuffman = "no-huffman": "pictures without Huffman tables",
     NoEoi = "no-eoi": "pictures without their end marker",
-    Padding = "padding": "512 zero bytes after each picture, in its Content-Length",
+    Padding = "padding": "512 zero bytes after each picture, in its length",
 }
 
 /// A set of quirks.
