@@ -177,6 +177,8 @@ impl Camera {
         self.metrics.frame_bytes.observe(bytes.len() as f64);
         let (jpeg, info) = self.mend(bytes)?;
         self.metrics.last_frame.set(captured_at.as_microsecond() as f64 / 1e6);
+        self.metrics.width.set(info.width.into());
+        self.metrics.height.set(info.height.into());
         let standing =
             if self.frozen.is_on() { self.frozen.observe(jpeg::picture_hash(&jpeg, &info), now) } else { None };
         if standing.is_none() && self.health.camera(End::Up) {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use edgereel_crds::{
+    check::largest_record,
     common::FrameFormat,
     plan::CameraPlan,
     status::{ConditionStatus, ConditionType, Reason},
@@ -26,13 +27,7 @@ use tracing::info;
 
 use self::{camera::Camera, health::Health, outbox::Outbox, sender::Sender};
 use crate::{
-    fault::Fault,
-    frame::Frame,
-    kafka::{producer::largest_record, topics},
-    metrics::CameraMetrics,
-    secrets::Secrets,
-    source,
-    state::ResourceState,
+    fault::Fault, frame::Frame, kafka::topics, metrics::CameraMetrics, secrets::Secrets, source, state::ResourceState,
 };
 
 /// What a stop may take: the pod's grace period is 30 s.

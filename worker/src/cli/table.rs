@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use console::{Style, measure_text_width, truncate_str};
 use edgereel_crds::{
     status::{ConditionStatus, ConditionType},
-    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+    worker_status::{Figures, ResourceReport},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::info;
@@ -49,41 +49,26 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
             let report = member.report();
             let resource = format!("{}/{}/{}", report.kind, report.namespace, report.name);
             let ready = member.state.is_ready();
-            match report.figures {
-                Figures::Camera(CameraFigures {
-                    fps,
-                    frame_bytes,
-                    frames_captured,
-                    frames_acknowledged,
-                    frames_dropped,
-                    buffer_bytes,
-                    ..
-                }) => info!(
-                    resource,
-                    ready,
-                    fps,
-                    frame_bytes,
-                    frames_captured,
-                    frames_acknowledged,
-                    frames_dropped,
-                    buffer_bytes,
-                    "figures"
-                ),
-                Figures::Sink(SinkFigures {
-                    fps,
-                    frame_bytes,
-                    frames_stored,
-                    frames_durable,
-                    lag_records,
-                    lag_seconds,
-                    ..
-                }) => {
-                    info!(
-                        resource,
-                        ready, fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, "figures"
-                    )
-                }
-            }
+            let (camera, sink) = match &report.figures {
+                Figures::Camera(figures) => (Some(figures), None),
+                Figures::Sink(figures) => (None, Some(figures)),
+            };
+            // A figure that is `None` is left out of the line.
+            info!(
+                resource,
+                ready,
+                fps = camera.map_or_else(|| sink.map(|s| s.fps), |c| Some(c.fps)),
+                frame_bytes = camera.map_or_else(|| sink.map(|s| s.frame_bytes), |c| Some(c.frame_bytes)),
+                frames_captured = camera.map(|c| c.frames_captured),
+                frames_acknowledged = camera.map(|c| c.frames_acknowledged),
+                frames_dropped = camera.map(|c| c.frames_dropped),
+                buffer_bytes = camera.map(|c| c.buffer_bytes),
+                frames_stored = sink.map(|s| s.frames_stored),
+                frames_durable = sink.map(|s| s.frames_durable),
+                lag_records = sink.map(|s| s.lag_records),
+                lag_seconds = sink.map(|s| s.lag_seconds),
+                "figures"
+            );
         }
     }
 }
@@ -104,37 +89,19 @@ fn row(status: &ResourceReport, warn_frame_bytes: u64) -> String {
     };
     let name = format!("{:<25}", truncate_str(&name, 25, "…"));
     let error = status.last_error.as_ref().map_or("", |e| e.message.as_str());
-    match &status.figures {
-        Figures::Camera(CameraFigures {
-            fps,
-            frame_bytes,
-            frames_captured,
-            frames_acknowledged,
-            frames_dropped,
-            ..
-        }) => {
-            let size = size_style(*frame_bytes, warn_frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
-            let dropped = colour(*frames_dropped == 0).apply_to(format!("{frames_dropped:>9}"));
-            format!(
-                "{name} {state} {fps:>6.1} {size} {frames_captured:>10} {frames_acknowledged:>14} {:>8} {dropped}  {error}",
-                ""
-            )
+    let (fps, bytes, captured, kept, lag, gone) = match &status.figures {
+        Figures::Camera(c) => {
+            let captured = c.frames_captured.to_string();
+            (c.fps, c.frame_bytes, captured, c.frames_acknowledged, String::new(), c.frames_dropped)
         }
-        Figures::Sink(SinkFigures {
-            fps,
-            frame_bytes,
-            frames_stored,
-            lag_records,
-            records_dead_lettered,
-            records_lost,
-            ..
-        }) => {
-            let size = size_style(*frame_bytes, warn_frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
-            let gone = records_dead_lettered + records_lost;
-            let gone = colour(gone == 0).apply_to(format!("{gone:>9}"));
-            format!("{name} {state} {fps:>6.1} {size} {:>10} {frames_stored:>14} {lag_records:>8} {gone}  {error}", "")
+        Figures::Sink(s) => {
+            let gone = s.records_dead_lettered + s.records_lost;
+            (s.fps, s.frame_bytes, String::new(), s.frames_stored, s.lag_records.to_string(), gone)
         }
-    }
+    };
+    let size = size_style(bytes, warn_frame_bytes).apply_to(format!("{:>7}", kilobytes(bytes)));
+    let gone = colour(gone == 0).apply_to(format!("{gone:>9}"));
+    format!("{name} {state} {fps:>6.1} {size} {captured:>10} {kept:>14} {lag:>8} {gone}  {error}")
 }
 
 fn colour(good: bool) -> Style {

@@ -41,9 +41,12 @@ Examples:
   edgereel verify -f lab/ --sink frontgate1     one of them
   edgereel verify -f lab/ --json | jq '.[].findings'
 
-JPEG files and MJPEG video are compared byte by byte, XVID video by its frame count, index and CSV. Records that are not
-committed yet are pending, not missing: a running sink can be verified. Exit status: 0 nothing is wrong, 1 something is
-missing, twice, torn or foreign, 2 it could not be found out.";
+JPEG files and MJPEG video are compared byte by byte, XVID video by its frame
+count, index and CSV. Records that are not committed yet are pending, not
+missing: a running sink can be verified.
+
+Exit status: 0 when nothing is wrong, 1 when something is missing, twice, torn
+or foreign, 2 when it could not be found out.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {

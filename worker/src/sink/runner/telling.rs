@@ -21,6 +21,11 @@ impl Runner<'_> {
             group: &self.plan.group,
             shared: self.plan.spec.replicas > 1,
         };
+        let (ours, total) = self.membership.partitions();
+        self.env.metrics.assigned_partitions.set(ours as i64);
+        if let Some(total) = total {
+            self.env.metrics.topic_partitions.set(total as i64);
+        }
         let verdict = readiness::judge(&facts);
         self.env.metrics.ready.set(i64::from(matches!(verdict, Verdict::Ready(_))));
         readiness::tell(verdict, &self.env.state);

@@ -75,6 +75,7 @@ impl Runner<'_> {
                     metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
                     let age = Timestamp::now().duration_since(frame.captured_at).as_secs_f64();
                     metrics.file_latency.observe(age.max(0.0));
+                    metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
                 } else {
                     metrics.skipped.inc();
                 }
