@@ -32,7 +32,7 @@ fn sinks_end_in_time_though_the_broker_is_silent_and_lose_nothing() {
     };
     let pictures = video::pictures(60);
     let records = |from: usize| {
-        let some = pictures[from..from + 30].to_vec().into_iter().enumerate();
+        let some = pictures[from..from + 30].iter().cloned().enumerate();
         some.map(|(i, jpeg)| NewRecord { partition: Some((i % 3) as i32), ..NewRecord::value(jpeg) })
     };
     kafka.produce(&topic, records(0));
