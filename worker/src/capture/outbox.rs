@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(taken(&outbox), [0]);
         assert_eq!((1..3).map(|i| push(&outbox, i, 25)).sum::<u64>(), 0);
         assert_eq!(push(&outbox, 3, 50), 2, "1 and 2 make room");
-        assert_eq!(taken(&outbox), [], "half of the memory is in flight");
+        assert_eq!(taken(&outbox), [0u64; 0], "half of the memory is in flight");
         outbox.landed(50);
         assert_eq!(taken(&outbox), [3]);
     }
@@ -279,12 +279,12 @@ mod tests {
         }
         assert_eq!((5..30).map(|sequence| push(&outbox, sequence, 100)).sum::<u64>(), 0);
         for _ in 0..5 {
-            assert_eq!(taken(&outbox), []);
+            assert_eq!(taken(&outbox), [0u64; 0]);
             outbox.landed(100);
         }
         assert_eq!(taken(&outbox), Vec::from_iter(5..23), "18 of 1124 bytes each");
         (5..22).for_each(|_| outbox.landed(100));
-        assert_eq!(taken(&outbox), []);
+        assert_eq!(taken(&outbox), [0u64; 0]);
         outbox.landed(100);
         assert_eq!(taken(&outbox), Vec::from_iter(23..30));
     }
