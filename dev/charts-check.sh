@@ -103,7 +103,7 @@ promtool test rules "$work/alerts/alerts-test.yaml" || wrong 'the alerts do not 
 # Each panel's expression as a rule, with what Grafana puts in.
 {
   printf 'groups:\n  - name: dashboards\n    rules:\n'
-  sed -n 's/^ *"expr": \(".*"\),$/\1/p' charts/edgereel/files/dashboards/*.json | sed 's/\$__rate_interval/5m/g' |
+  sed -n 's/^ *"expr": \(".*"\),$/\1/p' charts/edgereel/files/dashboards/*.json | sed 's/[$]__rate_interval/5m/g' |
     awk '{ printf "      - {record: panel_%d, expr: %s}\n", NR, $0 }'
 } > "$work/alerts/panels.yaml"
 promtool check rules --lint none "$work/alerts/panels.yaml" > "$work/panels" 2>&1 || { cat "$work/panels" >&2; wrong 'dashboards'; }
