@@ -5,6 +5,7 @@
 #
 #     helm lint --strict; values that the schema has to refuse; the charts' unit tests (helm-unittest)
 #     the definitions' chart holds what crds/yaml holds; the table in the chart's README is that of values.yaml
+#     alerts fire when they should and not otherwise, and the dashboards' questions can be asked (promtool)
 #     what the charts and the examples come to is what Kubernetes takes (kubeconform) and good practice (kube-score)
 #
 #   --fix writes the README's table anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
@@ -77,7 +78,8 @@ fi
 # An alert or a panel that asks for a metric that nobody has is silent for ever. docs/metrics.md lists them all.
 while read -r metric; do
   # Histograms are asked for by their parts.
-  grep -qE "\`${metric}(\{[a-z,]+\})?\`|\`${metric%_*}\`" docs/metrics.md ||
+  name=$(sed -E 's/_(bucket|count|sum)$//' <<< "$metric")
+  grep -qE "\`$name(\{[a-z,]+\})?\`" docs/metrics.md ||
     wrong "alerts or dashboards of charts/edgereel ask for $metric, which is not in docs/metrics.md"
 done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/prometheusrule.yaml charts/edgereel/files/dashboards/*.json | sort -u)
 
@@ -90,6 +92,22 @@ for chart in charts/*/Chart.yaml; do
   [ "$(sed -n 's/^\(version\|appVersion\): "\{0,1\}\([^"]*\)"\{0,1\}$/\2/p' "$chart" | sort -u)" = "$version" ] ||
     wrong "$chart: version and appVersion have to be $version, as in Cargo.toml"
 done
+
+# --- alerts and dashboards ----------------------------------------------------
+
+mkdir "$work/alerts"
+render charts/edgereel --values charts/edgereel/ci/everything-values.yaml --show-only templates/prometheusrule.yaml |
+  sed -n '/^spec:/,$p' | sed -e 1d -e 's/^  //' > "$work/alerts/rules.yaml"
+cp charts/edgereel/ci/alerts-test.yaml "$work/alerts"
+promtool test rules "$work/alerts/alerts-test.yaml" || wrong 'the alerts do not do what charts/edgereel/ci/alerts-test.yaml says'
+
+# Each panel's expression as a rule, with what Grafana puts in.
+{
+  printf 'groups:\n  - name: dashboards\n    rules:\n'
+  sed -n 's/^ *"expr": \(".*"\),$/\1/p' charts/edgereel/files/dashboards/*.json | sed 's/[$]__rate_interval/5m/g' |
+    awk '{ printf "      - {record: panel_%d, expr: %s}\n", NR, $0 }'
+} > "$work/alerts/panels.yaml"
+promtool check rules --lint none "$work/alerts/panels.yaml" > "$work/panels" 2>&1 || { cat "$work/panels" >&2; wrong 'dashboards'; }
 
 # --- what they come to --------------------------------------------------------
 

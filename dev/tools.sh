@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs that check charts and manifests, from Go modules, once; prints the directory that they stand in.
 #
-#   dev/tools.sh [TOOL…]      helm helm-unittest kubeconform kube-score kustomize; all of them unless named
+#   dev/tools.sh [TOOL…]      helm helm-unittest kubeconform kube-score kustomize promtool; all of them unless named
 #
 # They are kept in ${XDG_CACHE_HOME:-~/.cache}/edgereel/tools/TOOL-VERSION, so that another version is another directory.
 # What stands there already costs nothing. Needs Go; a first build of all takes some minutes and a gigabyte of modules.
@@ -11,7 +11,7 @@ die() { echo "tools: $*" >&2; exit 1; }
 # The oldest Go that compiles them all.
 go_wanted=1.26
 
-# Each: the module, its version, the program's folder in it.
+# Each: the module, its version, the program's folder in it, build tags.
 # helm and helm-unittest are of one Helm: what the tests render is what users install.
 # (kube-linter would do what kube-score does; it is not among the modules that every proxy offers.)
 declare -A source=(
@@ -20,8 +20,10 @@ declare -A source=(
   [kubeconform]='github.com/yannh/kubeconform v0.8.0 cmd/kubeconform'
   [kube-score]='github.com/zegl/kube-score v1.20.0 cmd/kube-score'
   [kustomize]='sigs.k8s.io/kustomize/kustomize/v5 v5.8.1 .'
+  # Without the libraries of the clouds that Prometheus can find its targets in.
+  [promtool]='github.com/prometheus/prometheus v0.310.0 cmd/promtool remove_all_sd'
 )
-all=(helm helm-unittest kubeconform kube-score kustomize)
+all=(helm helm-unittest kubeconform kube-score kustomize promtool)
 
 for argument in "$@"; do
   case $argument in
@@ -47,7 +49,7 @@ need_go() {
 }
 
 for tool in "$@"; do
-  read -r module version folder <<< "${source[$tool]}"
+  read -r module version folder tags <<< "${source[$tool]}"
   home=$cache/$tool-$version
   if [ ! -x "$home/$tool" ]; then
     need_go
@@ -60,8 +62,8 @@ for tool in "$@"; do
     code=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$work/module")
     stamp=''
     [ "$tool" != helm ] || stamp="-X helm.sh/helm/v3/internal/version.version=$version"
-    (cd "$code" && CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "-s -w $stamp" -o "$work/$tool" "./$folder") >&2 ||
-      die "cannot build $tool: see above"
+    (cd "$code" && GOWORK=off CGO_ENABLED=0 nice -n 10 go build -trimpath -tags "$tags" -ldflags "-s -w $stamp" \
+      -o "$work/$tool" "./$folder") >&2 || die "cannot build $tool: see above"
     mkdir -p "$home"
     mv -f "$work/$tool" "$home/$tool"
     rm -rf "$work"

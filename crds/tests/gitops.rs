@@ -32,7 +32,9 @@ fn health(check: &Json, status: Option<&Json>) -> Health {
     if let Some(status) = status {
         context.add_variable("status", status).expect("JSON is a value");
     }
-    for (field, health) in [("inProgress", Health::InProgress), ("failed", Health::Failed), ("current", Health::Current)] {
+    for (field, health) in
+        [("inProgress", Health::InProgress), ("failed", Health::Failed), ("current", Health::Current)]
+    {
         let Some(expression) = check[field].as_str() else { continue };
         match Program::compile(expression).expect("CEL").execute(&context) {
             Ok(Value::Bool(true)) => return health,
