@@ -335,7 +335,8 @@ mod tests {
             found::<FrameSinkSpec>("from: {topics: []}\noutput: {video: {}}"),
             [
                 "1:8: spec.from.topics: the list is empty; give at least one",
-                "1:1: spec.storage: it is missing; add a mapping with exactly one of `hostPath`, `persistentVolumeClaim`",
+                "1:1: spec.storage: it is missing; add a mapping with exactly one of `hostPath`, `persistentVolumeClaim`, \
+                 `volumeClaimTemplate`",
             ]
         );
     }

@@ -151,7 +151,31 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["from.topics needs kafka"],
         ),
     ];
-    let mut seen = BTreeSet::new();
+    let unpinned = "hostPath needs placement with nodes, nodeSelector or a required node affinity";
+    let pinned = [
+        ("placement: {nodes: [a]}", true),
+        ("placement: {nodeSelector: {disk: big}}", true),
+        (
+            "placement: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}}}",
+            true,
+        ),
+        ("placement: {}", false),
+        ("placement: {nodes: [], nodeSelector: {}}", false),
+        ("placement: {affinity: {podAffinity: {}}}", false),
+        ("placement: {tolerations: [{operator: Exists}]}", false),
+    ];
+    let sink_on = |storage: &str| format!("from: {{streamRef: {{name: a}}}}, output: {{video: {{}}}}, storage: {storage}");
+    for (placement, pins) in pinned {
+        let spec = format!("{}, {placement}", sink_on("{hostPath: {path: /d}}"));
+        let expected: &[&str] = if pins { &[] } else { &[unpinned] };
+        assert_eq!(refusals(&document("FrameSink", &spec)), expected, "{placement}");
+        let checked = check(&spec);
+        assert_eq!(checked.iter().any(|p| p.contains("spec.placement")), !pins, "the check agrees: {checked:?}");
+    }
+    assert_eq!(refusals(&document("FrameSink", &sink_on("{persistentVolumeClaim: {claimName: c}}"))), [""; 0]);
+    assert_eq!(refusals(&document("FrameSink", &sink_on("{volumeClaimTemplate: {size: 1Gi}}"))), [""; 0]);
+    let mut seen = BTreeSet::from([unpinned.to_owned()]);
+    seen.extend(EDITS.iter().flat_map(|(.., expected)| *expected).map(|message| (*message).to_owned()));
     for (kind, spec, expected) in table {
         let found = refusals(&document(kind, &spec));
         assert_eq!(found, expected, "{kind}: {spec}");
@@ -160,6 +184,44 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
     let mut all = BTreeSet::new();
     ["KafkaConnection", "CameraStream", "FrameSink"].iter().for_each(|kind| all_rules(&schema(kind), &mut all));
     assert_eq!(seen, all, "every rule refuses something here");
+}
+
+/// The messages of the shared check for a sink.
+fn check(spec: &str) -> Vec<String> {
+    let text = format!(
+        "apiVersion: edgereel.dev/v1alpha1\nkind: FrameSink\nmetadata: {{name: x}}\nspec: {{{spec}}}\n---\n\
+         apiVersion: edgereel.dev/v1alpha1\nkind: CameraStream\nmetadata: {{name: a}}\n\
+         spec: {{source: {{synthetic: {{}}}}, topic: {{name: t}}, kafka: {{connectionRef: {{name: k}}}}}}\n---\n\
+         apiVersion: edgereel.dev/v1alpha1\nkind: KafkaConnection\nmetadata: {{name: k}}\nspec: {{bootstrapServers: [\"a:1\"]}}\n"
+    );
+    let problems = edgereel_crds::load(&[("a.yaml".into(), text)]).err().unwrap_or_default();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// A kind, its spec before and after an edit, and how the API server refuses the edit.
+type Edit = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+const SINK: &str = "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}";
+
+const EDITS: &[Edit] = &[
+    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}, replicas: 3, suspend: true, placement: {nodes: [b]}, template: {image: i}", &[]),
+    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {video: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}", &[]),
+    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi}}", &["storage cannot be changed, what was recorded would be left behind: make a new sink"]),
+    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {persistentVolumeClaim: {claimName: c}}", &["storage cannot be changed, what was recorded would be left behind: make a new sink"]),
+    ("FrameSink", SINK, "from: {streamRef: {name: b}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}", &["from cannot be changed, frames of the old topic would be left unread: make a new sink"]),
+    ("FrameSink", SINK, "group: g, from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}", &["group cannot be changed, its committed offsets say what is stored: make a new sink"]),
+    ("CameraStream", "source: {synthetic: {}}, topic: {name: a}, kafka: {connectionRef: {name: k}}", "source: {mjpeg: {url: \"http://a\"}}, topic: {name: a, partitions: 3}, kafka: {connectionRef: {name: l}}", &[]),
+    ("CameraStream", "source: {synthetic: {}}, topic: {name: a}, kafka: {connectionRef: {name: k}}", "source: {synthetic: {}}, topic: {name: b}, kafka: {connectionRef: {name: k}}", &["topic.name cannot be changed, sinks would leave frames of the old topic unread: make a new camera"]),
+];
+
+#[test]
+fn what_would_lose_data_cannot_be_edited_and_everything_else_can() {
+    for (kind, before, after, expected) in EDITS {
+        let (before, after) = (document(kind, before), document(kind, after));
+        let errors = Validator::new().validate_with_defaults(&schema(kind), &after, Some(&before)).err();
+        let found: Vec<String> = errors.map(|e| e.into_vec()).unwrap_or_default().into_iter().map(|e| e.message).collect();
+        assert_eq!(found, *expected, "{kind}: {after}");
+    }
 }
 
 #[test]

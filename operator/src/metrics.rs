@@ -80,7 +80,8 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("edgereel_operator");
         // From a millisecond to half a minute.
-        let durations = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
+        let durations: Family<KindLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
         let metrics = Metrics {
             reconciles: Family::default(),
             durations,

@@ -23,7 +23,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
-        WatchStreamExt, metadata_watcher,
+        WatchStreamExt,
         reflector::{self, ObjectRef, store::Writer},
         watcher::{self, Event, watcher},
     },
@@ -107,10 +107,8 @@ pub async fn watch(scope: Scope, writers: Writers, context: Arc<Context>, trigge
         drain(own(&scope, all(), writers.cameras), |event| wakes.camera(event)),
         drain(own(&scope, all(), writers.sinks), |event| wakes.sink(event)),
         drain(own(&scope, all(), writers.connections), |event| wakes.connection(event)),
-        drain(
-            reflector::reflector(writers.secrets, metadata_watcher(scope.api::<Secret>(), secrets).default_backoff().modify(slim)),
-            |event| wakes.secret(event)
-        ),
+        // Metadata alone: their values are asked for one by one, where one is in use.
+        drain(children(&scope, secrets, writers.secrets), |event: &Event<PartialObjectMeta<Secret>>| wakes.secret(event)),
         drain(children(&scope, managed(), writers.pods), |event: &Event<Pod>| wakes.pod(event)),
         drain(children(&scope, managed(), writers.deployments), |event| wakes.child(event)),
         drain(children(&scope, managed(), writers.stateful_sets), |event| wakes.child(event)),

@@ -39,7 +39,7 @@ fn references_lead_to_resources_of_the_same_namespace() {
             "metadata: {name: video}",
             "18:18: FrameSink/video: metadata.name: there are 2 resources FrameSink/video; give each its \
              own name, or keep one\n\
-             27:18: FrameSink/video: metadata.name: there are 2 resources FrameSink/video; give each its \
+             28:18: FrameSink/video: metadata.name: there are 2 resources FrameSink/video; give each its \
              own name, or keep one",
         ),
     ]);
@@ -56,7 +56,7 @@ fn resources_do_not_get_in_each_others_way() {
     assert_eq!(
         problems(&both),
         [
-            "30:10: FrameSink/video: spec.group: FrameSink/files reads `Gate` in the group `g` too: each would get a part of \
+            "31:10: FrameSink/video: spec.group: FrameSink/files reads `Gate` in the group `g` too: each would get a part of \
           the frames; give each sink its own group; to share the work, raise `replicas` of one"
         ]
     );
@@ -64,7 +64,7 @@ fn resources_do_not_get_in_each_others_way() {
     assert_eq!(
         problems(&same_files),
         [
-            "31:5: FrameSink/video: spec.output.jpegFiles: FrameSink/files could write files of the same names into the same \
+            "32:5: FrameSink/video: spec.output.jpegFiles: FrameSink/files could write files of the same names into the same \
           directory; give each sink its own `directory`, or another `fileName`"
         ]
     );
@@ -76,7 +76,7 @@ fn resources_do_not_get_in_each_others_way() {
     assert_eq!(
         problems(&same_by_another_way),
         [
-            "31:5: FrameSink/video: spec.output.jpegFiles: FrameSink/files could write files of the same names into the same \
+            "32:5: FrameSink/video: spec.output.jpegFiles: FrameSink/files could write files of the same names into the same \
           directory; give each sink its own `directory`, or another `fileName`"
         ]
     );
@@ -104,7 +104,7 @@ fn dead_letters_do_not_come_round() {
         [
             "21:23: FrameSink/files: spec.deadLetter.topic: a bad record would come round for ever, by `back`, `Gate`; \
              use a topic of its own",
-            "32:23: FrameSink/video: spec.deadLetter.topic: a bad record would come round for ever, by `Gate`, `back`; \
+            "33:23: FrameSink/video: spec.deadLetter.topic: a bad record would come round for ever, by `Gate`, `back`; \
              use a topic of its own",
         ]
     );

@@ -4,6 +4,7 @@ mod across;
 mod camera;
 mod connection;
 mod document;
+mod pod;
 mod sink;
 
 use edgereel_crds::load;

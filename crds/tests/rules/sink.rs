@@ -189,44 +189,44 @@ fn a_sink_keeps_to_its_rules() {
         (
             "video: {directory: archive}\n",
             "video: {directory: archive}\n  replicas: 2\n",
-            "32:13: FrameSink/video: spec.replicas: 2 workers cannot write one video; set `replicas: 1`, \
+            "33:13: FrameSink/video: spec.replicas: 2 workers cannot write one video; set `replicas: 1`, \
              or use one sink for each camera",
         ),
         (
             "video: {directory: archive}",
             "video: {directory: archive, segment: {}}",
-            "31:33: FrameSink/video: spec.output.video.segment: it has no limit; give `maxDuration` or \
+            "32:33: FrameSink/video: spec.output.video.segment: it has no limit; give `maxDuration` or \
              `maxBytes`; for one file that grows on, take `segment` out",
         ),
         (
             "video: {directory: archive}",
             "video: {directory: archive, segment: {maxDuration: 1ms}}",
-            "31:56: FrameSink/video: spec.output.video.segment.maxDuration: `1ms` is too short; write at \
+            "32:56: FrameSink/video: spec.output.video.segment.maxDuration: `1ms` is too short; write at \
              least `1s`",
         ),
         (
             "video: {directory: archive}",
             "video: {directory: archive, segment: {maxBytes: 1k}}",
-            "31:53: FrameSink/video: spec.output.video.segment.maxBytes: `1k` is too small; write at \
+            "32:53: FrameSink/video: spec.output.video.segment.maxBytes: `1k` is too small; write at \
              least `1Mi`",
         ),
         (
             "video: {directory: archive}",
             "video: {fileName: a.avi, segment: {maxDuration: 1m}}",
-            "31:23: FrameSink/video: spec.output.video.fileName: every segment would get the same name; \
+            "32:23: FrameSink/video: spec.output.video.fileName: every segment would get the same name; \
              add `{timestamp}` or `{segment}`",
         ),
         ("video: {directory: archive}", "video: {fileName: \"{segment:03}.avi\", segment: {maxDuration: 1m}}", ""),
         (
             "video: {directory: archive}",
             "video: {fileName: a.mp4}",
-            "31:23: FrameSink/video: spec.output.video.fileName: `a.mp4` does not end in `.avi`; add the \
+            "32:23: FrameSink/video: spec.output.video.fileName: `a.mp4` does not end in `.avi`; add the \
              ending",
         ),
         (
             "video: {directory: archive}",
             "video: {frameRate: 0}",
-            "31:24: FrameSink/video: spec.output.video.frameRate: `0` is not a video's rate; write \
+            "32:24: FrameSink/video: spec.output.video.frameRate: `0` is not a video's rate; write \
              `source` or a whole number of frames a second from 1 to 240",
         ),
     ]);

@@ -1,1 +1,345 @@
-//! Scenario tests.
+//! Scenarios against an API server that is made up: each asserts the exact requests of a reconcile, in their order.
+//!
+//! [`Lab`] holds the caches and the server. What a reconcile writes comes back through the watches only when a scenario
+//! says so, as in a real cluster.
+
+mod golden;
+mod scenarios;
+mod verdicts;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, yaml};
+use http::{Method, Request, Response};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{
+    Client, Resource,
+    client::Body,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, store::Writer},
+        watcher::Event,
+    },
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tower_test::mock;
+
+use super::{
+    Error,
+    context::{Context, SecretHashes, Written},
+    managed::Managed,
+    reconcile,
+};
+use crate::{
+    cache::{Caches, Writers},
+    metrics::Metrics,
+    settings::Settings,
+    workers::Workers,
+};
+
+/// What the API server has been asked, and what it keeps.
+#[derive(Default)]
+struct Server {
+    /// `PATCH configmaps/gate-camera-config`, in order.
+    requests: Vec<String>,
+    /// The bodies, in the same order.
+    bodies: Vec<Value>,
+    /// Objects by `plural/name`.
+    objects: BTreeMap<String, Value>,
+    /// Paths that are answered with an error: its code and message.
+    refuse: BTreeMap<String, (u16, &'static str)>,
+    /// The path whose next server-side apply ends in a conflict.
+    conflict: Option<String>,
+    versions: u64,
+}
+
+impl Server {
+    fn version(&mut self) -> String {
+        self.versions += 1;
+        self.versions.to_string()
+    }
+
+    /// The answer to a request, as the API server would give it.
+    fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+        let tail = path.split_once("/namespaces/lab/").map_or(path, |(_, tail)| tail).to_owned();
+        // Events get names with a time in them.
+        let shown = if tail.starts_with("events") { "events".to_owned() } else { tail.clone() };
+        self.requests.push(format!("{method} {shown}"));
+        self.bodies.push(body.clone());
+        if let Some((code, message)) = self.refuse.get(&tail) {
+            return failure(*code, message);
+        }
+        if *method == Method::PATCH && self.conflict.as_ref() == Some(&tail) {
+            self.conflict = None;
+            return failure(409, "conflict with another manager");
+        }
+        let object = tail.strip_suffix("/status").unwrap_or(&tail).to_owned();
+        match *method {
+            Method::POST => (201, body),
+            Method::PATCH if tail.ends_with("/status") => {
+                let version = self.version();
+                let stored = self.objects.entry(object).or_insert_with(|| json!({"metadata": {}}));
+                stored["status"] = body["status"].clone();
+                stored["metadata"]["resourceVersion"] = json!(version);
+                (200, stored.clone())
+            }
+            Method::PATCH => {
+                let version = self.version();
+                let mut applied = body;
+                applied["metadata"]["resourceVersion"] = json!(version);
+                applied["metadata"]["uid"] = json!(format!("uid-of-{object}"));
+                applied["metadata"]["generation"] = json!(1);
+                self.objects.insert(object, applied.clone());
+                (200, applied)
+            }
+            Method::DELETE => {
+                self.objects.remove(&object);
+                (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+            }
+            _ => match self.objects.get(&object) {
+                Some(found) => (200, found.clone()),
+                None => failure(404, "not found"),
+            },
+        }
+    }
+}
+
+fn failure(code: u16, message: &str) -> (u16, Value) {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": "", "code": code});
+    (code, status)
+}
+
+/// A namespace called `lab`, as the operator sees it.
+pub(super) struct Lab {
+    context: Arc<Context>,
+    writers: Writers,
+    server: Arc<Mutex<Server>>,
+}
+
+impl Lab {
+    /// A namespace with the resources of a YAML text.
+    pub fn new(text: &str) -> Self {
+        let settings = Settings {
+            worker_image: "edgereel:test".into(),
+            allowed_host_paths: vec!["/data".into()],
+            ..Settings::default()
+        };
+        let server = Arc::new(Mutex::new(Server::default()));
+        let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let answers = server.clone();
+        tokio::spawn(async move {
+            while let Some((request, reply)) = handle.next_request().await {
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let body = request.into_body().collect_bytes().await.expect("a body");
+                let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                let (code, answer) = answers.lock().expect("not poisoned").answer(&method, &path, body);
+                let bytes = serde_json::to_vec(&answer).expect("JSON");
+                reply.send_response(Response::builder().status(code).body(Body::from(bytes)).expect("a response"));
+            }
+        });
+        let client = Client::new(service, "lab");
+        let (caches, mut writers) = Caches::new();
+        begin(&mut writers);
+        let reporter = Reporter { controller: "test".into(), instance: None };
+        let context = Arc::new(Context {
+            client: client.clone(),
+            caches,
+            settings,
+            recorder: Recorder::new(client, reporter),
+            metrics: Arc::new(Metrics::default()),
+            workers: Workers::at_port(1),
+            secret_hashes: SecretHashes::default(),
+            written: Written::default(),
+        });
+        let mut lab = Lab { context, writers, server };
+        lab.declare(text);
+        lab
+    }
+
+    /// What `kubectl apply` does: new resources, or a new generation of those that are there.
+    pub fn declare(&mut self, text: &str) {
+        let (documents, faults) = yaml::parse(text);
+        assert_eq!(faults, [], "{text}");
+        for node in documents {
+            self.store(node.to_json());
+        }
+    }
+
+    /// Puts a resource into the server, and brings it through the watch.
+    fn store(&mut self, mut document: Value) {
+        let kind = document["kind"].as_str().expect("a kind").to_owned();
+        let name = document["metadata"]["name"].as_str().expect("a name").to_owned();
+        let path = format!("{}s/{name}", kind.to_lowercase());
+        let mut server = self.server.lock().expect("not poisoned");
+        let old = server.objects.get(&path).cloned().unwrap_or(Value::Null);
+        let same_spec = old["spec"] == document["spec"];
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + i64::from(!same_spec);
+        let meta = &mut document["metadata"];
+        meta["namespace"] = json!("lab");
+        meta["uid"] = json!(format!("uid-of-{name}"));
+        meta["generation"] = json!(generation);
+        meta["creationTimestamp"] = json!("2024-06-04T10:30:00Z");
+        meta["resourceVersion"] = json!(server.version());
+        if !old["status"].is_null() {
+            document["status"] = old["status"].clone();
+        }
+        server.objects.insert(path, document.clone());
+        drop(server);
+        self.bring(document);
+    }
+
+    /// What a watch brings.
+    fn bring(&mut self, object: Value) {
+        let writers = &mut self.writers;
+        match object["kind"].as_str().unwrap_or_default() {
+            "CameraStream" => apply(&mut writers.cameras, object),
+            "FrameSink" => apply(&mut writers.sinks, object),
+            "KafkaConnection" => apply(&mut writers.connections, object),
+            "Secret" => apply(&mut writers.secrets, object),
+            "Pod" => apply(&mut writers.pods, object),
+            "Deployment" => apply(&mut writers.deployments, object),
+            "StatefulSet" => apply(&mut writers.stateful_sets, object),
+            "ConfigMap" => apply(&mut writers.config_maps, object),
+            "Service" => apply(&mut writers.services, object),
+            "PodDisruptionBudget" => apply(&mut writers.disruption_budgets, object),
+            kind => panic!("nobody watches {kind}"),
+        }
+    }
+
+    /// Everything that was written comes back through the watches.
+    pub fn catch_up(&mut self) {
+        let objects: Vec<Value> = self.server.lock().expect("not poisoned").objects.values().cloned().collect();
+        objects.into_iter().for_each(|object| self.bring(object));
+    }
+
+    /// Edits an object in the server by hand, and brings it through the watch.
+    pub fn edit(&mut self, path: &str, pointer: &str, value: Value) {
+        let mut server = self.server.lock().expect("not poisoned");
+        let version = server.version();
+        let object = server.objects.get_mut(path).unwrap_or_else(|| panic!("no {path}"));
+        *object.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer} in {path}")) = value;
+        object["metadata"]["resourceVersion"] = json!(version);
+        let object = object.clone();
+        drop(server);
+        self.bring(object);
+    }
+
+    /// An object of the server.
+    pub fn object(&self, path: &str) -> Value {
+        self.server.lock().expect("not poisoned").objects.get(path).cloned().unwrap_or(Value::Null)
+    }
+
+    /// Deletes an object by hand, and brings that through the watch.
+    pub fn delete(&mut self, path: &str) {
+        let object = self.server.lock().expect("not poisoned").objects.remove(path).expect("there");
+        let writers = &mut self.writers;
+        match object["kind"].as_str().unwrap_or_default() {
+            "Deployment" => remove(&mut writers.deployments, object),
+            "ConfigMap" => remove(&mut writers.config_maps, object),
+            "Secret" => remove(&mut writers.secrets, object),
+            "FrameSink" => remove(&mut writers.sinks, object),
+            kind => panic!("no scenario deletes a {kind}"),
+        }
+    }
+
+    /// Has requests to a path refused.
+    pub fn refuse(&self, path: &str, code: u16, message: &'static str) {
+        self.server.lock().expect("not poisoned").refuse.insert(path.into(), (code, message));
+    }
+
+    /// Has the next server-side apply to a path end in a conflict.
+    pub fn refuse_apply_once(&self, path: &str) {
+        self.server.lock().expect("not poisoned").conflict = Some(path.into());
+    }
+
+    /// Reconciles a camera, and gives the requests that this took.
+    pub async fn camera(&self, name: &str) -> Vec<String> {
+        self.reconcile::<CameraStream>(name).await.0
+    }
+
+    /// Reconciles a sink, and gives the requests that this took.
+    pub async fn sink(&self, name: &str) -> Vec<String> {
+        self.reconcile::<FrameSink>(name).await.0
+    }
+
+    /// Reconciles a resource: the requests that this took, and how it ended.
+    pub async fn reconcile<K: Managed>(&self, name: &str) -> (Vec<String>, Result<(), Error>) {
+        let before = self.server.lock().expect("not poisoned").requests.len();
+        let object = K::store(&self.context.caches).get(&ObjectRef::new(name).within("lab")).expect("in the cache");
+        let outcome = reconcile(object, self.context.clone()).await.map(|_| ());
+        let server = self.server.lock().expect("not poisoned");
+        (server.requests[before..].to_vec(), outcome)
+    }
+
+    /// A condition of a resource, as `True Running: frames flow`.
+    pub fn condition(&self, path: &str, kind: &str) -> String {
+        let object = self.object(path);
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|c| c["type"] == kind).unwrap_or_else(|| panic!("no {kind} in {object:#}"));
+        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+        format!("{} {}: {}", text("status"), text("reason"), text("message"))
+    }
+
+    /// The body of the last request.
+    pub fn last_body(&self) -> Value {
+        self.server.lock().expect("not poisoned").bodies.last().cloned().unwrap_or_default()
+    }
+}
+
+/// Marks every cache as filled.
+fn begin(writers: &mut Writers) {
+    fn empty<K: Resource<DynamicType = ()> + Clone + 'static>(writer: &mut Writer<K>) {
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+    }
+    empty::<DeserializeGuard<CameraStream>>(&mut writers.cameras);
+    empty::<DeserializeGuard<FrameSink>>(&mut writers.sinks);
+    empty::<DeserializeGuard<KafkaConnection>>(&mut writers.connections);
+    empty::<PartialObjectMeta<Secret>>(&mut writers.secrets);
+    empty::<Pod>(&mut writers.pods);
+    empty(&mut writers.deployments);
+    empty(&mut writers.stateful_sets);
+    empty(&mut writers.config_maps);
+    empty(&mut writers.services);
+    empty(&mut writers.disruption_budgets);
+}
+
+fn apply<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static>(writer: &mut Writer<K>, object: Value) {
+    writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object).expect("an object of its kind")));
+}
+
+fn remove<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static>(writer: &mut Writer<K>, object: Value) {
+    writer.apply_watcher_event(&Event::Delete(serde_json::from_value(object).expect("an object of its kind")));
+}
+
+/// A connection, a camera and a sink.
+pub(super) const RESOURCES: &str = "\
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: kafka}
+spec: {bootstrapServers: [\"kafka:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: gate}
+spec:
+  source: {mjpeg: {url: \"http://gate/video\"}}
+  topic: {name: Gate, partitions: 3}
+  kafka: {connectionRef: {name: kafka}}
+  placement: {nodes: [edge-1]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: files}
+spec:
+  from: {streamRef: {name: gate}}
+  output: {jpegFiles: {directory: gate}}
+  storage: {hostPath: {path: /data/frames}}
+  placement: {nodes: [edge-1]}
+";

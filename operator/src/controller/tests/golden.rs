@@ -1,0 +1,103 @@
+//! The children that are built, as YAML that people read: a change of one shows in review, and would roll every pod.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p edgereel-operator golden` writes the files anew.
+
+use std::{fs, path::Path};
+
+use super::Lab;
+
+async fn children(name: &str, text: &str, sink: bool, resource: &str) {
+    let lab = Lab::new(text);
+    let (path, requests) = match sink {
+        true => (format!("framesinks/{resource}"), lab.sink(resource).await),
+        false => (format!("camerastreams/{resource}"), lab.camera(resource).await),
+    };
+    let refusal = lab.object(&path)["status"].clone();
+    let applied: Vec<String> = requests
+        .iter()
+        .filter_map(|request| request.strip_prefix("PATCH "))
+        .filter(|path| !path.ends_with("/status"))
+        .map(|path| {
+            let mut object = lab.object(path);
+            let meta = object["metadata"].as_object_mut().expect("metadata");
+            // What the server adds.
+            for field in ["uid", "resourceVersion", "generation"] {
+                meta.remove(field);
+            }
+            serde_yaml::to_string(&object).expect("YAML")
+        })
+        .collect();
+    assert!(!applied.is_empty(), "nothing was applied: {refusal}");
+    let found = applied.join("---\n");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/controller/tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(file.parent().expect("a directory")).expect("writable");
+        fs::write(&file, &found).expect("writable");
+    }
+    let stored = fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == stored, "{name} differs; UPDATE_GOLDEN=1 writes it anew. Found:\n{found}");
+}
+
+#[tokio::test]
+async fn golden_camera() {
+    children("camera.yaml", super::RESOURCES, false, "gate").await;
+}
+
+#[tokio::test]
+async fn golden_sink_on_a_host_path() {
+    children("sink-host-path.yaml", super::RESOURCES, true, "files").await;
+}
+
+#[tokio::test]
+async fn golden_sink_with_claims_logins_and_everything_a_template_has() {
+    let text = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: kafka-login}
+data: {user: YQ==, password: Yg==}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: kafka}
+spec:
+  bootstrapServers: [\"kafka:9092\"]
+  sasl:
+    mechanism: SCRAM-SHA-512
+    usernameSecretRef: {name: kafka-login, key: user}
+    passwordSecretRef: {name: kafka-login, key: password}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: archive, annotations: {edgereel.dev/restart: \"1\"}}
+spec:
+  from: {topics: [a, b]}
+  kafka: {connectionRef: {name: kafka}}
+  output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}
+  storage: {volumeClaimTemplate: {storageClassName: fast, size: 400Gi}}
+  replicas: 2
+  placement:
+    nodes: [edge-1, edge-2]
+    nodeSelector: {disk: big}
+    affinity:
+      nodeAffinity:
+        requiredDuringSchedulingIgnoredDuringExecution:
+          nodeSelectorTerms:
+            - matchExpressions: [{key: zone, operator: In, values: [a]}]
+    tolerations: [{key: edge, operator: Exists}]
+  template:
+    image: registry/edgereel@sha256:0123
+    imagePullPolicy: Always
+    imagePullSecrets: [{name: registry}]
+    resources: {requests: {cpu: 1, memory: 1Gi}}
+    labels: {team: video, app.kubernetes.io/name: mine}
+    annotations: {note: hello}
+    env: [{name: EDGEREEL_LOG, value: debug}]
+    priorityClassName: high
+    serviceAccountName: pullers
+    podSecurityContext: {runAsUser: 1000, supplementalGroups: [44]}
+    terminationGracePeriodSeconds: 30
+    volumes: [{name: extra, source: {hostPath: {path: /data/extra}}}]
+    volumeMounts: [{name: extra, mountPath: /mnt/extra, readOnly: true}]
+";
+    children("sink-with-everything.yaml", text, true, "archive").await;
+}

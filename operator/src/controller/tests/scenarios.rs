@@ -1,0 +1,325 @@
+//! What is asked of the API server on each path through a reconcile.
+
+use edgereel_crds::{CameraStream, KafkaConnection};
+use serde_json::json;
+
+use super::{Lab, RESOURCES};
+
+const NEW_CAMERA: [&str; 5] = [
+    "PATCH configmaps/gate-camera-config",
+    "PATCH services/gate-camera",
+    "PATCH deployments/gate-camera",
+    "PATCH camerastreams/gate/status",
+    "POST events",
+];
+const NOTHING: [&str; 0] = [];
+
+/// The resources with one text replaced by another.
+fn with(from: &str, to: &str) -> String {
+    assert!(RESOURCES.contains(from), "`{from}` is not in the resources");
+    RESOURCES.replace(from, to)
+}
+
+/// A lab whose camera has its children and its status.
+async fn settled() -> Lab {
+    let mut lab = Lab::new(RESOURCES);
+    assert_eq!(lab.camera("gate").await, NEW_CAMERA);
+    lab.catch_up();
+    lab
+}
+
+#[tokio::test]
+async fn a_new_camera_gets_its_children_and_a_status_with_one_request_each() {
+    let lab = Lab::new(RESOURCES);
+    assert_eq!(lab.camera("gate").await, NEW_CAMERA);
+    assert!(lab.condition("camerastreams/gate", "Ready").starts_with("False RolloutInProgress: 0 of 1 workers are ready"));
+    assert!(lab.condition("camerastreams/gate", "Reconciling").starts_with("True RolloutInProgress"));
+    assert!(lab.condition("camerastreams/gate", "Stalled").starts_with("False "));
+    assert_eq!(lab.object("camerastreams/gate")["status"]["observedGeneration"], 1);
+}
+
+#[tokio::test]
+async fn a_new_sink_gets_a_stateful_set_and_no_budget() {
+    let lab = Lab::new(RESOURCES);
+    let expected = [
+        "PATCH configmaps/files-sink-config",
+        "PATCH services/files-sink",
+        "PATCH statefulsets/files-sink",
+        "PATCH framesinks/files/status",
+        "POST events",
+    ];
+    assert_eq!(lab.sink("files").await, expected);
+    assert!(lab.object("framesinks/files")["status"]["selector"].as_str().is_some_and(|s| s.contains("files-sink")));
+}
+
+#[tokio::test]
+async fn an_unchanged_resource_is_not_written_again_whether_or_not_the_watch_has_caught_up() {
+    let mut lab = Lab::new(RESOURCES);
+    lab.camera("gate").await;
+    assert_eq!(lab.camera("gate").await, NOTHING, "before the watches have brought what was written");
+    lab.catch_up();
+    assert_eq!(lab.camera("gate").await, NOTHING, "after");
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_anew_writes_nothing() {
+    let lab = settled().await;
+    let mut anew = Lab::new("");
+    *anew.server.lock().expect("not poisoned") = std::mem::take(&mut *lab.server.lock().expect("not poisoned"));
+    anew.catch_up();
+    assert_eq!(anew.camera("gate").await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_child_edited_by_hand_is_put_back_and_what_others_added_stays() {
+    let mut lab = settled().await;
+    lab.edit("deployments/gate-camera", "/spec/replicas", json!(3));
+    assert_eq!(lab.camera("gate").await, ["PATCH deployments/gate-camera"]);
+    assert_eq!(lab.object("deployments/gate-camera")["spec"]["replicas"], 1);
+    lab.catch_up();
+    let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2024-06-04T10:30:00Z"});
+    let mut annotations = lab.object("deployments/gate-camera")["spec"]["template"]["metadata"]["annotations"].clone();
+    annotations.as_object_mut().expect("annotations").extend(restarted.as_object().cloned().expect("an object"));
+    lab.edit("deployments/gate-camera", "/spec/template/metadata/annotations", annotations);
+    assert_eq!(lab.camera("gate").await, NOTHING, "kubectl rollout restart is not undone");
+}
+
+#[tokio::test]
+async fn a_child_deleted_by_hand_is_made_anew() {
+    let mut lab = settled().await;
+    lab.delete("configmaps/gate-camera-config");
+    assert_eq!(lab.camera("gate").await, ["PATCH configmaps/gate-camera-config"]);
+}
+
+#[tokio::test]
+async fn somebody_elses_object_of_the_same_name_is_left_alone() {
+    let lab = Lab::new(RESOURCES);
+    lab.server.lock().expect("not poisoned").objects.insert(
+        "services/gate-camera".into(),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gate-camera", "namespace": "lab"}}),
+    );
+    lab.refuse_apply_once("services/gate-camera");
+    let (requests, outcome) = lab.reconcile::<CameraStream>("gate").await;
+    assert!(outcome.is_err());
+    assert_eq!(
+        requests,
+        [
+            "PATCH configmaps/gate-camera-config",
+            "PATCH services/gate-camera",
+            "GET services/gate-camera",
+            "PATCH camerastreams/gate/status",
+            "POST events",
+        ]
+    );
+    let ready = lab.condition("camerastreams/gate", "Ready");
+    assert!(ready.contains("OperatorError: Service/gate-camera is there already and does not belong to"), "{ready}");
+}
+
+#[tokio::test]
+async fn a_bad_configuration_never_reaches_a_pod() {
+    let mut lab = settled().await;
+    lab.declare(&with("http://gate/video\"", "http://gate/video\", tls: {}"));
+    assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "POST events"]);
+    let stalled = lab.condition("camerastreams/gate", "Stalled");
+    assert!(stalled.starts_with("True InvalidConfiguration: spec.source.mjpeg.tls"), "{stalled}");
+    lab.catch_up();
+    lab.declare(RESOURCES);
+    assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "POST events"], "mended by one edit");
+    assert!(lab.condition("camerastreams/gate", "Stalled").starts_with("False "));
+}
+
+#[tokio::test]
+async fn a_host_path_that_is_not_allowed_is_refused() {
+    let lab = Lab::new(&with("/data/frames", "/database"));
+    assert_eq!(lab.sink("files").await, ["PATCH framesinks/files/status", "POST events"]);
+    assert_eq!(
+        lab.condition("framesinks/files", "Stalled"),
+        "True HostPathNotAllowed: spec.storage.hostPath.path: `/database` is not allowed; the operator allows what is \
+         below `/data`"
+    );
+}
+
+fn secret(value: &str) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "data": {"username": "YQ==", "password": value,
+        "other": value}})
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_waited_for_and_its_content_rolls_the_pod() {
+    let mut lab = Lab::new(&with("http://gate/video\"", "http://gate/video\", credentialsSecretRef: {name: login}"));
+    assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "POST events"]);
+    assert_eq!(
+        lab.condition("camerastreams/gate", "Stalled"),
+        "True SecretMissing: there is no Secret `login`: make it, with `password`, `username`"
+    );
+    lab.store(secret("YQ=="));
+    let mut expected = vec!["GET secrets/login"];
+    expected.extend(NEW_CAMERA);
+    assert_eq!(lab.camera("gate").await, expected);
+    lab.catch_up();
+    assert_eq!(lab.camera("gate").await, NOTHING, "a Secret is asked for once a version");
+    lab.store(secret("Yg=="));
+    assert_eq!(lab.camera("gate").await, ["GET secrets/login", "PATCH deployments/gate-camera"]);
+    lab.catch_up();
+    let mut unused = secret("Yg==");
+    unused["data"]["other"] = json!("eA==");
+    lab.store(unused);
+    assert_eq!(lab.camera("gate").await, ["GET secrets/login"], "a key that is not used rolls nothing");
+    lab.delete("secrets/login");
+    assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "POST events"], "what runs goes on");
+}
+
+#[tokio::test]
+async fn a_malformed_resource_says_so_and_keeps_what_it_runs() {
+    let mut lab = settled().await;
+    lab.declare(&with("  placement: {nodes: [edge-1]}\n---", "  colour: green\n---"));
+    let expected = ["GET camerastreams/gate", "PATCH camerastreams/gate/status"];
+    assert_eq!(lab.camera("gate").await, expected);
+    let stalled = lab.condition("camerastreams/gate", "Stalled");
+    assert!(stalled.starts_with("True ResourceMalformed: ") && stalled.contains("colour"), "{stalled}");
+    lab.catch_up();
+    assert_eq!(lab.camera("gate").await, ["GET camerastreams/gate"], "said once");
+    // Others go on, even one that refers to it: its own configuration cannot be known.
+    assert_eq!(lab.sink("files").await, ["PATCH framesinks/files/status", "POST events"]);
+    assert_eq!(lab.reconcile::<KafkaConnection>("kafka").await.0.len(), 2);
+}
+
+#[tokio::test]
+async fn suspend_scales_to_nothing_and_back() {
+    let mut lab = settled().await;
+    lab.declare(&with("  topic: {name: Gate, partitions: 3}\n", "  topic: {name: Gate, partitions: 3}\n  suspend: true\n"));
+    let expected =
+        ["PATCH configmaps/gate-camera-config", "PATCH deployments/gate-camera", "PATCH camerastreams/gate/status", "POST events"];
+    assert_eq!(lab.camera("gate").await, expected);
+    assert_eq!(lab.object("deployments/gate-camera")["spec"]["replicas"], 0);
+    assert!(lab.condition("camerastreams/gate", "Ready").starts_with("False Suspended: "));
+    assert!(lab.condition("camerastreams/gate", "Reconciling").starts_with("False "));
+    lab.catch_up();
+    lab.declare(RESOURCES);
+    assert_eq!(lab.camera("gate").await, expected);
+    assert_eq!(lab.object("deployments/gate-camera")["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn more_replicas_get_a_budget_and_one_again_loses_it() {
+    let mut lab = Lab::new(RESOURCES);
+    lab.sink("files").await;
+    lab.catch_up();
+    let pods = |lab: &Lab| lab.object("statefulsets/files-sink")["spec"]["template"].clone();
+    let before = pods(&lab);
+    lab.declare(&with("  output: {jpegFiles", "  replicas: 5\n  output: {jpegFiles"));
+    let requests = lab.sink("files").await;
+    assert_eq!(
+        requests[..3],
+        ["PATCH configmaps/files-sink-config", "PATCH statefulsets/files-sink", "PATCH poddisruptionbudgets/files-sink"]
+    );
+    assert_eq!(lab.object("statefulsets/files-sink")["spec"]["replicas"], 3, "the topic has three partitions");
+    assert_eq!(pods(&lab), before, "the pods that run are left alone");
+    lab.catch_up();
+    lab.declare(RESOURCES);
+    let requests = lab.sink("files").await;
+    assert_eq!(
+        requests[..3],
+        ["PATCH configmaps/files-sink-config", "PATCH statefulsets/files-sink", "DELETE poddisruptionbudgets/files-sink"]
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_concern_the_pod_does_not_roll_it() {
+    let mut lab = Lab::new(RESOURCES);
+    lab.sink("files").await;
+    lab.catch_up();
+    lab.declare(&with("partitions: 3}\n", "partitions: 3}\n  frameRate: {target: 5}\n"));
+    assert_eq!(lab.sink("files").await, ["PATCH configmaps/files-sink-config"], "its camera's rate is not the sink's");
+    lab.catch_up();
+    lab.declare(&with("kafka:9092", "other:9092"));
+    let requests = lab.sink("files").await;
+    assert_eq!(requests, ["PATCH configmaps/files-sink-config", "PATCH statefulsets/files-sink"], "its Kafka is");
+}
+
+#[tokio::test]
+async fn the_restart_annotation_is_handed_on() {
+    let mut lab = settled().await;
+    lab.declare(&with("{name: gate}\nspec:\n  source", "{name: gate, annotations: {edgereel.dev/restart: now}}\nspec:\n  source"));
+    assert_eq!(lab.camera("gate").await, ["PATCH deployments/gate-camera"]);
+    let annotations = &lab.object("deployments/gate-camera")["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["edgereel.dev/restart"], "now");
+}
+
+#[tokio::test]
+async fn a_resource_that_is_being_deleted_is_left_to_the_garbage_collector() {
+    let mut lab = settled().await;
+    let mut going = lab.object("camerastreams/gate");
+    going["metadata"]["deletionTimestamp"] = json!("2024-06-04T10:31:00Z");
+    lab.bring(going);
+    assert_eq!(lab.camera("gate").await, NOTHING);
+}
+
+#[tokio::test]
+async fn a_second_sink_of_the_same_group_is_refused_and_the_first_works_on() {
+    let mut lab = Lab::new(&with("  output: {jpegFiles", "  group: g\n  output: {jpegFiles"));
+    let second = "apiVersion: edgereel.dev/v1alpha1\nkind: FrameSink\nmetadata: {name: more}\nspec: {from: {streamRef: \
+                  {name: gate}}, group: g, output: {jpegFiles: {directory: more}}, storage: {volumeClaimTemplate: {size: 1Gi}}}\n";
+    lab.declare(second);
+    assert_eq!(lab.sink("files").await.len(), 5);
+    assert_eq!(lab.sink("more").await, ["PATCH framesinks/more/status", "POST events"]);
+    let stalled = lab.condition("framesinks/more", "Stalled");
+    assert!(stalled.starts_with("True InvalidConfiguration: spec.group: FrameSink/lab/files reads `Gate`"), "{stalled}");
+    lab.delete("framesinks/files");
+    lab.catch_up();
+    assert_eq!(lab.sink("more").await.len(), 5);
+}
+
+#[tokio::test]
+async fn an_api_server_that_fails_is_tried_again_and_the_status_says_so() {
+    let lab = Lab::new(RESOURCES);
+    lab.refuse("deployments/gate-camera", 500, "etcd is away");
+    let (requests, outcome) = lab.reconcile::<CameraStream>("gate").await;
+    assert!(outcome.is_err());
+    assert_eq!(requests.last().map(String::as_str), Some("POST events"));
+    let reconciling = lab.condition("camerastreams/gate", "Reconciling");
+    assert!(reconciling.starts_with("True OperatorError: Deployment/gate-camera: "), "{reconciling}");
+}
+
+#[tokio::test]
+async fn a_connection_says_whether_it_is_sound_and_who_uses_it() {
+    let lab = Lab::new(RESOURCES);
+    let (requests, outcome) = lab.reconcile::<KafkaConnection>("kafka").await;
+    assert!(outcome.is_ok());
+    assert_eq!(requests, ["PATCH kafkaconnections/kafka/status", "POST events"]);
+    assert_eq!(lab.object("kafkaconnections/kafka")["status"]["users"], 2);
+    assert!(lab.condition("kafkaconnections/kafka", "Ready").starts_with("True Running"));
+}
+
+/// A pod of the sink's StatefulSet, of a revision, waiting for its image.
+fn broken_pod(revision: &str) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "files-sink-0", "namespace": "lab", "labels": {"controller-revision-hash": revision},
+            "annotations": {"edgereel.dev/resource": "FrameSink/files"}},
+        "status": {"phase": "Pending", "containerStatuses": [{"name": "worker", "image": "", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}})
+}
+
+#[tokio::test]
+async fn a_bad_image_is_reported_with_the_kubelets_words_and_its_pod_goes_once_the_image_is_mended() {
+    let mut lab = Lab::new(RESOURCES);
+    lab.sink("files").await;
+    lab.catch_up();
+    let status = |update: &str| {
+        json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 0, "currentRevision": "good", "updateRevision": update})
+    };
+    let mut set = lab.object("statefulsets/files-sink");
+    set["status"] = status("bad");
+    lab.bring(set.clone());
+    lab.bring(broken_pod("bad"));
+    assert_eq!(lab.sink("files").await, ["PATCH framesinks/files/status", "POST events"]);
+    assert_eq!(
+        lab.condition("framesinks/files", "Ready"),
+        "False ImagePullFailed: ImagePullBackOff: no such image"
+    );
+    lab.catch_up();
+    // One edit of the image: the StatefulSet wants the good revision again, and would wait for the bad pod for ever.
+    set["status"] = status("good");
+    lab.bring(set);
+    assert_eq!(lab.sink("files").await, ["DELETE pods/files-sink-0"]);
+}

@@ -1,0 +1,241 @@
+//! What is observed, and the conditions that it makes: as a table.
+
+use edgereel_crds::{
+    resource_status::{CameraStreamStatus, FrameSinkStatus},
+    status::{Condition, ConditionStatus, ConditionType, Reason},
+    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+};
+use jiff::Timestamp;
+
+use crate::controller::{
+    figures::{WorthWriting, of_sink},
+    observe::{PodView, Rollout},
+    verdict::{Asked, conditions, of_workload},
+};
+
+fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceReport {
+    let condition = |kind, status| Condition {
+        kind,
+        status,
+        reason,
+        message: message.into(),
+        last_transition_time: "2024-06-04T10:30:00Z".into(),
+    };
+    ResourceReport {
+        kind: "CameraStream".into(),
+        namespace: "lab".into(),
+        name: "gate".into(),
+        conditions: vec![condition(ConditionType::Ready, ready), condition(ConditionType::CameraOnline, ready)],
+        last_error: None,
+        figures: Figures::Camera(CameraFigures::default()),
+    }
+}
+
+fn pod() -> PodView {
+    PodView {
+        name: "gate-camera-x".into(),
+        node: Some("edge-1".into()),
+        ip: Some("10.0.0.1".into()),
+        ready: true,
+        running: true,
+        leaving: false,
+        revision: None,
+        trouble: None,
+        report: Some(Ok(report(ConditionStatus::True, Reason::Running, "30 fps"))),
+    }
+}
+
+fn done() -> Rollout {
+    Rollout { desired: 1, current: 1, updated: 1, ready: 1, observed: true, revision: None, failure: None }
+}
+
+/// `Ready` with its reason, then `Reconciling` and `Stalled` where they hold.
+fn judged(asked: Asked, rollout: &Rollout, pods: &[PodView]) -> String {
+    let verdict = of_workload(asked, rollout, pods, ConditionType::CameraOnline);
+    let mut text = format!("{:?} {}: {}", verdict.ready, verdict.reason.as_str(), verdict.message);
+    for (holds, name) in [(verdict.reconciling, "Reconciling"), (verdict.stalled, "Stalled")] {
+        if holds {
+            text = format!("{text} [{name}]");
+        }
+    }
+    text
+}
+
+#[test]
+fn every_state_of_a_workload_has_its_conditions() {
+    let unready = Rollout { ready: 0, ..done() };
+    let none = Rollout { desired: 0, current: 0, updated: 0, ready: 0, ..done() };
+    let suspended = Asked { suspended: true, capped_from: None };
+    let trouble = |reason, words: &str| PodView { ready: false, running: false, trouble: Some((reason, words.into())), report: None, ..pod() };
+    let says = |reason, message: &str| PodView {
+        ready: false,
+        report: Some(Ok(report(ConditionStatus::False, reason, message))),
+        ..pod()
+    };
+    let table: Vec<(Asked, Rollout, Vec<PodView>, &str)> = vec![
+        (Asked::default(), done(), vec![pod()], "True Running: frames flow"),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![],
+            "False RolloutInProgress: 0 of 1 workers are ready, 1 are as they are to be [Reconciling]",
+        ),
+        (
+            Asked::default(),
+            Rollout { observed: false, ..done() },
+            vec![pod()],
+            "False RolloutInProgress: 1 of 1 workers are ready, 1 are as they are to be [Reconciling]",
+        ),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![trouble(Reason::Unschedulable, "0/1 nodes are available")],
+            "False Unschedulable: 0/1 nodes are available [Stalled]",
+        ),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![trouble(Reason::ImagePullFailed, "ErrImagePull: no such image")],
+            "False ImagePullFailed: ErrImagePull: no such image [Stalled]",
+        ),
+        (
+            Asked::default(),
+            Rollout { failure: Some("exceeded quota".into()), ..unready.clone() },
+            vec![],
+            "False PodFailed: no pod can be made: exceeded quota [Stalled]",
+        ),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![says(Reason::CameraUnreachable, "no route to gate")],
+            "False CameraUnreachable: no route to gate",
+        ),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![says(Reason::KafkaConnecting, "joining the group")],
+            "False KafkaConnecting: joining the group [Reconciling]",
+        ),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![says(Reason::StorageReadOnly, "chown it")],
+            "False StorageReadOnly: chown it [Stalled]",
+        ),
+        (
+            Asked::default(),
+            done(),
+            vec![PodView { report: Some(Err("no answer within 3 s".into())), ..pod() }],
+            "Unknown WorkerUnreachable: its /status does not answer: no answer within 3 s",
+        ),
+        (
+            Asked { suspended: false, capped_from: Some(5) },
+            done(),
+            vec![pod()],
+            "True ReplicasCapped: 1 workers run, not 5: the topic has 1 partitions",
+        ),
+        (
+            suspended,
+            none.clone(),
+            vec![],
+            "False Suspended: spec.suspend is true: nothing runs, everything is kept",
+        ),
+        (
+            suspended,
+            none,
+            vec![PodView { leaving: true, ..pod() }],
+            "False Stopping: spec.suspend is true: the workers are stopping [Reconciling]",
+        ),
+    ];
+    for (asked, rollout, pods, expected) in table {
+        assert_eq!(judged(asked, &rollout, &pods), expected);
+    }
+}
+
+#[test]
+fn of_several_workers_the_one_in_trouble_is_named() {
+    let rollout = Rollout { desired: 2, current: 2, updated: 2, ready: 1, ..done() };
+    let mut bad = pod();
+    bad.name = "gate-sink-1".into();
+    bad.ready = false;
+    bad.report = Some(Ok(report(ConditionStatus::False, Reason::StorageFull, "no room")));
+    assert_eq!(judged(Asked::default(), &rollout, &[pod(), bad]), "False StorageFull: gate-sink-1: no room");
+}
+
+#[test]
+fn a_transitions_time_moves_only_with_the_conditions_status() {
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let verdict = of_workload(Asked::default(), &done(), &[pod()], ConditionType::CameraOnline);
+    let aspect = Some(ConditionType::CameraOnline);
+    let first = conditions(&verdict, aspect, Some(1), &[], time("2024-06-04T10:30:00Z"));
+    let second = conditions(&verdict, aspect, Some(2), &first, time("2024-06-04T10:31:00Z"));
+    assert_eq!(second.len(), 4);
+    assert!(second.iter().zip(&first).all(|(b, a)| b.last_transition_time == a.last_transition_time));
+    assert!(second.iter().all(|c| c.observed_generation == Some(2) && !c.reason.is_empty()));
+    let unready = of_workload(Asked::default(), &Rollout { ready: 0, ..done() }, &[], ConditionType::CameraOnline);
+    let third = conditions(&unready, aspect, Some(2), &second, time("2024-06-04T10:32:00Z"));
+    assert_ne!(third[0].last_transition_time, second[0].last_transition_time);
+    assert_eq!(third[2].last_transition_time, second[2].last_transition_time, "Stalled is false as before");
+}
+
+#[test]
+fn figures_are_written_when_they_matter_and_otherwise_once_in_a_while() {
+    use std::time::Duration;
+    let old = CameraStreamStatus {
+        fps: Some(30.0),
+        frame_kilobytes: Some(85),
+        frames_acknowledged: Some(1000),
+        frames_dropped: Some(0),
+        ..CameraStreamStatus::default()
+    };
+    let with = |change: fn(&mut CameraStreamStatus)| {
+        let mut new = old.clone();
+        change(&mut new);
+        new
+    };
+    let soon = Duration::from_secs(30);
+    for (new, matters, what) in [
+        (old.clone(), false, "nothing changed"),
+        (with(|s| s.fps = Some(28.0)), false, "a rate within a tenth"),
+        (with(|s| s.fps = Some(20.0)), true, "a rate that fell"),
+        (with(|s| s.fps = Some(0.0)), true, "no frame"),
+        (with(|s| s.frame_kilobytes = Some(95)), false, "frames a little larger"),
+        (with(|s| s.frame_kilobytes = Some(200)), true, "frames twice as large"),
+        (with(|s| s.frames_acknowledged = Some(1900)), false, "a count that grows as it should"),
+        (with(|s| s.frames_acknowledged = Some(3)), true, "a worker that started anew"),
+        (with(|s| s.frames_dropped = Some(1)), true, "the first dropped frame"),
+        (with(|s| s.node = Some("edge-2".into())), true, "another node"),
+    ] {
+        assert_eq!(new.worth_writing(&old, soon), matters, "{what}");
+    }
+    let grown = with(|s| s.frames_acknowledged = Some(1900));
+    assert!(grown.worth_writing(&old, Duration::from_secs(300)), "the count is brought up to date");
+    assert!(!old.worth_writing(&old, Duration::from_secs(3000)), "what is the same is never written");
+}
+
+#[test]
+fn a_sinks_figures_are_those_of_all_its_workers() {
+    let worker = |fps, bytes, stored, lag, free| PodView {
+        report: Some(Ok(ResourceReport {
+            figures: Figures::Sink(SinkFigures {
+                fps,
+                frame_bytes: bytes,
+                frames_stored: stored,
+                lag_records: lag,
+                disk_free_bytes: free,
+                disk_size_bytes: 100,
+                ..SinkFigures::default()
+            }),
+            ..report(ConditionStatus::True, Reason::Running, "")
+        })),
+        ..pod()
+    };
+    let mut status = FrameSinkStatus::default();
+    of_sink(&[worker(10.0, 100_000, 5, 2, 40), worker(30.0, 60_000, 7, 3, 10)], &FrameSinkStatus::default(), &mut status);
+    assert_eq!((status.fps, status.frame_kilobytes, status.frames_stored), (Some(40.0), Some(70), Some(12)));
+    assert_eq!((status.lag_records, status.disk_used.as_deref()), (Some(5), Some("90%")));
+    let silent = PodView { report: None, ..pod() };
+    let mut kept = FrameSinkStatus::default();
+    of_sink(&[silent], &status, &mut kept);
+    assert_eq!(kept.frames_stored, Some(12), "what is not known now was known before");
+}
