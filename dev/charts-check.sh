@@ -81,6 +81,16 @@ while read -r metric; do
     wrong "alerts or dashboards of charts/edgereel ask for $metric, which is not in docs/metrics.md"
 done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/prometheusrule.yaml charts/edgereel/files/dashboards/*.json | sort -u)
 
+while read -r alert; do
+  grep -qx "## $alert" docs/kubernetes/alerts.md || wrong "the alert $alert has no section in docs/kubernetes/alerts.md"
+done < <(sed -n 's/^ *- alert: //p' charts/edgereel/templates/prometheusrule.yaml)
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
+for chart in charts/*/Chart.yaml; do
+  [ "$(sed -n 's/^\(version\|appVersion\): "\{0,1\}\([^"]*\)"\{0,1\}$/\2/p' "$chart" | sort -u)" = "$version" ] ||
+    wrong "$chart: version and appVersion have to be $version, as in Cargo.toml"
+done
+
 # --- what they come to --------------------------------------------------------
 
 render charts/edgereel > "$work/chart-defaults.yaml"
