@@ -205,7 +205,8 @@ pub struct Encoding {
     /// Whether pictures are encoded anew. Default: `never`, the camera's own bytes.
     pub reencode: Reencode,
     /// The largest frame that goes on. A larger one is encoded smaller with `reencode: size`, and dropped and counted
-    /// otherwise. Default: `1Mi`. The topic's and the brokers' limits have to allow it.
+    /// otherwise. Default: `750Ki`, which in JSON's base64 too fits a topic with Kafka's own limit. The topic's and the
+    /// brokers' limits have to allow it.
     pub max_frame_bytes: ByteSize,
     /// A larger frame is counted and shown in red. Default: `100k`.
     pub warn_frame_bytes: ByteSize,
@@ -217,7 +218,7 @@ impl Default for Encoding {
             format: FrameFormat::Jpeg,
             quality: 85,
             reencode: Reencode::Never,
-            max_frame_bytes: ByteSize::mebi(1),
+            max_frame_bytes: ByteSize(750 << 10),
             warn_frame_bytes: ByteSize(100_000),
         }
     }

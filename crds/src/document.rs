@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
-    check::{Kind, Resource, Resources, is_label, is_subdomain, label},
+    check::{Kind, References, Resource, Resources, is_label, is_subdomain, label},
+    common::LocalRef,
     plan::ObjectName,
     problem::{FieldPath, Problem, did_you_mean, listed, shown},
     shape::Shape,
@@ -210,6 +211,7 @@ impl Read {
         };
         let label = context.label;
         if let (None, Some(resource)) = (read, with_name) {
+            let resource = with_spec(&resource, references(&node));
             resources.unreadable.push((kind, resource));
         }
         self.documents.push(Document { file: file.to_owned(), node, label });
@@ -365,6 +367,16 @@ fn spec<T: DeserializeOwned>(context: &mut Context<'_>, shape: &Shape) -> Option
     serde_json::from_value(spec.to_json())
         .map_err(|error| context.at("spec", format!("it cannot be read: {}", shown(&error.to_string())), ""))
         .ok()
+}
+
+/// The names in a spec, as far as they are there.
+fn references(node: &Node) -> References {
+    let name = |path: [&str; 2]| {
+        let reference = path.iter().try_fold(node.get("spec")?, |node, key| node.get(key))?;
+        let name = reference.get("name").and_then(Node::text).filter(|name| !name.is_empty())?;
+        Some(LocalRef { name: name.to_owned() })
+    };
+    References { connection: name(["kafka", "connectionRef"]), stream: name(["from", "streamRef"]) }
 }
 
 fn with_spec<S>(resource: &Resource<()>, spec: S) -> Resource<S> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::status::Condition;
 
@@ -30,13 +30,20 @@ pub struct ResourceReport {
     pub namespace: String,
     /// Its name, with `-<replica>` where one process runs several.
     pub name: String,
-    /// Its conditions.
+    /// Its conditions. One whose type or reason this version does not know is passed over when read.
+    #[serde(deserialize_with = "known_conditions")]
     pub conditions: Vec<Condition>,
     /// The last thing that went wrong since the start, mended or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
     /// Its live figures.
     pub figures: Figures,
+}
+
+/// Reasons are a closed set, which a newer worker may have added to: that must not make its figures unreadable.
+fn known_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(all.into_iter().filter_map(|condition| serde_json::from_value(condition).ok()).collect())
 }
 
 /// The last thing that went wrong.
@@ -82,6 +89,9 @@ pub struct CameraFigures {
     /// When the last frame came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_frame_time: Option<Timestamp>,
+    /// Its width and height in pixels, as in `1280x720`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_size: Option<String>,
 }
 
 /// A sink's live figures.
@@ -97,9 +107,15 @@ pub struct SinkFigures {
     pub records_consumed: u64,
     /// Frames written.
     pub frames_stored: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes_stored: u64,
     /// Frames durable, with their offsets committed.
     #[serde(default)]
     pub frames_durable: u64,
+    /// Records that are not frames, skipped or sent to the dead-letter topic.
+    #[serde(default)]
+    pub records_invalid: u64,
     /// Records sent to the dead-letter topic.
     #[serde(default)]
     pub records_dead_lettered: u64,
@@ -118,9 +134,15 @@ pub struct SinkFigures {
     /// Size of the output's file system, in bytes.
     #[serde(default)]
     pub disk_size_bytes: i64,
+    /// The free part of it, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_free_ratio: Option<f64>,
     /// Partitions that this worker reads now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_partitions: Option<u32>,
+    /// Partitions of its topics, whoever reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_partitions: Option<u32>,
     /// Capture time of the last frame stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_frame_time: Option<Timestamp>,
@@ -129,6 +151,7 @@ pub struct SinkFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::ConditionType;
 
     #[test]
     fn a_newer_workers_answer_is_read_without_its_unknown_fields() {
@@ -136,7 +159,9 @@ mod tests {
             {"kind": "CameraStream", "namespace": "lab", "name": "gate", "conditions": [], "lastError": null,
              "figures": {"fps": 29.9, "frameBytes": 85000, "framesCaptured": 100, "framesAcknowledged": 99,
                          "framesDropped": 1, "dropped": {"pacing": 1}, "lastFrameTime": "2024-06-04T10:30:00Z", "new": []}},
-            {"kind": "FrameSink", "namespace": "lab", "name": "files", "conditions": [],
+            {"kind": "FrameSink", "namespace": "lab", "name": "files", "conditions": [
+                {"type": "Ready", "status": "False", "reason": "CatOnKeyboard", "message": "shoo", "lastTransitionTime": ""},
+                {"type": "StorageHealthy", "status": "True", "reason": "Running", "message": "", "lastTransitionTime": "", "new": 1}],
              "figures": {"fps": 30.0, "frameBytes": 85000, "framesStored": 98, "lagRecords": 2}}]}"#;
         let status: WorkerStatus = serde_json::from_str(answer).expect("readable");
         let [camera, sink] = &status.resources[..] else { panic!("two resources") };
@@ -144,5 +169,7 @@ mod tests {
             matches!(&camera.figures, Figures::Camera(f) if f.frames_acknowledged == 99 && f.dropped["pacing"] == 1)
         );
         assert!(matches!(&sink.figures, Figures::Sink(f) if f.frames_stored == 98 && f.lag_records == 2));
+        let known: Vec<ConditionType> = sink.conditions.iter().map(|condition| condition.kind).collect();
+        assert_eq!(known, [ConditionType::StorageHealthy], "a reason that is not known here harms nothing else");
     }
 }

@@ -155,6 +155,30 @@ spec: {source: {synthetic: {}}, topic: {name: Gate}, kafka: {connectionRef: {nam
 }
 
 #[test]
+fn a_missing_reference_is_reported_together_with_the_wrong_fields_beside_it() {
+    let text = "
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: gate}
+spec: {source: {synthetic: {}}, topik: {name: Gate}, kafka: {connectionRef: {name: lab}}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: files}
+spec: {from: {streamRef: {name: gat}}, output: {jpgFiles: {}}, storage: {hostPath: {path: /data}}}
+";
+    let problems = one(text);
+    for expected in [
+        "CameraStream/gate: spec.topik: ",
+        "CameraStream/gate: spec.kafka.connectionRef.name: there is no KafkaConnection `lab` in the namespace `default`",
+        "FrameSink/files: spec.output.jpgFiles: ",
+        "FrameSink/files: spec.from.streamRef.name: there is no CameraStream `gat` in the namespace `default`; did you mean `gate`?",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}\n{problems:#?}");
+    }
+}
+
+#[test]
 fn secrets_are_taken_and_their_values_are_never_shown() {
     let text = "
 apiVersion: v1

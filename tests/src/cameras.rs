@@ -23,7 +23,7 @@ use crate::{
 
 const START: Duration = Duration::from_secs(60);
 /// `nobody`, for servers that refuse to run as root.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// A camera that serves. Dropped, it is gone.
 #[derive(Debug)]

@@ -119,6 +119,13 @@ impl Histogram {
         }
     }
 
+    /// Takes away what was observed before: an earlier look at the same histogram.
+    pub fn subtract(&mut self, earlier: &Histogram) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&earlier.buckets) {
+            mine.1 -= theirs.1;
+        }
+    }
+
     /// The value that the fraction `q` of observations does not exceed, interpolated within its bucket as Prometheus's
     /// `histogram_quantile` does. In the last, unbounded bucket: the bound below it. `None` without observations.
     pub fn quantile(&self, q: f64) -> Option<f64> {
@@ -165,6 +172,8 @@ edgereel_t_seconds_bucket{le="+Inf",name="a"} 100
         assert_eq!(histogram.quantile(0.75), Some(0.15000000000000002));
         histogram.add(&histogram.clone());
         assert_eq!((histogram.count(), histogram.quantile(0.5)), (200, Some(0.1)));
+        histogram.subtract(&Metrics::parse(TEXT).histogram("t_seconds", "a"));
+        assert_eq!((histogram.count(), histogram.quantile(0.25)), (100, Some(0.05)));
         assert_eq!(Histogram::default().quantile(0.5), None);
     }
 }

@@ -1,11 +1,18 @@
-//! Judging our videos and pictures with players that we did not write: FFmpeg and OpenCV.
+//! Judging our videos and pictures with players that we did not write: FFmpeg, OpenCV and VLC.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use nix::unistd::Uid;
 use serde_json::Value;
 
 use crate::{
+    cameras::NOBODY,
     process::{self, command},
     python, scratch,
 };
@@ -35,14 +42,17 @@ pub struct Probe {
 /// When FFmpeg cannot read it, or complains of anything in it.
 #[track_caller]
 pub fn ffprobe(path: &Path) -> Probe {
-    try_ffprobe(path).unwrap_or_else(|e| panic!("ffprobe on {}: {e:#}", path.display()))
+    let none = |said: &str| if said.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("{said}")) };
+    probe(path, none).unwrap_or_else(|e| panic!("ffprobe on {}: {e:#}", path.display()))
 }
 
-fn try_ffprobe(path: &Path) -> Result<Probe> {
+/// What ffprobe says; `complaints` judges its warnings.
+fn probe(path: &Path, complaints: impl FnOnce(&str) -> Result<()>) -> Result<Probe> {
     let mut ffprobe = command("ffprobe", ["-v", "warning", "-count_frames", "-select_streams", "v:0"]);
     ffprobe.args(["-show_streams", "-of", "json"]).arg(path);
     let finished = process::run("ffprobe", ffprobe, PATIENCE)?;
-    anyhow::ensure!(finished.status.success() && finished.stderr.is_empty(), "{}", finished.stderr);
+    anyhow::ensure!(finished.status.success(), "{}", finished.stderr);
+    complaints(&finished.stderr)?;
     let said: Value = serde_json::from_str(&finished.stdout)?;
     let stream = said["streams"].get(0).context("no picture track")?;
     let text = |key: &str| stream[key].as_str().unwrap_or_default().to_owned();
@@ -93,6 +103,32 @@ print(count)
 ";
     let said = python::run(SCRIPT, &[&video.to_string_lossy()]);
     said.trim().parse().unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+/// How many frames VLC reads from a video, but for the last two at most, and how many a second it takes them for.
+///
+/// # Panics
+/// When VLC cannot read it.
+#[track_caller]
+pub fn vlc_frames(video: &Path) -> (u64, f64) {
+    try_vlc_frames(video).unwrap_or_else(|e| panic!("VLC on {}: {e:#}", video.display()))
+}
+
+fn try_vlc_frames(video: &Path) -> Result<(u64, f64)> {
+    let dir = scratch::dir("vlc");
+    let (original, copy) = (dir.join("original.avi"), dir.join("copy.avi"));
+    fs::copy(video, &original)?;
+    let mut vlc = command("cvlc", ["-I", "dummy", "--no-audio", "--play-and-exit", "--sout"]);
+    vlc.arg(format!("#std{{access=file,mux=avi,dst={}}}", copy.display())).arg(&original).env("HOME", &dir);
+    // VLC does not run as root.
+    if Uid::effective().is_root() {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
+        vlc.uid(NOBODY).gid(NOBODY);
+    }
+    process::run("vlc", vlc, PATIENCE)?;
+    // VLC writes an XVID stream's headers twice, of which FFmpeg complains.
+    let probe = probe(&copy, |_| Ok(()))?;
+    Ok((probe.indexed, probe.rate))
 }
 
 /// The lowest peak signal-to-noise ratio in dB, over all frames, between a video and the JPEG files of this directory

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use edgereel_crds::status::Reason;
 
-use crate::{kafka::fault::KafkaFault, source::SourceError};
+use crate::{kafka::fault::KafkaFault, plain::plain, source::SourceError};
 
 /// Why a resource stopped. Its supervisor starts it again, with a backoff.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub struct Fault {
 impl Fault {
     /// A fault with its reason.
     pub fn new(reason: Reason, message: impl Display) -> Self {
-        Fault { reason, message: message.to_string() }
+        Fault { reason, message: plain(message) }
     }
 
     /// Whether the storage is what fails.

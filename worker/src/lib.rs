@@ -10,6 +10,7 @@ pub mod fault;
 pub mod frame;
 pub mod kafka;
 pub mod metrics;
+pub mod plain;
 pub mod run;
 pub mod secrets;
 pub mod serve;

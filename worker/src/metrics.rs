@@ -139,6 +139,8 @@ pub struct Metrics {
     cam_buffer_bytes: Family<Resource, Gauge>,
     cam_target: Family<Resource, FloatGauge>,
     cam_last_frame: Family<Resource, FloatGauge>,
+    cam_width: Family<Resource, Gauge>,
+    cam_height: Family<Resource, Gauge>,
     cam_frame_bytes: Histograms,
     cam_ack_latency: Histograms,
     sink_consumed: Family<Resource, Counter>,
@@ -155,6 +157,9 @@ pub struct Metrics {
     sink_lag_seconds: Family<Resource, FloatGauge>,
     sink_disk_free: Family<Resource, Gauge<i64, AtomicI64>>,
     sink_disk_size: Family<Resource, Gauge<i64, AtomicI64>>,
+    sink_last_frame: Family<Resource, FloatGauge>,
+    sink_assigned: Family<Resource, Gauge>,
+    sink_partitions: Family<Resource, Gauge>,
     sink_rebalances: Family<Resource, Counter>,
     sink_file_latency: Histograms,
     sink_durable_latency: Histograms,
@@ -198,6 +203,8 @@ impl Default for Metrics {
             cam_buffer_bytes: family!("camera_buffer", "Bytes of frames waiting or in flight", Unit::Bytes),
             cam_target: family!("camera_frame_rate_target", "Frames a second that pacing lets through now"),
             cam_last_frame: family!("camera_last_frame_timestamp", "Unix time of the last frame", Unit::Seconds),
+            cam_width: family!("camera_frame_width_pixels", "Width of the last frame"),
+            cam_height: family!("camera_frame_height_pixels", "Height of the last frame"),
             cam_frame_bytes: family!("camera_frame", "Size of captured frames", Unit::Bytes, frame_bytes),
             cam_ack_latency: family!(
                 "camera_capture_to_acknowledged",
@@ -219,6 +226,13 @@ impl Default for Metrics {
             sink_lag_seconds: family!("sink_lag", "Age of the oldest record not yet stored", Unit::Seconds),
             sink_disk_free: family!("sink_disk_free", "Free space of the output's file system", Unit::Bytes),
             sink_disk_size: family!("sink_disk_size", "Size of the output's file system", Unit::Bytes),
+            sink_last_frame: family!(
+                "sink_last_frame_timestamp",
+                "Unix time at which the last frame written was captured",
+                Unit::Seconds
+            ),
+            sink_assigned: family!("sink_assigned_partitions", "Partitions that this worker reads now"),
+            sink_partitions: family!("sink_topic_partitions", "Partitions of the topics, whoever reads them"),
             sink_rebalances: family!("sink_rebalances", "Assignments of partitions"),
             sink_file_latency: family!(
                 "sink_capture_to_file",
@@ -255,6 +269,8 @@ pub struct CameraMetrics {
     pub buffer_bytes: Gauge,
     pub target: FloatGauge,
     pub last_frame: FloatGauge,
+    pub width: Gauge,
+    pub height: Gauge,
     pub frame_bytes: Histogram,
     pub ack_latency: Histogram,
 }
@@ -299,6 +315,9 @@ pub struct SinkMetrics {
     pub lag_seconds: FloatGauge,
     pub disk_free: Gauge<i64, AtomicI64>,
     pub disk_size: Gauge<i64, AtomicI64>,
+    pub last_frame: FloatGauge,
+    pub assigned_partitions: Gauge,
+    pub topic_partitions: Gauge,
     pub rebalances: Counter,
     pub file_latency: Histogram,
     pub durable_latency: Histogram,
@@ -310,6 +329,11 @@ impl SinkMetrics {
     pub fn invalid(&self, reason: InvalidReason) -> Counter {
         let Resource { namespace, name } = self.resource.clone();
         self.invalid.get_or_create(&WithReason { namespace, name, reason: reason.as_str() }).clone()
+    }
+
+    /// Records that are not frames, over all reasons.
+    pub fn invalid_total(&self) -> u64 {
+        InvalidReason::ALL.iter().map(|reason| self.invalid(*reason).get()).sum()
     }
 }
 
@@ -330,6 +354,8 @@ impl Metrics {
             buffer_bytes: self.cam_buffer_bytes.get_or_create(&r).clone(),
             target: self.cam_target.get_or_create(&r).clone(),
             last_frame: self.cam_last_frame.get_or_create(&r).clone(),
+            width: self.cam_width.get_or_create(&r).clone(),
+            height: self.cam_height.get_or_create(&r).clone(),
             frame_bytes: self.cam_frame_bytes.get_or_create(&r).clone(),
             ack_latency: self.cam_ack_latency.get_or_create(&r).clone(),
             resource: r,
@@ -356,6 +382,9 @@ impl Metrics {
             lag_seconds: self.sink_lag_seconds.get_or_create(&r).clone(),
             disk_free: self.sink_disk_free.get_or_create(&r).clone(),
             disk_size: self.sink_disk_size.get_or_create(&r).clone(),
+            last_frame: self.sink_last_frame.get_or_create(&r).clone(),
+            assigned_partitions: self.sink_assigned.get_or_create(&r).clone(),
+            topic_partitions: self.sink_partitions.get_or_create(&r).clone(),
             rebalances: self.sink_rebalances.get_or_create(&r).clone(),
             file_latency: self.sink_file_latency.get_or_create(&r).clone(),
             durable_latency: self.sink_durable_latency.get_or_create(&r).clone(),

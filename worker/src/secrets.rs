@@ -8,6 +8,8 @@ use std::{
 
 use edgereel_crds::plan::ObjectName;
 
+use crate::plain::plain;
+
 /// The secrets that this process can read.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
@@ -42,7 +44,7 @@ impl Secrets {
             match fs::read(&path) {
                 Ok(value) => return Ok(value),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(fail(format!("{}: {e}", path.display()))),
+                Err(e) => return Err(fail(format!("{}: {}", path.display(), plain(e)))),
             }
         }
         let document = ObjectName { namespace: namespace.into(), name: name.into() };

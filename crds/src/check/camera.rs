@@ -16,8 +16,8 @@ use crate::{
 
 /// librdkafka's largest `message.max.bytes`.
 const MAX_MESSAGE: u64 = 1_000_000_000;
-/// Room for a record's key, headers and framing beside the frame.
-const RECORD_OVERHEAD: u64 = 1024;
+/// Room for a record's key, headers and framing beside the frame; ours take about 400 bytes.
+const RECORD_OVERHEAD: u64 = 4096;
 /// librdkafka takes milliseconds as 32-bit numbers; no one waits longer than a day for a record.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -60,14 +60,17 @@ pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     );
 }
 
-/// The largest record that a frame of `maxFrameBytes` becomes.
-fn record_bytes(spec: &CameraStreamSpec) -> u64 {
-    let frame = spec.encoding.max_frame_bytes.0;
-    let value = match spec.encoding.format {
-        FrameFormat::Jpeg => frame,
-        FrameFormat::Json => frame.div_ceil(3).saturating_mul(4),
+/// The size of the largest record that frames up to `max_frame` make, in bytes, with key, headers and framing.
+pub fn largest_record(max_frame: ByteSize, format: FrameFormat) -> u64 {
+    let value = match format {
+        FrameFormat::Jpeg => max_frame.0,
+        FrameFormat::Json => max_frame.0.div_ceil(3).saturating_mul(4),
     };
     value.saturating_add(RECORD_OVERHEAD)
+}
+
+fn record_bytes(spec: &CameraStreamSpec) -> u64 {
+    largest_record(spec.encoding.max_frame_bytes, spec.encoding.format)
 }
 
 fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
@@ -273,4 +276,28 @@ fn check_producer(producer: &Producer, report: &mut Report<'_>) {
         format!("`{}` is out of range", producer.batch_bytes),
         "write `1Ki` up to 2 GiB",
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera_stream::Encoding;
+
+    /// `max.message.bytes` of a topic that somebody made without a word about it: 1 MiB and a batch's 12 bytes.
+    const KAFKA_DEFAULT_LIMIT: u64 = 1_048_588;
+
+    #[test]
+    fn by_default_every_record_fits_a_topic_of_kafkas_defaults() {
+        let largest = Encoding::default().max_frame_bytes;
+        for format in [FrameFormat::Jpeg, FrameFormat::Json] {
+            assert!(largest_record(largest, format) <= KAFKA_DEFAULT_LIMIT, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_json_record_is_a_third_larger_than_its_frame() {
+        assert_eq!(largest_record(ByteSize(300), FrameFormat::Jpeg), 300 + RECORD_OVERHEAD);
+        assert_eq!(largest_record(ByteSize(300), FrameFormat::Json), 400 + RECORD_OVERHEAD);
+        assert_eq!(largest_record(ByteSize(u64::MAX), FrameFormat::Json), u64::MAX);
+    }
 }

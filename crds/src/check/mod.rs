@@ -15,11 +15,13 @@ mod sink;
 
 use std::{collections::BTreeMap, fmt};
 
+pub use camera::largest_record;
 pub use connection::owned_setting;
 pub use names::{is_label, is_subdomain};
 
 use crate::{
     CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
+    common::LocalRef,
     plan::{ObjectName, Plan},
     problem::FieldPath,
 };
@@ -81,6 +83,16 @@ pub struct Resource<S> {
     pub document: usize,
 }
 
+/// The names in a spec that could not be read as a whole: they are followed all the same, so that a missing resource is
+/// reported together with the other problems.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// `spec.kafka.connectionRef`.
+    pub connection: Option<LocalRef>,
+    /// `spec.from.streamRef`.
+    pub stream: Option<LocalRef>,
+}
+
 /// Resources that refer to each other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
@@ -91,7 +103,7 @@ pub struct Resources {
     /// The sinks.
     pub sinks: Vec<Resource<FrameSinkSpec>>,
     /// Resources that are there, but whose spec could not be read: references to them are not missing.
-    pub unreadable: Vec<(Kind, Resource<()>)>,
+    pub unreadable: Vec<(Kind, Resource<References>)>,
     /// `v1` Secrets: name, then key, to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
 }

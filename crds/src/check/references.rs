@@ -1,12 +1,16 @@
 //! Follows the names from one resource to another, and decides what a resource left open.
 
-use super::{FieldProblem, Kind, Report, Resource, Resources};
+use super::{FieldProblem, Kind, References, Report, Resource, Resources};
 use crate::{
     common::LocalRef,
     frame_sink::{FrameSinkSpec, From, OnInvalid, Output},
     plan::{CameraPlan, Connection, ObjectName, SinkPlan},
     problem::{did_you_mean, listed},
 };
+
+/// The fields that hold a name.
+const CONNECTION: &str = "spec.kafka.connectionRef.name";
+const STREAM: &str = "spec.from.streamRef.name";
 
 /// Resources whose references all lead somewhere, each with its document's number.
 pub(super) struct Resolved {
@@ -27,7 +31,7 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
     for camera in &resources.cameras {
         let mut report = Report::on(Kind::CameraStream, camera, problems);
         let reference = &camera.spec.kafka.connection_ref;
-        if let Some(connection) = connection(reference, "spec.kafka.connectionRef.name", resources, &mut report) {
+        if let Some(connection) = connection(reference, CONNECTION, resources, &mut report) {
             let plan = CameraPlan { name: camera.name.clone(), spec: camera.spec.clone(), connection };
             resolved.cameras.push((plan, camera.document));
         }
@@ -38,21 +42,27 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
             resolved.sinks.push((plan, sink.document));
         }
     }
+    for (kind, unreadable) in &resources.unreadable {
+        let mut report = Report::on(*kind, unreadable, problems);
+        let References { connection: to_kafka, stream } = &unreadable.spec;
+        if let Some(reference) = to_kafka {
+            connection(reference, CONNECTION, resources, &mut report);
+        }
+        if let Some(reference) = stream {
+            follow(reference, STREAM, Kind::CameraStream, &resources.cameras, resources, &mut report);
+        }
+    }
     resolved
 }
 
 fn sink_plan(sink: &Resource<FrameSinkSpec>, resources: &Resources, report: &mut Report<'_>) -> Option<SinkPlan> {
     let spec = &sink.spec;
-    let own = spec
-        .kafka
-        .as_ref()
-        .map(|kafka| connection(&kafka.connection_ref, "spec.kafka.connectionRef.name", resources, report));
+    let own = spec.kafka.as_ref().map(|kafka| connection(&kafka.connection_ref, CONNECTION, resources, report));
     let (topics, camera, of_camera) = match &spec.from {
         From::Topics(topics) => (topics.clone(), None, None),
         From::StreamRef(reference) => {
             let kind = Kind::CameraStream;
-            let field = "spec.from.streamRef.name";
-            let camera = follow(reference, field, kind, &resources.cameras, resources, report)?;
+            let camera = follow(reference, STREAM, kind, &resources.cameras, resources, report)?;
             // A missing connection of the camera is the camera's problem.
             let found = find(
                 &camera.spec.kafka.connection_ref,

@@ -67,7 +67,7 @@ fn a_camera_keeps_to_its_rules() {
             source,
             "synthetic: {frameBytes: 2Mi}",
             "12:29: CameraStream/gate: spec.source.synthetic.frameBytes: `2Mi` is more than \
-             `encoding.maxFrameBytes`, `1Mi`: every frame would be dropped; make it smaller, or \
+             `encoding.maxFrameBytes`, `750Ki`: every frame would be dropped; make it smaller, or \
              `maxFrameBytes` larger",
         ),
         (
@@ -98,13 +98,13 @@ fn a_camera_keeps_to_its_rules() {
             topic,
             &with("encoding: {maxFrameBytes: 900M, format: json}\n  buffer: {memory: 1Gi}"),
             "14:29: CameraStream/gate: spec.encoding.maxFrameBytes: a record with such a frame has \
-             1200001024 bytes, and Kafka's client sends 1000000000 at most; make it smaller",
+             1200004096 bytes, and Kafka's client sends 1000000000 at most; make it smaller",
         ),
         (
             topic,
-            &with("buffer: {memory: 1M}"),
-            "14:20: CameraStream/gate: spec.buffer.memory: `1M` cannot hold one frame of \
-             `encoding.maxFrameBytes`, `1Mi`; make it at least that, better a few seconds of frames",
+            &with("buffer: {memory: 500k}"),
+            "14:20: CameraStream/gate: spec.buffer.memory: `500k` cannot hold one frame of \
+             `encoding.maxFrameBytes`, `750Ki`; make it at least that, better a few seconds of frames",
         ),
         (
             topic,
@@ -173,18 +173,18 @@ fn a_camera_keeps_to_its_rules() {
         ),
         (
             topic,
-            "  topic: {name: a, config: {max.message.bytes: \"1048576\"}}\n",
-            "13:48: CameraStream/gate: spec.topic.config[\"max.message.bytes\"]: 1048576 bytes do not \
-             hold a record with a frame of `encoding.maxFrameBytes`, which has 1049600; write at least \
-             \"1049600\", or make `maxFrameBytes` smaller",
+            "  topic: {name: a, config: {max.message.bytes: \"772095\"}}\n",
+            "13:48: CameraStream/gate: spec.topic.config[\"max.message.bytes\"]: 772095 bytes do not \
+             hold a record with a frame of `encoding.maxFrameBytes`, which has 772096; write at least \
+             \"772096\", or make `maxFrameBytes` smaller",
         ),
-        (topic, "  topic: {name: a, config: {max.message.bytes: \"1399128\"}}\n  encoding: {format: json}\n", ""),
+        (topic, "  topic: {name: a, config: {max.message.bytes: \"1028096\"}}\n  encoding: {format: json}\n", ""),
         (
             topic,
-            "  topic: {name: a, config: {max.message.bytes: \"1399127\"}}\n  encoding: {format: json}\n",
-            "13:48: CameraStream/gate: spec.topic.config[\"max.message.bytes\"]: 1399127 bytes do not \
-             hold a record with a frame of `encoding.maxFrameBytes`, which has 1399128; write at least \
-             \"1399128\", or make `maxFrameBytes` smaller",
+            "  topic: {name: a, config: {max.message.bytes: \"1028095\"}}\n  encoding: {format: json}\n",
+            "13:48: CameraStream/gate: spec.topic.config[\"max.message.bytes\"]: 1028095 bytes do not \
+             hold a record with a frame of `encoding.maxFrameBytes`, which has 1028096; write at least \
+             \"1028096\", or make `maxFrameBytes` smaller",
         ),
         (
             topic,

@@ -32,6 +32,8 @@ pub struct Options {
     pub secure: bool,
     /// Lines of `server.properties`, such as `message.max.bytes=1000000`.
     pub settings: Vec<String>,
+    /// A heap of 1 GiB, the G1 collector and both compilers, as in production, instead of a small and quick start.
+    pub production_jvm: bool,
     /// This machine's address for clients; loopback unless given.
     pub host: Option<String>,
     /// Where its data goes; the scratch directory unless given.
@@ -45,6 +47,7 @@ pub struct Cluster {
     port: u16,
     host: Option<String>,
     secure: bool,
+    production_jvm: bool,
     brokers: Vec<Mutex<Option<Guarded>>>,
     bootstrap: String,
 }
@@ -86,6 +89,7 @@ impl Cluster {
             port,
             host: options.host,
             secure: options.secure,
+            production_jvm: options.production_jvm,
             brokers: Vec::new(),
             bootstrap: String::new(),
         };
@@ -110,6 +114,9 @@ impl Cluster {
         script.arg(&self.dir).arg(self.port.to_string());
         if self.secure {
             script.arg("--secure");
+        }
+        if self.production_jvm {
+            script.args(["--heap", "1g"]).env("KAFKA_JVM_OPTS", "-XX:+UseG1GC");
         }
         if let Some(host) = &self.host {
             script.args(["--host", host]);
@@ -154,6 +161,11 @@ impl Cluster {
     /// The directory with its data, for `dev/kafka/kafka-cli.sh`.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// A broker's process, if it runs.
+    pub fn pid(&self, i: usize) -> Option<u32> {
+        self.broker(i).as_ref().map(Guarded::pid)
     }
 
     /// SIGKILL to a broker.

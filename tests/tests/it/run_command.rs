@@ -3,7 +3,12 @@
 use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 use edgereel_tests::{
-    Edgereel, edgereel, edgereel_bin, kafka, process::Guarded, resources, scratch, synthetic::Cameras, unique, wait,
+    Edgereel, edgereel, edgereel_bin, free_port, kafka,
+    metrics::Metrics,
+    process::{self, Guarded},
+    resources, scratch,
+    synthetic::Cameras,
+    unique, wait,
 };
 use edgereel_worker::frame::jpeg;
 use serde_json::{Value, json};
@@ -47,18 +52,31 @@ fn status_and_metrics_have_the_documented_shape_and_a_stop_is_orderly() {
     assert!(status["version"].is_string());
     let names: Vec<_> = status["resources"].as_array().expect("a list").iter().map(|r| r["name"].clone()).collect();
     assert_eq!(names, ["cam", "s"]);
-    for (name, kind, aspect, figures) in [
+    for (name, kind, aspect, numbers, texts) in [
         (
             "cam",
             "CameraStream",
             "CameraOnline",
             &["framesCaptured", "framesAcknowledged", "framesDropped", "bufferBytes"][..],
+            &["lastFrameTime", "frameSize"][..],
         ),
         (
             "s",
             "FrameSink",
             "StorageHealthy",
-            &["recordsConsumed", "framesStored", "framesDurable", "lagRecords", "diskFreeBytes"],
+            &[
+                "recordsConsumed",
+                "framesStored",
+                "bytesStored",
+                "framesDurable",
+                "recordsInvalid",
+                "lagRecords",
+                "diskFreeBytes",
+                "diskFreeRatio",
+                "assignedPartitions",
+                "topicPartitions",
+            ],
+            &["lastFrameTime"],
         ),
     ] {
         let entry = worker.status_of(name);
@@ -68,8 +86,11 @@ fn status_and_metrics_have_the_documented_shape_and_a_stop_is_orderly() {
             let since = condition["lastTransitionTime"].as_str().expect("a time");
             assert!(since.parse::<jiff::Timestamp>().is_ok(), "{since}");
         }
-        for figure in figures.iter().chain(&["fps", "frameBytes"]) {
+        for figure in numbers.iter().chain(&["fps", "frameBytes"]) {
             assert!(entry["figures"][figure].is_number(), "{name} has no {figure}: {entry:#}");
+        }
+        for figure in texts {
+            assert!(entry["figures"][figure].is_string(), "{name} has no {figure}: {entry:#}");
         }
     }
     let (_, metrics) = worker.get("metrics").expect("it answers");
@@ -234,6 +255,37 @@ fn json_log_lines_are_json_each() {
     assert!(lines.iter().all(|l| l["timestamp"].is_string() && l["level"].is_string() && l["message"].is_string()));
     assert!(lines.iter().any(|line| line["message"] == "all stopped"), "{lines:?}");
     assert!(child.stdout().is_empty(), "{}", child.stdout());
+}
+
+/// The kernel gives process 1 no signal that it does not handle: a worker that did not would be killed after the grace
+/// period, with frames on their way.
+#[test]
+fn as_process_1_of_a_container_it_listens_on_all_addresses_and_stops_in_order_on_sigterm() {
+    let (topic, disk) = (unique("pid1"), scratch::dir("disk"));
+    let sink = resources::sink("s", &topic, jpeg_files(""), &disk, json!({}));
+    let file = with_connection([synthetic("cam", &topic, json!({})), sink]);
+    let port = free_port();
+    let mut command = process::command("unshare", ["-r", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command
+        .arg(edgereel_bin())
+        .args(["run", "--log-format", "json", "--http", &format!("0.0.0.0:{port}"), "-f"])
+        .arg(&file);
+    let container = Guarded::spawn("run-pid1", command).expect("starts");
+    let metrics = || reqwest::blocking::get(format!("http://127.0.0.1:{port}/metrics")).and_then(|a| a.text());
+    wait::until_ok("frames are stored", edgereel::PATIENCE, || {
+        let text = metrics().map_err(|e| format!("{e}\n{}", container.tail()))?;
+        let stored = Metrics::parse(&text).count("sink_frames_durable", "s");
+        if stored >= 10 { Ok(()) } else { Err(container.tail()) }
+    });
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", container.pid())).expect("children");
+    let worker = children.trim();
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).expect("its status");
+    assert!(status.lines().any(|l| l.starts_with("NSpid:") && l.ends_with("\t1")), "{status}");
+    let sent = process::run("kill", process::command("kill", ["-TERM", worker]), Duration::from_secs(20));
+    assert!(sent.is_ok_and(|kill| kill.status.success()), "process {worker} takes no signal");
+    let ended = container.wait(Duration::from_secs(30)).expect("ends within the grace period");
+    assert!(ended.success(), "{ended:?}\n{}", container.stderr());
+    assert!(container.stderr().contains("all stopped"), "{}", container.stderr());
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn each_damage_to_an_mjpeg_video_is_found_by_its_kind() {
     fs::write(&csv, without.join("\n") + "\n").expect("writable");
     let found = findings(&file);
     let has = |kind: &str, words: &str| found.iter().any(|(k, text)| k == kind && text.contains(words));
-    assert!(has("missing", "[0]@5") && has("damaged", "its CSV has 29"), "{found:?}");
+    assert!(has("missing", "[0]@5") && has("damaged", "shows a picture of no record as frame 5"), "{found:?}");
 
     fs::write(&csv, format!("{rows}{}\n", lines[3])).expect("writable");
     assert!(findings(&file).iter().any(|(kind, _)| kind == "duplicate"), "a row that stands twice");

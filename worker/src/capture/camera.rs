@@ -177,6 +177,8 @@ impl Camera {
         self.metrics.frame_bytes.observe(bytes.len() as f64);
         let (jpeg, info) = self.mend(bytes)?;
         self.metrics.last_frame.set(captured_at.as_microsecond() as f64 / 1e6);
+        self.metrics.width.set(info.width.into());
+        self.metrics.height.set(info.height.into());
         let standing =
             if self.frozen.is_on() { self.frozen.observe(jpeg::picture_hash(&jpeg, &info), now) } else { None };
         if standing.is_none() && self.health.camera(End::Up) {
@@ -202,7 +204,7 @@ impl Camera {
         if let Some(snapshot) = &self.snapshot {
             snapshot.set(frame.clone());
         }
-        let dropped = self.outbox.push(frame);
+        let dropped = self.outbox.push(frame, now);
         if dropped > 0 {
             self.metrics.dropped(DropReason::buffer_full).inc_by(dropped);
             if let Some(held) = self.complaints.allow(now) {

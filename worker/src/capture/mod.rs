@@ -16,19 +16,18 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::plan::CameraPlan;
+use edgereel_crds::{
+    check::largest_record,
+    common::FrameFormat,
+    plan::CameraPlan,
+    status::{ConditionStatus, ConditionType, Reason},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{camera::Camera, health::Health, outbox::Outbox, sender::Sender};
 use crate::{
-    fault::Fault,
-    frame::Frame,
-    kafka::{producer::largest_record, topics},
-    metrics::CameraMetrics,
-    secrets::Secrets,
-    source,
-    state::ResourceState,
+    fault::Fault, frame::Frame, kafka::topics, metrics::CameraMetrics, secrets::Secrets, source, state::ResourceState,
 };
 
 /// What a stop may take: the pod's grace period is 30 s.
@@ -65,15 +64,25 @@ impl Snapshot {
 
 /// Captures until shutdown. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
-    let health = Arc::new(Health::new(env.state));
     let source = source::open(plan, &env.secrets)?;
+    // Until the topic is there, Ready keeps the reason that the last attempt left: no flicker while Kafka is down.
+    let undialled = "dialled as soon as Kafka has the topic";
+    env.state.set(ConditionType::CameraOnline, ConditionStatus::Unknown, Reason::KafkaConnecting, undialled);
     let largest = largest_record(plan.spec.encoding.max_frame_bytes, plan.spec.encoding.format);
     let ensured = tokio::select! {
         () = env.shutdown.cancelled() => return Ok(()),
         ensured = topics::ensure(&plan.connection, &env.secrets, &plan.spec.topic, largest) => ensured,
     };
     let limit = ensured?.max_message_bytes;
-    let outbox = Arc::new(Outbox::new(&plan.spec.buffer));
+    let health = Arc::new(Health::new(env.state));
+    let settings = &plan.spec.producer;
+    // librdkafka's batches are never larger than the topic takes.
+    let batch = settings.batch_bytes.0.min(limit.unwrap_or(largest)) as usize;
+    let batch = match plan.spec.encoding.format {
+        FrameFormat::Jpeg => batch,
+        FrameFormat::Json => batch / 4 * 3,
+    };
+    let outbox = Arc::new(Outbox::new(&plan.spec.buffer, batch, *settings.delivery_timeout));
     let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())?;
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
     let camera = Camera::new(plan, source, health, outbox.clone(), env.metrics, env.snapshot);

@@ -1,8 +1,9 @@
 //! How many frames a second go on: `frameRate.target`, lowered while Kafka cannot keep up.
 //!
 //! The rule is a leaky bucket (GCRA): a frame goes on when the schedule of the current rate owes one. A short tolerance
-//! lets jittering cameras pass; a surplus is dropped evenly. With `adaptive`, backpressure halves the rate and its absence
-//! raises it step by step (additive increase, multiplicative decrease), between `minimum` and `target`.
+//! lets jittering cameras pass, a longer one frames that were held up on their way; a surplus is dropped evenly. With
+//! `adaptive`, backpressure halves the rate and its absence raises it step by step (additive increase, multiplicative
+//! decrease), between `minimum` and `target`.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use edgereel_crds::camera_stream::FrameRate;
 const CLOCK_TOLERANCE: f64 = 1.01;
 /// A frame may come this many intervals ahead of the schedule: cameras send in bursts of two or three.
 const BURST: f64 = 2.5;
+/// Frames that were held up for this long at most (by a network, a busy machine) go on when they come all at once: they
+/// were owed meanwhile. So the target holds over seconds, not over shorter times.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// The rate changes at most this often, so that a change has shown its effect before the next.
 const STEP: Duration = Duration::from_secs(1);
 /// What one calm second adds, as a part of the target.
@@ -60,8 +64,8 @@ impl Pacer {
         if now + interval.mul_f64(BURST) < due {
             return false;
         }
-        // A pause earns no credit: the schedule begins anew where it fell behind.
-        self.due = Some(due.max(now) + interval);
+        // A longer pause earns no more credit than this.
+        self.due = Some(due.max(now.checked_sub(HELD_UP).unwrap_or(now)) + interval);
         true
     }
 
@@ -73,8 +77,9 @@ impl Pacer {
         let rate = if pressed { self.rate / 2.0 } else { self.rate + target * INCREASE };
         self.rate = rate.clamp(self.minimum, target);
         self.changed = Some(now);
-        // The new rate holds at once, not after the old schedule has run out.
-        self.due = self.due.map(|due| due.min(now + Duration::from_secs_f64(1.0 / self.rate)));
+        // The new rate holds at once, not after the old schedule has run out; and under pressure nothing is owed.
+        let latest = now + Duration::from_secs_f64(1.0 / self.rate);
+        self.due = self.due.map(|due| due.min(latest)).map(|due| if pressed { due.max(now) } else { due });
     }
 }
 
@@ -121,6 +126,26 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_were_held_up_for_less_than_a_second_all_go_on() {
+        let (start, mut pacer) = (Instant::now(), pacer(30.0, 1.0, true));
+        // At 10 s the network stops for 0.9 s; what the camera sent meanwhile comes at once.
+        let arrival = |i: u32| {
+            let sent = f64::from(i) / 30.0;
+            if (10.0..10.9).contains(&sent) { 10.9 } else { sent }
+        };
+        let kept = (0..900).filter(|i| pacer.admit(start + Duration::from_secs_f64(arrival(*i)), false)).count();
+        assert_eq!(kept, 900);
+    }
+
+    #[test]
+    fn a_long_silence_earns_no_more_than_a_second_of_frames() {
+        let (start, mut pacer) = (Instant::now(), pacer(10.0, 1.0, false));
+        assert!(pacer.admit(start, false));
+        let kept = (0..1000).filter(|_| pacer.admit(start + Duration::from_secs(600), false)).count();
+        assert!((10..=14).contains(&kept), "{kept}");
+    }
+
+    #[test]
     fn backpressure_halves_the_rate_down_to_the_minimum_and_calm_raises_it_to_the_target() {
         let (start, mut pacer) = (Instant::now(), pacer(32.0, 4.0, true));
         let at = |s: f64| start + Duration::from_secs_f64(s);
@@ -147,7 +172,7 @@ mod tests {
                 now += Duration::from_micros(gap);
                 passed += usize::from(pacer.admit(now, false));
             }
-            let most = now.duration_since(start).as_secs_f64() * target * CLOCK_TOLERANCE + BURST + 2.0;
+            let most = (now.duration_since(start) + HELD_UP).as_secs_f64() * target * CLOCK_TOLERANCE + BURST + 2.0;
             prop_assert!(passed as f64 <= most, "{passed} > {most}");
         }
     }

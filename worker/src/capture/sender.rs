@@ -1,6 +1,7 @@
 //! The task that feeds the producer from the outbox and hears of each frame's fate.
 
 use std::{
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -82,6 +83,7 @@ pub(super) struct Sender {
     health: Arc<Health>,
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
+    complaints: Throttle,
 }
 
 impl Sender {
@@ -113,6 +115,7 @@ impl Sender {
             health,
             outbox,
             metrics,
+            complaints: Throttle::new(Duration::from_secs(10)),
         })
     }
 
@@ -143,10 +146,13 @@ impl Sender {
         Ok(())
     }
 
-    /// Hands over as many frames as the producer takes.
+    /// Hands over as many frames as may fly.
     fn pump(&self) -> Result<(), KafkaFault> {
-        while let Some(frame) = self.outbox.take() {
-            let encoded = self.encoder.encode(&frame);
+        self.expire();
+        let mut frames = self.outbox.take().into_iter();
+        while let Some(taken) = frames.next() {
+            let frame = &taken.frame;
+            let encoded = self.encoder.encode(frame);
             let record = Record {
                 key: self.key.as_deref().map(str::as_bytes),
                 value: Some(&encoded.value),
@@ -156,21 +162,33 @@ impl Sender {
             let sent = Sent { captured_at: frame.captured_at, bytes: frame.jpeg.len() };
             match self.producer.send(record, sent) {
                 Ok(()) => {}
-                Err(SendError::Full) => {
-                    self.outbox.put_back(frame);
-                    break;
-                }
                 Err(SendError::TooLarge) => {
                     self.metrics.dropped(DropReason::too_large).inc();
                     self.outbox.landed(frame.jpeg.len());
                 }
+                Err(SendError::Full) => {
+                    self.outbox.put_back(iter::once(taken).chain(frames));
+                    break;
+                }
                 Err(SendError::Fatal(fault)) => {
-                    self.outbox.put_back(frame);
+                    self.outbox.put_back(iter::once(taken).chain(frames));
                     return Err(fault);
                 }
             }
         }
         Ok(())
+    }
+
+    fn expire(&self) {
+        let now = Instant::now();
+        let expired = self.outbox.expire(now);
+        if expired > 0 {
+            self.metrics.dropped(DropReason::delivery_timeout).inc_by(expired);
+            if let Some(held) = self.complaints.allow(now) {
+                let camera = &self.camera;
+                warn!(camera, held_back = held, frames = expired, "gave up frames after producer.deliveryTimeout");
+            }
+        }
     }
 
     /// What the brokers' connections and their silence say, where no delivery has said it yet.

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::log::LogFormat;
+use crate::plain::plain;
 use crate::synthetic::{
     parse_size,
     server::{
@@ -178,7 +179,7 @@ pub fn run(args: Args) -> ExitCode {
             runtime.shutdown_timeout(Duration::from_secs(1));
             served
         }
-        Err(e) => Err(format!("no threads to serve with: {e}")),
+        Err(e) => Err(format!("no threads to serve with: {}", plain(e))),
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,14 +197,14 @@ async fn serve(args: &Args) -> Result<(), String> {
     let listener = TcpListener::bind(&args.listen).await.map_err(|e| refused(&args.listen, &e))?;
     let address = listener.local_addr().map_err(|e| refused(&args.listen, &e))?;
     let shutdown = CancellationToken::new();
-    stop_on_signal(&shutdown).map_err(|e| format!("no signals can be awaited: {e}"))?;
+    stop_on_signal(&shutdown).map_err(|e| format!("no signals can be awaited: {}", plain(e)))?;
     for (index, name) in names.iter().enumerate() {
         println!("{}", args.line(index, name, address));
     }
     if io::stdout().is_terminal() && args.log_format == LogFormat::Text {
         eprintln!("View it with `ffplay http://{address}/cam0` or in a browser; Ctrl-C ends it.");
     }
-    server.serve(listener, shutdown).await.map_err(|e| format!("serving on {address} failed: {e}"))
+    server.serve(listener, shutdown).await.map_err(|e| format!("serving on {address} failed: {}", plain(e)))
 }
 
 fn refused(listen: &str, error: &io::Error) -> String {
@@ -213,8 +214,7 @@ fn refused(listen: &str, error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; take 127.0.0.1 or 0.0.0.0",
         _ => "write an address and a port, as `127.0.0.1:8090`",
     };
-    // The kind alone: the system's own words end in an error number.
-    format!("cannot listen on `{listen}` ({}): {remedy}", error.kind())
+    format!("cannot listen on `{listen}` ({}): {remedy}", plain(error))
 }
 
 fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {

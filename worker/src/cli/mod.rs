@@ -17,7 +17,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use edgereel_crds::plan::Plan;
 
-use crate::secrets::Secrets;
+use crate::{plain::plain, secrets::Secrets};
 
 /// Cameras to Kafka, Kafka to disk: declared as resources, with nothing lost.
 #[derive(Debug, Parser)]
@@ -52,12 +52,12 @@ impl Place {
 
 const EXAMPLES: &str = "\
 Examples:
-  edgereel camera --count 2                      two synthetic cameras to try things with
-  edgereel validate -f lab/                      every problem in the files, at once
-  edgereel run -f lab/                           run every resource in the files
-  edgereel verify -f lab/                        compare what is on disk with what is in Kafka
-  edgereel crds | kubectl apply -f -             teach a cluster the resources
-  edgereel completions bash > ~/.local/share/bash-completion/completions/edgereel";
+  edgereel camera --count 2           two synthetic cameras to try things with
+  edgereel validate -f lab/           every problem in the files, at once
+  edgereel run -f lab/                run every resource in the files
+  edgereel verify -f lab/             compare the disk with what is in Kafka
+  edgereel crds | kubectl apply -f -  teach a cluster the resources
+  edgereel completions bash           what makes Tab complete commands";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -73,7 +73,7 @@ enum Command {
     Crds,
     /// Print the JSON Schema of the resources, for editors.
     Schema,
-    /// Print a shell's completion script.
+    /// Print a shell's completion script; bash looks for it at ~/.local/share/bash-completion/completions/edgereel.
     Completions {
         /// The shell.
         shell: Shell,
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("edgereel: cannot write to standard output: {e}");
+            eprintln!("edgereel: cannot write to standard output: {}", plain(e));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
@@ -115,5 +115,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What stands below the options is laid out by hand, and clap would wrap it without regard for that.
+    #[test]
+    fn what_stands_below_the_options_fits_a_terminal_of_80_columns() {
+        let commands = Cli::command();
+        for command in [&commands].into_iter().chain(commands.get_subcommands()) {
+            for help in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+        }
     }
 }

@@ -1,13 +1,8 @@
 //! `edgereel run`: every resource in the files, until SIGINT or SIGTERM.
 
-use std::{
-    io::{self, IsTerminal},
-    net::SocketAddr,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use edgereel_crds::plan::Plan;
 use indicatif::MultiProgress;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -24,6 +19,7 @@ use super::{
     table,
 };
 use crate::{
+    plain::plain,
     run::{Options, Run},
     secrets::Secrets,
     serve,
@@ -49,8 +45,9 @@ pub struct Args {
     /// all of them.
     #[arg(long, value_name = "KIND/NAME")]
     only: Option<String>,
-    /// Run only this replica of each sink (what a StatefulSet's pod is told). Default: all `spec.replicas` of them.
-    #[arg(long, value_name = "N")]
+    /// Run only this replica of each sink, 0 being the first, whatever `spec.replicas` says: what a StatefulSet's pod is
+    /// told. Default: all `spec.replicas` of them.
+    #[arg(long, env = "EDGEREEL_REPLICA", value_name = "N")]
     replica: Option<u32>,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
@@ -65,12 +62,17 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  edgereel run -f lab/                                  a laptop: every resource in the folder
-  edgereel run -f camera.yaml -f sink.yaml --snapshots  and http://127.0.0.1:9464/snapshot.jpg
-  edgereel run -f resources.yaml --storage-root /data --secrets-dir /secrets --http 0.0.0.0:9464 --log-format json
+  edgereel run -f lab/
+          a laptop: every resource in the folder
+  edgereel run -f camera.yaml -f sink.yaml --snapshots
+          two files, and each camera's last frame at /snapshot.jpg
+  edgereel run -f resources.yaml --storage-root /data --secrets-dir /secrets \\
+               --http 0.0.0.0:9464 --log-format json
+          a pod
 
-On a terminal it shows a live table; in a pipe, log lines on standard error. SIGINT or SIGTERM stops it: frames on their
-way are delivered and committed first (a second signal ends it at once; even then nothing acknowledged is lost).";
+On a terminal it shows a live table; in a pipe, log lines on standard error.
+SIGINT or SIGTERM stops it: frames on their way are delivered and committed
+first. A second signal ends it at once; even then nothing acknowledged is lost.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
@@ -99,7 +101,7 @@ pub fn run(args: Args) -> ExitCode {
     match run_plan(plan, secrets, args, table) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("edgereel: {e:#}");
+            eprintln!("edgereel: {}", plain(format_args!("{e:#}")));
             ExitCode::FAILURE
         }
     }
@@ -147,16 +149,13 @@ async fn listen(asked: Option<&str>) -> anyhow::Result<Option<TcpListener>> {
                 .parse()
                 .with_context(|| format!("--http `{address}` is not an address: write `127.0.0.1:9464` or `off`"))?;
             let listener = TcpListener::bind(address).await;
-            let refused = |e: io::Error| {
-                // The kind alone: the system's own words end in an error number.
-                anyhow::anyhow!("cannot listen on --http {address} ({}): choose another or `off`", e.kind())
-            };
+            let refused = |e| anyhow!("cannot listen on --http {address} ({}): choose another or `off`", plain(e));
             Ok(Some(listener.map_err(refused)?))
         }
         None => match TcpListener::bind(DEFAULT_HTTP).await {
             Ok(listener) => Ok(Some(listener)),
             Err(e) => {
-                warn!("cannot listen on {DEFAULT_HTTP} ({}): taking a free port", e.kind());
+                warn!("cannot listen on {DEFAULT_HTTP} ({}): taking a free port", plain(e));
                 Ok(Some(TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?))
             }
         },

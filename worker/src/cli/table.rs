@@ -5,16 +5,13 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use console::{Style, measure_text_width, truncate_str};
 use edgereel_crds::{
     status::{ConditionStatus, ConditionType},
-    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+    worker_status::{Figures, ResourceReport},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::info;
 
 use crate::run::fleet::Fleet;
 
-/// The thresholds of the Python scripts that this replaces: a frame below 60 KB is green, below 100 KB yellow, above red.
-const GREEN_BELOW: u64 = 60_000;
-const YELLOW_BELOW: u64 = 100_000;
 /// How often a pipe gets a line for each resource.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -33,7 +30,7 @@ pub async fn draw_forever(fleet: Arc<Fleet>, screen: MultiProgress) {
         let width = usize::from(console::Term::stderr().size().1).max(40) - 1;
         header.set_message(truncate_str(HEADER, width, "…").into_owned());
         for (bar, member) in &rows {
-            bar.set_message(fit(row(&member.report()), width));
+            bar.set_message(fit(row(&member.report(), member.warn_frame_bytes), width));
         }
     }
 }
@@ -52,47 +49,32 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
             let report = member.report();
             let resource = format!("{}/{}/{}", report.kind, report.namespace, report.name);
             let ready = member.state.is_ready();
-            match report.figures {
-                Figures::Camera(CameraFigures {
-                    fps,
-                    frame_bytes,
-                    frames_captured,
-                    frames_acknowledged,
-                    frames_dropped,
-                    buffer_bytes,
-                    ..
-                }) => info!(
-                    resource,
-                    ready,
-                    fps,
-                    frame_bytes,
-                    frames_captured,
-                    frames_acknowledged,
-                    frames_dropped,
-                    buffer_bytes,
-                    "figures"
-                ),
-                Figures::Sink(SinkFigures {
-                    fps,
-                    frame_bytes,
-                    frames_stored,
-                    frames_durable,
-                    lag_records,
-                    lag_seconds,
-                    ..
-                }) => {
-                    info!(
-                        resource,
-                        ready, fps, frame_bytes, frames_stored, frames_durable, lag_records, lag_seconds, "figures"
-                    )
-                }
-            }
+            let (camera, sink) = match &report.figures {
+                Figures::Camera(figures) => (Some(figures), None),
+                Figures::Sink(figures) => (None, Some(figures)),
+            };
+            // A figure that is `None` is left out of the line.
+            info!(
+                resource,
+                ready,
+                fps = camera.map_or_else(|| sink.map(|s| s.fps), |c| Some(c.fps)),
+                frame_bytes = camera.map_or_else(|| sink.map(|s| s.frame_bytes), |c| Some(c.frame_bytes)),
+                frames_captured = camera.map(|c| c.frames_captured),
+                frames_acknowledged = camera.map(|c| c.frames_acknowledged),
+                frames_dropped = camera.map(|c| c.frames_dropped),
+                buffer_bytes = camera.map(|c| c.buffer_bytes),
+                frames_stored = sink.map(|s| s.frames_stored),
+                frames_durable = sink.map(|s| s.frames_durable),
+                lag_records = sink.map(|s| s.lag_records),
+                lag_seconds = sink.map(|s| s.lag_seconds),
+                "figures"
+            );
         }
     }
 }
 
 /// One resource's row, with colours.
-fn row(status: &ResourceReport) -> String {
+fn row(status: &ResourceReport, warn_frame_bytes: u64) -> String {
     let ready = status.conditions.iter().find(|c| c.kind == ConditionType::Ready);
     let (state, good) = match ready {
         Some(c) if c.status == ConditionStatus::True => (Cow::from("Ready"), true),
@@ -107,49 +89,33 @@ fn row(status: &ResourceReport) -> String {
     };
     let name = format!("{:<25}", truncate_str(&name, 25, "…"));
     let error = status.last_error.as_ref().map_or("", |e| e.message.as_str());
-    match &status.figures {
-        Figures::Camera(CameraFigures {
-            fps,
-            frame_bytes,
-            frames_captured,
-            frames_acknowledged,
-            frames_dropped,
-            ..
-        }) => {
-            let size = size_style(*frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
-            let dropped = colour(*frames_dropped == 0).apply_to(format!("{frames_dropped:>9}"));
-            format!(
-                "{name} {state} {fps:>6.1} {size} {frames_captured:>10} {frames_acknowledged:>14} {:>8} {dropped}  {error}",
-                ""
-            )
+    let (fps, bytes, captured, kept, lag, gone) = match &status.figures {
+        Figures::Camera(c) => {
+            let captured = c.frames_captured.to_string();
+            (c.fps, c.frame_bytes, captured, c.frames_acknowledged, String::new(), c.frames_dropped)
         }
-        Figures::Sink(SinkFigures {
-            fps,
-            frame_bytes,
-            frames_stored,
-            lag_records,
-            records_dead_lettered,
-            records_lost,
-            ..
-        }) => {
-            let size = size_style(*frame_bytes).apply_to(format!("{:>7}", kilobytes(*frame_bytes)));
-            let gone = records_dead_lettered + records_lost;
-            let gone = colour(gone == 0).apply_to(format!("{gone:>9}"));
-            format!("{name} {state} {fps:>6.1} {size} {:>10} {frames_stored:>14} {lag_records:>8} {gone}  {error}", "")
+        Figures::Sink(s) => {
+            let gone = s.records_dead_lettered + s.records_lost;
+            (s.fps, s.frame_bytes, String::new(), s.frames_stored, s.lag_records.to_string(), gone)
         }
-    }
+    };
+    let size = size_style(bytes, warn_frame_bytes).apply_to(format!("{:>7}", kilobytes(bytes)));
+    let gone = colour(gone == 0).apply_to(format!("{gone:>9}"));
+    format!("{name} {state} {fps:>6.1} {size} {captured:>10} {kept:>14} {lag:>8} {gone}  {error}")
 }
 
 fn colour(good: bool) -> Style {
     if good { Style::new().for_stderr().green() } else { Style::new().for_stderr().red() }
 }
 
-fn size_style(bytes: u64) -> Style {
+/// Red from `encoding.warnFrameBytes` on and yellow from 60 % of it: by default the thresholds of the Python scripts that
+/// this replaces, 60 and 100 KB.
+fn size_style(bytes: u64, warn: u64) -> Style {
     let style = Style::new().for_stderr();
     match bytes {
         0 => style.dim(),
-        b if b < GREEN_BELOW => style.green(),
-        b if b < YELLOW_BELOW => style.yellow(),
+        b if b < warn / 5 * 3 => style.green(),
+        b if b < warn => style.yellow(),
         _ => style.red(),
     }
 }
@@ -178,7 +144,7 @@ mod tests {
         let camera = metrics.camera(&name);
         camera.captured.inc_by(1234);
         camera.acknowledged.inc_by(1200);
-        let row = row(&Member::new(state, Handles::Camera(camera), None).report());
+        let row = row(&Member::new(state, Handles::Camera(camera), None).report(), 100_000);
         let row = console::strip_ansi_codes(&row);
         for (column, value) in [("CAPTURED", "1234"), ("ACKED/STORED", "1200"), ("DROPPED", "0")] {
             let right = HEADER.find(column).expect("a column") + column.len();
@@ -189,7 +155,7 @@ mod tests {
 
     #[test]
     fn sizes_have_the_colours_that_users_know() {
-        let painted = |bytes| size_style(bytes).force_styling(true).apply_to("x").to_string();
+        let painted = |bytes| size_style(bytes, 100_000).force_styling(true).apply_to("x").to_string();
         assert_eq!(
             [painted(59_999), painted(99_999), painted(100_000)],
             ["\u{1b}[32mx\u{1b}[0m", "\u{1b}[33mx\u{1b}[0m", "\u{1b}[31mx\u{1b}[0m"]

@@ -18,6 +18,8 @@ use edgereel_crds::{
     yaml::MAX_BYTES,
 };
 
+use crate::plain::plain;
+
 /// How deep directories are searched: deeper than anyone nests them, and an end to links that go round.
 const MAX_DEPTH: usize = 16;
 
@@ -25,11 +27,15 @@ const MAX_DEPTH: usize = 16;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgereel validate -f camera.yaml             one file
-  edgereel validate -f examples/lab            all *.yaml, *.yml and *.json files of a directory
+  edgereel validate -f camera.yaml
+          one file
+  edgereel validate -f examples/lab
+          all *.yaml, *.yml and *.json files of a directory
   kubectl get cam,fsink,kc -o yaml | edgereel validate -f -
+          what a cluster has
 
-Exit status: 0 when all is well, 1 when there are problems, 2 when the arguments are wrong.")]
+Exit status: 0 when all is well, 1 when there are problems, 2 when the arguments
+are wrong.")]
 pub struct Args {
     /// Files and directories with resources; `-` is standard input.
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR", required = true, num_args = 1..)]
@@ -166,7 +172,7 @@ impl Found {
             io::ErrorKind::PermissionDenied => {
                 self.problem(name, "it may not be read by this user", "change its permissions, or the user");
             }
-            _ => self.problem(name, format!("it cannot be read: {error}"), "check the disk"),
+            _ => self.problem(name, format!("it cannot be read: {}", plain(error)), "check the disk"),
         }
     }
 }
@@ -234,6 +240,7 @@ fn sink(plan: &SinkPlan) -> String {
     let root = match &plan.spec.storage {
         Storage::HostPath(host) => host.path.trim_end_matches('/').to_owned(),
         Storage::PersistentVolumeClaim(claim) => format!("claim {}:", claim.claim_name),
+        Storage::VolumeClaimTemplate(_) => "a claim for each worker:".to_owned(),
     };
     let (what, directory, name) = match &plan.spec.output {
         Output::JpegFiles(files) => ("JPEG files", &files.directory, files.file_name.as_str()),

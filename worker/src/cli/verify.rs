@@ -41,9 +41,12 @@ Examples:
   edgereel verify -f lab/ --sink frontgate1     one of them
   edgereel verify -f lab/ --json | jq '.[].findings'
 
-JPEG files and MJPEG video are compared byte by byte, XVID video by its frame count, index and CSV. Records that are not
-committed yet are pending, not missing: a running sink can be verified. Exit status: 0 nothing is wrong, 1 something is
-missing, twice, torn or foreign, 2 it could not be found out.";
+JPEG files and MJPEG video are compared byte by byte, XVID video by its frame
+count, index and CSV. Records that are not committed yet are pending, not
+missing: a running sink can be verified.
+
+Exit status: 0 when nothing is wrong, 1 when something is missing, twice, torn
+or foreign, 2 when it could not be found out.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
@@ -87,7 +90,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report, String> {
-    if args.place.storage_root.is_none() && matches!(sink.spec.storage, Storage::PersistentVolumeClaim(_)) {
+    if args.place.storage_root.is_none() && !matches!(sink.spec.storage, Storage::HostPath(_)) {
         return Err("spec.storage is a PersistentVolumeClaim: say where it is with --storage-root DIR".into());
     }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };

@@ -1,9 +1,10 @@
 //! A JPEG's structure, without decoding it (ITU-T T.81 Annex B).
 //!
 //! - [`inspect`] reads the header and looks at the end: the cost does not grow with the picture.
-//! - [`mend`] puts in what cameras leave out; [`EoiHabit`] decides what a missing end means.
+//! - [`mend`] puts in what cameras leave out; [`EoiHabit`] decides what a missing end means (the one place that decodes).
 //! - [`Walk`] finds the end of a JPEG in a stream.
 
+mod complete;
 mod huffman;
 mod mend;
 mod walk;

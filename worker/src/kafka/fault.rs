@@ -12,6 +12,7 @@ use rdkafka::{
 };
 
 use super::detail::{Misfit, tidy, tls_words};
+use crate::plain::plain;
 
 /// Why Kafka cannot be used, or did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,12 +29,12 @@ pub struct KafkaFault {
 impl KafkaFault {
     /// A fault that may go away by itself.
     pub fn passing(reason: Reason, message: impl Into<String>) -> Self {
-        KafkaFault { reason, message: message.into(), retriable: true }
+        KafkaFault { reason, message: plain(message.into()), retriable: true }
     }
 
     /// A fault that needs a person.
     pub fn lasting(reason: Reason, message: impl Into<String>) -> Self {
-        KafkaFault { reason, message: message.into(), retriable: false }
+        KafkaFault { reason, message: plain(message.into()), retriable: false }
     }
 }
 

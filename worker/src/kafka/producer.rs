@@ -24,8 +24,8 @@ use rdkafka::{
 };
 
 use super::client::{Context, Health, KafkaFault, Snapshot, Subject, client_config};
+pub use super::producer_config::Options;
 use super::producer_config::configure;
-pub use super::producer_config::{Options, largest_record};
 use crate::{metrics::DropReason, secrets::Secrets};
 
 /// How long the polling thread waits for an event; bounds how long a stop takes.

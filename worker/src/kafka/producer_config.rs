@@ -2,24 +2,13 @@
 
 use edgereel_crds::{
     camera_stream::{Acks, Compression, Producer as Settings},
-    common::FrameFormat,
+    check::largest_record,
     plan::CameraPlan,
-    units::ByteSize,
 };
 use rdkafka::ClientConfig;
 
-/// Room for the key, the headers and Kafka's own framing of a record; ours take about 400 bytes.
-const RECORD_OVERHEAD: u64 = 4096;
 /// The range of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX_BYTES: (u64, u64) = (1_000, 1_000_000_000);
-/// The size of the largest record that frames up to `max_frame` make, with key, headers and framing.
-pub fn largest_record(max_frame: ByteSize, format: FrameFormat) -> u64 {
-    let value = match format {
-        FrameFormat::Jpeg => max_frame.0,
-        FrameFormat::Json => max_frame.0.div_ceil(3).saturating_mul(4),
-    };
-    value.saturating_add(RECORD_OVERHEAD)
-}
 
 /// What a producer is made from.
 #[derive(Clone, Debug)]
@@ -96,7 +85,7 @@ pub fn configure(config: &mut ClientConfig, options: &Options<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::units;
+    use edgereel_crds::units::{self, ByteSize};
 
     use super::*;
 
@@ -152,12 +141,5 @@ mod tests {
         for compression in [None, Gzip, Snappy, Lz4, Zstd] {
             configured(Settings { compression, ..Settings::default() }, 1 << 20, 1 << 20);
         }
-    }
-
-    #[test]
-    fn a_json_record_is_a_third_larger_than_its_frame() {
-        assert_eq!(largest_record(ByteSize(300), FrameFormat::Jpeg), 300 + RECORD_OVERHEAD);
-        assert_eq!(largest_record(ByteSize(300), FrameFormat::Json), 400 + RECORD_OVERHEAD);
-        assert_eq!(largest_record(ByteSize(u64::MAX), FrameFormat::Json), u64::MAX);
     }
 }

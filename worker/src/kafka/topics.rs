@@ -20,6 +20,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::RDKafkaErrorCode as Code,
 };
+use tokio_util::sync::CancellationToken;
 
 pub use super::topic_check::TopicShape;
 use super::{
@@ -35,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(4);
 /// How long a look takes at most before the health is asked.
 const SLICE: Duration = Duration::from_millis(500);
+/// The same while no broker is connected: no answer can be on its way, so little is lost by asking again.
+const SLICE_DOWN: Duration = Duration::from_millis(100);
 /// Between looks at a topic whose leaders are being elected.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -113,14 +116,16 @@ pub async fn watermarks(
     with_topics(connection, secrets, move |topics| topics.watermarks(&topic)).await
 }
 
-/// Runs blocking work with a client of its own, off the runtime's threads.
+/// Runs blocking work with a client of its own, off the runtime's threads. The work ends early when the future is
+/// dropped: at a shutdown nobody waits for its answer any more.
 async fn with_topics<T: Send + 'static>(
     connection: &Connection,
     secrets: &Secrets,
     work: impl FnOnce(&Topics) -> Result<T, KafkaFault> + Send + 'static,
 ) -> Result<T, KafkaFault> {
-    let (connection, secrets) = (connection.clone(), secrets.clone());
-    let task = tokio::task::spawn_blocking(move || work(&Topics::connect(&connection, &secrets)?));
+    let (connection, secrets, abandoned) = (connection.clone(), secrets.clone(), CancellationToken::new());
+    let _asking = abandoned.clone().drop_guard();
+    let task = tokio::task::spawn_blocking(move || work(&Topics::connect(&connection, &secrets, abandoned)?));
     task.await.unwrap_or_else(|e| Err(KafkaFault::passing(Reason::InternalError, format!("topic check: {e}"))))
 }
 
@@ -130,6 +135,8 @@ struct Topics {
     client: Arc<BaseConsumer<Context>>,
     subject: Subject,
     bootstrap: String,
+    /// Nobody waits for the answer any more.
+    abandoned: CancellationToken,
     stop: Arc<AtomicBool>,
     poller: Option<JoinHandle<()>>,
 }
@@ -137,7 +144,7 @@ struct Topics {
 impl ConsumerContext for Context {}
 
 impl Topics {
-    fn connect(connection: &Connection, secrets: &Secrets) -> Result<Self, KafkaFault> {
+    fn connect(connection: &Connection, secrets: &Secrets, abandoned: CancellationToken) -> Result<Self, KafkaFault> {
         let config = client_config(connection, secrets, "edgereel-topics")?;
         let context = Context::new(connection, secrets)?;
         let subject = context.subject().clone();
@@ -156,7 +163,7 @@ impl Topics {
         let poller = thread::Builder::new().name("kafka topics".into()).spawn(poll);
         let poller = poller.map_err(|e| KafkaFault::passing(Reason::InternalError, format!("no thread: {e}")))?;
         let bootstrap = connection.spec.bootstrap_servers.join(",");
-        Ok(Topics { client, subject, bootstrap, stop, poller: Some(poller) })
+        Ok(Topics { client, subject, bootstrap, abandoned, stop, poller: Some(poller) })
     }
 
     fn ensure(&self, topic: &Topic, required: u64) -> Result<TopicReport, KafkaFault> {
@@ -218,12 +225,15 @@ impl Topics {
     fn shape(&self, topic: &str) -> Result<Option<TopicShape>, KafkaFault> {
         let start = Instant::now();
         let about = self.about(topic);
+        let health = self.client.context().health();
         let metadata = loop {
-            let error = match self.client.fetch_metadata(Some(topic), SLICE) {
+            let slice = if matches!(health.snapshot(), Snapshot::Down(_)) { SLICE_DOWN } else { SLICE };
+            let error = match self.client.fetch_metadata(Some(topic), slice) {
                 Ok(metadata) => break metadata,
                 Err(error) => error,
             };
-            match self.client.context().health().snapshot() {
+            match health.snapshot() {
+                _ if self.abandoned.is_cancelled() => return Err(about.fault(&error)),
                 Snapshot::Down(fault) if !fault.retriable || start.elapsed() > UNREACHABLE_AFTER => return Err(fault),
                 _ if start.elapsed() > PATIENCE => return Err(about.fault(&error)),
                 _ => {}
@@ -256,14 +266,19 @@ impl Topics {
             match shape {
                 Some(shape) if shape.partitions >= partitions && shape.leaderless.is_empty() => return Ok(shape),
                 // What was just made is not known to every broker at once.
-                None if start.elapsed() > PATIENCE => return Err(self.missing(topic)),
-                Some(shape) if start.elapsed() > PATIENCE => {
+                None if self.over(start) => return Err(self.missing(topic)),
+                Some(shape) if self.over(start) => {
                     let list = format!("partitions {:?}", shape.leaderless);
                     return Err(self.about(topic).code(Code::LeaderNotAvailable, &list));
                 }
                 _ => thread::sleep(PAUSE),
             }
         }
+    }
+
+    /// Whether a wait that began at `start` has to end.
+    fn over(&self, start: Instant) -> bool {
+        start.elapsed() > PATIENCE || self.abandoned.is_cancelled()
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, KafkaFault> {
@@ -293,5 +308,30 @@ impl Drop for Topics {
             // A panic there has been reported by its own hook.
             let _ = poller.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::{KafkaConnectionSpec, plan::ObjectName};
+
+    use super::*;
+
+    /// A server that takes connections and never answers: no fault of Kafka's ends the look.
+    #[test]
+    fn a_look_that_nobody_waits_for_ends_long_before_its_patience() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = silent.local_addr().expect("bound").to_string();
+        let spec = format!("{{\"bootstrapServers\": [\"{address}\"]}}");
+        let connection = Connection {
+            name: ObjectName { namespace: "d".into(), name: "silent".into() },
+            spec: serde_json::from_str::<KafkaConnectionSpec>(&spec).expect("a spec"),
+        };
+        let abandoned = CancellationToken::new();
+        let topics = Topics::connect(&connection, &Secrets::default(), abandoned.clone()).expect("a client");
+        let start = Instant::now();
+        abandoned.cancel();
+        topics.shape("frames").expect_err("no answer");
+        assert!(start.elapsed() < UNREACHABLE_AFTER, "it went on for {:?}", start.elapsed());
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures};
+use edgereel_crds::{
+    camera_stream::Encoding,
+    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -34,6 +37,8 @@ pub struct Member {
     pub handles: Handles,
     /// Its last frame, for a camera, where asked for.
     pub snapshot: Option<Snapshot>,
+    /// Larger frames are shown in red, and those above 60 % of it in yellow: `encoding.warnFrameBytes`, or its default.
+    pub warn_frame_bytes: u64,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -55,7 +60,8 @@ struct Sample {
 impl Member {
     /// A resource that has just started.
     pub fn new(state: ResourceState, handles: Handles, snapshot: Option<Snapshot>) -> Self {
-        let member = Member { state, handles, snapshot, samples: Mutex::default() };
+        let warn_frame_bytes = Encoding::default().warn_frame_bytes.0;
+        let member = Member { state, handles, snapshot, warn_frame_bytes, samples: Mutex::default() };
         member.sample(Instant::now());
         member
     }
@@ -97,9 +103,8 @@ impl Member {
                     .filter(|(_, count)| *count > 0)
                     .collect(),
                 buffer_bytes: m.buffer_bytes.get(),
-                last_frame_time: Timestamp::from_microsecond((m.last_frame.get() * 1e6) as i64)
-                    .ok()
-                    .filter(|time| *time != Timestamp::UNIX_EPOCH),
+                last_frame_time: moment(m.last_frame.get()),
+                frame_size: (m.width.get() > 0).then(|| format!("{}x{}", m.width.get(), m.height.get())),
             }),
             Handles::Sink(m) => Figures::Sink(SinkFigures {
                 fps,
@@ -113,7 +118,13 @@ impl Member {
                 lag_seconds: (m.lag_seconds.get() * 1000.0).round() / 1000.0,
                 disk_free_bytes: m.disk_free.get(),
                 disk_size_bytes: m.disk_size.get(),
-                ..SinkFigures::default()
+                disk_free_ratio: (m.disk_size.get() > 0).then(|| ratio(m.disk_free.get(), m.disk_size.get())),
+                bytes_stored: m.stored_bytes.get(),
+                records_invalid: m.invalid_total(),
+                // None before the group has spoken for the first time.
+                topic_partitions: u32::try_from(m.topic_partitions.get()).ok().filter(|count| *count > 0),
+                assigned_partitions: u32::try_from(m.assigned_partitions.get()).ok(),
+                last_frame_time: moment(m.last_frame.get()),
             }),
         }
     }
@@ -129,6 +140,16 @@ impl Member {
             figures: self.figures(),
         }
     }
+}
+
+/// A gauge of Unix seconds; it is zero until it is set.
+fn moment(seconds: f64) -> Option<Timestamp> {
+    Timestamp::from_microsecond((seconds * 1e6) as i64).ok().filter(|time| *time != Timestamp::UNIX_EPOCH)
+}
+
+/// A part of a whole, to three digits.
+fn ratio(part: i64, whole: i64) -> f64 {
+    (part as f64 / whole as f64 * 1000.0).round() / 1000.0
 }
 
 fn rates(first: Sample, last: Sample) -> (f64, u64) {
@@ -152,7 +173,10 @@ pub async fn sample_forever(fleet: Arc<Fleet>) {
 
 #[cfg(test)]
 mod tests {
+    use edgereel_crds::plan::ObjectName;
+
     use super::*;
+    use crate::{metrics::InvalidReason, state::Kind};
 
     #[test]
     fn rates_are_means_over_the_window() {
@@ -161,5 +185,48 @@ mod tests {
         let last = Sample { at: start + Duration::from_secs(5), frames: 250, bytes: 1000 + 150 * 85_000 };
         assert_eq!(rates(first, last), (30.0, 85_000));
         assert_eq!(rates(last, last), (0.0, 0));
+    }
+
+    fn name() -> ObjectName {
+        ObjectName { namespace: "lab".into(), name: "gate".into() }
+    }
+
+    #[test]
+    fn a_camera_tells_the_size_of_its_pictures_and_why_it_dropped_some() {
+        let camera = Metrics::default().camera(&name());
+        let member = Member::new(ResourceState::new(Kind::CameraStream, name()), Handles::Camera(camera.clone()), None);
+        let figures = || match member.figures() {
+            Figures::Camera(figures) => figures,
+            Figures::Sink(_) => panic!("a camera"),
+        };
+        assert_eq!((figures().frame_size, figures().last_frame_time), (None, None), "not known yet");
+        camera.width.set(1280);
+        camera.height.set(720);
+        camera.last_frame.set(1.5);
+        camera.dropped(DropReason::truncated).inc_by(3);
+        assert_eq!(figures().frame_size.as_deref(), Some("1280x720"));
+        assert_eq!(figures().last_frame_time.map(|time| time.as_millisecond()), Some(1500));
+        assert_eq!((figures().dropped["truncated"], figures().frames_dropped), (3, 3));
+    }
+
+    #[test]
+    fn a_sink_tells_its_partitions_bytes_and_free_space() {
+        let sink = Metrics::default().sink(&name());
+        let member = Member::new(ResourceState::new(Kind::FrameSink, name()), Handles::Sink(sink.clone()), None);
+        let figures = || match member.figures() {
+            Figures::Sink(figures) => figures,
+            Figures::Camera(_) => panic!("a sink"),
+        };
+        assert_eq!((figures().topic_partitions, figures().disk_free_ratio), (None, None), "not known yet");
+        sink.assigned_partitions.set(2);
+        sink.topic_partitions.set(3);
+        sink.stored_bytes.inc_by(85_000);
+        sink.invalid(InvalidReason::bad_json).inc();
+        sink.disk_free.set(1 << 30);
+        sink.disk_size.set(3 << 30);
+        let figures = figures();
+        assert_eq!((figures.assigned_partitions, figures.topic_partitions), (Some(2), Some(3)));
+        assert_eq!((figures.bytes_stored, figures.records_invalid), (85_000, 1));
+        assert_eq!(figures.disk_free_ratio, Some(0.333));
     }
 }

@@ -1,28 +1,31 @@
 //! Runs every resource of a plan until shutdown: one supervisor each, so that a failure restarts that resource alone.
 //!
 //! - [`fleet`] holds the running resources and their figures.
-//! - [`crate::capture`] and [`crate::sink`] do the work.
+//! - [`work`] starts [`crate::capture`] and [`crate::sink`].
 
 pub mod fleet;
+mod work;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use edgereel_crds::{
-    plan::{CameraPlan, ObjectName, Plan, SinkPlan},
+    plan::{ObjectName, Plan, SinkPlan},
     status::{ConditionStatus, ConditionType, Reason},
 };
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
-    capture::{self, CaptureEnv, Snapshot},
+    capture::Snapshot,
     fault::Fault,
     metrics::Metrics,
-    run::fleet::{Fleet, Handles, Member},
+    run::{
+        fleet::{Fleet, Handles, Member},
+        work::{Surroundings, Work},
+    },
     secrets::Secrets,
-    sink::runner::{self, SinkEnv},
     state::{Kind, ResourceState},
 };
 
@@ -46,12 +49,7 @@ pub struct Options {
 pub struct Run {
     /// The running resources.
     pub fleet: Arc<Fleet>,
-    work: Vec<Work>,
-}
-
-enum Work {
-    Camera(CameraPlan, usize),
-    Sink(SinkPlan, u32, usize),
+    work: Vec<Work>, // one for each member, in their order
 }
 
 impl Run {
@@ -60,18 +58,20 @@ impl Run {
         let metrics = Metrics::default();
         let (mut members, mut work) = (vec![], vec![]);
         for camera in &plan.cameras {
-            work.push(Work::Camera(camera.clone(), members.len()));
             let state = ResourceState::new(Kind::CameraStream, camera.name.clone());
             let snapshot = options.snapshots.then(Snapshot::default);
-            members.push(Member::new(state, Handles::Camera(metrics.camera(&camera.name)), snapshot));
+            let handles = metrics.camera(&camera.name);
+            work.push(Work::Camera(camera.clone(), handles.clone(), snapshot.clone()));
+            let mut member = Member::new(state, Handles::Camera(handles), snapshot);
+            member.warn_frame_bytes = camera.spec.encoding.warn_frame_bytes.0;
+            members.push(member);
         }
         for sink in &plan.sinks {
-            let replicas = sink.spec.replicas.max(1) as u32;
-            for replica in (0..replicas).filter(|r| options.replica.is_none_or(|only| only == *r)) {
-                work.push(Work::Sink(sink.clone(), replica, members.len()));
-                let name = replica_name(&sink.name, replica, replicas);
+            for (replica, name) in replicas(sink, options.replica) {
                 let state = ResourceState::new(Kind::FrameSink, name.clone());
-                members.push(Member::new(state, Handles::Sink(metrics.sink(&name)), None));
+                let handles = metrics.sink(&name);
+                work.push(Work::Sink(sink.clone(), handles.clone(), replica));
+                members.push(Member::new(state, Handles::Sink(handles), None));
             }
         }
         Run { fleet: Arc::new(Fleet { metrics, members }), work }
@@ -80,20 +80,10 @@ impl Run {
     /// Runs everything until `shutdown`, and then until everything has stopped.
     pub async fn run(self, options: Options, secrets: Secrets, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
-        for work in self.work {
-            let (fleet, shutdown) = (self.fleet.clone(), shutdown.clone());
-            match work {
-                Work::Camera(plan, index) => {
-                    let secrets = secrets.clone();
-                    tasks.spawn(async move { supervise_camera(plan, &fleet.members[index], secrets, shutdown).await });
-                }
-                Work::Sink(plan, replica, index) => {
-                    let (secrets, root) = (secrets.clone(), options.storage_root.clone());
-                    tasks.spawn(async move {
-                        supervise_sink(plan, replica, &fleet.members[index], root, secrets, shutdown).await;
-                    });
-                }
-            }
+        let around = Surroundings { storage_root: options.storage_root, secrets, shutdown };
+        for (index, work) in self.work.into_iter().enumerate() {
+            let (fleet, around) = (self.fleet.clone(), around.clone());
+            tasks.spawn(async move { supervise(&fleet.members[index].state, &work, &around).await });
         }
         let sampler = tokio::spawn(fleet::sample_forever(self.fleet));
         while let Some(stopped) = tasks.join_next().await {
@@ -105,87 +95,42 @@ impl Run {
     }
 }
 
-/// `name`, or `name-<replica>` as a StatefulSet's pods are called where there are several.
-fn replica_name(name: &ObjectName, replica: u32, replicas: u32) -> ObjectName {
-    if replicas == 1 {
-        return name.clone();
+/// The replicas of a sink that this process runs, and the name that each shows: `name`, or `name-<replica>` where this
+/// process runs several.
+///
+/// A process that was told its replica runs just that one, whatever `spec.replicas` says: in a StatefulSet the number of
+/// pods may be ahead of the resource or behind it for a moment, and a pod must neither fail nor idle for that.
+fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
+    let replicas = sink.spec.replicas.max(1) as u32;
+    match only {
+        Some(replica) => {
+            if replica >= replicas {
+                warn!(sink = %sink.name, replica, replicas, "running one replica more than spec.replicas, as asked");
+            }
+            vec![(replica, sink.name.clone())]
+        }
+        None if replicas == 1 => vec![(0, sink.name.clone())],
+        None => (0..replicas)
+            .map(|replica| {
+                let name = format!("{}-{replica}", sink.name.name);
+                (replica, ObjectName { namespace: sink.name.namespace.clone(), name })
+            })
+            .collect(),
     }
-    ObjectName { namespace: name.namespace.clone(), name: format!("{}-{replica}", name.name) }
 }
 
-async fn supervise_camera(plan: CameraPlan, member: &Member, secrets: Secrets, shutdown: CancellationToken) {
-    let Handles::Camera(metrics) = &member.handles else { return };
-    supervise(
-        &member.state,
-        plan.spec.suspend,
-        &shutdown,
-        || metrics.restarts.inc(),
-        || {
-            let env = CaptureEnv {
-                secrets: secrets.clone(),
-                metrics: metrics.clone(),
-                state: member.state.clone(),
-                snapshot: member.snapshot.clone(),
-                shutdown: shutdown.clone(),
-            };
-            // A task of its own, so that a panic ends this camera's run alone.
-            let plan = plan.clone();
-            let task = tokio::spawn(async move { capture::run(&plan, env).await });
-            async move {
-                task.await.unwrap_or_else(|e| Err(Fault::new(Reason::InternalError, format!("a fault of ours: {e}"))))
-            }
-        },
-    )
-    .await;
-}
-
-async fn supervise_sink(
-    plan: SinkPlan,
-    replica: u32,
-    member: &Member,
-    storage_root: Option<PathBuf>,
-    secrets: Secrets,
-    shutdown: CancellationToken,
-) {
-    let Handles::Sink(metrics) = &member.handles else { return };
-    supervise(
-        &member.state,
-        plan.spec.suspend,
-        &shutdown,
-        || metrics.restarts.inc(),
-        || {
-            let env = SinkEnv {
-                storage_root: storage_root.clone(),
-                secrets: secrets.clone(),
-                metrics: metrics.clone(),
-                state: member.state.clone(),
-                shutdown: shutdown.clone(),
-            };
-            let plan = plan.clone();
-            let (done, outcome) = oneshot::channel();
-            // Sinks block on disks: each has a thread. A panic drops `done`, which ends this sink's run alone.
-            let thread = std::thread::Builder::new().name(format!("sink-{}", plan.name.name));
-            let started = thread.spawn(move || done.send(runner::run(&plan, replica, env)));
-            async move {
-                match started {
-                    Ok(_) => match outcome.await {
-                        Ok(outcome) => outcome,
-                        Err(_) => Err(Fault::new(Reason::InternalError, "a fault of ours: the sink's thread panicked")),
-                    },
-                    Err(e) => Err(Fault::new(Reason::InternalError, format!("no thread for the sink: {e}"))),
-                }
-            }
-        },
-    )
-    .await;
+/// Runs a resource until shutdown, unless it is suspended.
+async fn supervise(state: &ResourceState, work: &Work, around: &Surroundings) {
+    let start = || work.start(state, around);
+    keep_running(state, work.suspended(), &around.shutdown, || work.count_restart(), start).await;
 }
 
 /// Starts a resource again and again until shutdown, waiting longer after each failure.
-async fn supervise<F: Future<Output = Result<(), Fault>>>(
+async fn keep_running<F: Future<Output = Result<(), Fault>>>(
     state: &ResourceState,
     suspended: bool,
     shutdown: &CancellationToken,
-    restarted: impl Fn() -> u64,
+    restarted: impl Fn(),
     mut start: impl FnMut() -> F,
 ) {
     let resource = format!("{}/{}", state.kind.as_str(), state.name);
@@ -209,7 +154,7 @@ async fn supervise<F: Future<Output = Result<(), Fault>>>(
                 error!(resource, reason = ?fault.reason, again_in_ms = wait.as_millis() as u64, "{fault}");
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = tokio::time::sleep(wait) => { restarted(); }
+                    () = tokio::time::sleep(wait) => restarted(),
                 }
             }
         }
@@ -231,11 +176,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failing_resource_is_started_again_and_says_why() {
         let (state, shutdown, starts) = (state(), CancellationToken::new(), AtomicU32::new(0));
-        supervise(
+        keep_running(
             &state,
             false,
             &shutdown,
-            || 0,
+            || (),
             || async {
                 if starts.fetch_add(1, Ordering::Relaxed) == 2 {
                     return Ok(());
@@ -252,14 +197,33 @@ mod tests {
     async fn a_suspended_resource_is_never_started() {
         let (state, shutdown) = (state(), CancellationToken::new());
         shutdown.cancel();
-        supervise(&state, true, &shutdown, || 0, || async { panic!("started") }).await;
+        keep_running(&state, true, &shutdown, || (), || async { panic!("started") }).await;
         assert_eq!(state.condition(ConditionType::Ready).expect("set").reason, Reason::Suspended);
     }
 
     #[test]
-    fn replicas_are_called_as_a_stateful_sets_pods() {
-        let name = ObjectName { namespace: "d".into(), name: "n".into() };
-        assert_eq!(replica_name(&name, 0, 1).name, "n");
-        assert_eq!(replica_name(&name, 1, 2).name, "n-1");
+    fn a_process_runs_all_replicas_or_the_one_that_it_was_told() {
+        let documents = "
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: lab}
+spec: {bootstrapServers: [\"127.0.0.1:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: files}
+spec:
+  from: {topics: [frames]}
+  kafka: {connectionRef: {name: lab}}
+  output: {jpegFiles: {}}
+  storage: {hostPath: {path: /data}}
+  replicas: 3
+";
+        let plan = edgereel_crds::load(&[("sink.yaml".into(), documents.into())]).expect("sound");
+        let names =
+            |only| replicas(&plan.sinks[0], only).into_iter().map(|(n, name)| (n, name.name)).collect::<Vec<_>>();
+        assert_eq!(names(None), [(0, "files-0".into()), (1, "files-1".into()), (2, "files-2".into())]);
+        assert_eq!(names(Some(1)), [(1, "files".into())]);
+        assert_eq!(names(Some(5)), [(5, "files".into())], "a pod that is ahead of the resource works all the same");
     }
 }

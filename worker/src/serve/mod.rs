@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use edgereel_crds::{status::ConditionType, worker_status::WorkerStatus};
+use edgereel_crds::{
+    status::{ConditionType, Reason},
+    worker_status::WorkerStatus,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,23 +51,50 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// 200 when every resource works; else 503 and a line for each that does not.
+/// 200 when every resource works or is suspended; else 503 and a line for each that does not.
 async fn readyz(State(fleet): State<Arc<Fleet>>) -> Response {
     let waiting: String = fleet.members.iter().filter_map(unready_line).collect();
     if waiting.is_empty() {
-        return "ok\n".into_response();
+        let suspended = fleet.members.iter().filter(|member| is_suspended(member)).count();
+        let text = if suspended == 0 { "ok\n".into() } else { format!("ok, {suspended} suspended\n") };
+        return text.into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, waiting).into_response()
 }
 
+/// Nothing is to be done for it, so it cannot fail to be ready.
+fn is_suspended(member: &Member) -> bool {
+    member.state.condition(ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::Suspended)
+}
+
 fn unready_line(member: &Member) -> Option<String> {
-    if member.state.is_ready() {
+    if member.state.is_ready() || is_suspended(member) {
         return None;
     }
     let (kind, name) = (member.state.kind.as_str(), &member.state.name);
     let why = member.state.condition(ConditionType::Ready);
     let why = why.map_or_else(String::new, |c| format!("{:?}: {}", c.reason, c.message));
     Some(format!("{kind} {name}: {why}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::{plan::ObjectName, status::ConditionStatus};
+
+    use super::*;
+    use crate::{metrics::Metrics, run::fleet::Handles, state::ResourceState};
+
+    #[tokio::test]
+    async fn a_suspended_resource_does_not_make_the_process_unready_and_a_failing_one_does() {
+        let metrics = Metrics::default();
+        let name = ObjectName { namespace: "d".into(), name: "n".into() };
+        let state = ResourceState::new(Kind::FrameSink, name.clone());
+        let members = vec![Member::new(state.clone(), Handles::Sink(metrics.sink(&name)), None)];
+        let fleet = Arc::new(Fleet { metrics, members });
+        assert_eq!(readyz(State(fleet.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
+        assert_eq!(readyz(State(fleet)).await.status(), StatusCode::OK);
+    }
 }
 
 async fn status(State(fleet): State<Arc<Fleet>>) -> Response {

@@ -7,7 +7,7 @@ use std::{
 
 use edgereel_crds::status::Reason;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, plain::plain};
 
 impl From<OutputError> for Fault {
     fn from(error: OutputError) -> Self {
@@ -72,11 +72,11 @@ impl OutputError {
             io::ErrorKind::NotADirectory => (Reason::StorageError, "a part of the path is a file: move it away"),
             _ => (Reason::StorageError, "check the disk (dmesg, smartctl)"),
         };
-        OutputError::Storage { reason, message: format!("cannot {action} {at}: {error}; {remedy}") }
+        OutputError::Storage { reason, message: format!("cannot {action} {at}: {}; {remedy}", plain(error)) }
     }
 
     /// A storage fault in our own words.
     pub fn storage(reason: Reason, message: impl Into<String>) -> Self {
-        OutputError::Storage { reason, message: message.into() }
+        OutputError::Storage { reason, message: plain(message.into()) }
     }
 }

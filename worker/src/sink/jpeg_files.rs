@@ -4,20 +4,17 @@
 //! or nothing. The name is a pure function of the record, so a record that comes again after a crash replaces its file
 //! by the same bytes. Four system calls a frame; what makes them durable is one call for many ([`JpegFiles::seal`]).
 
-mod disk;
-mod sync_group;
-
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use edgereel_crds::{frame_sink, plan::ObjectName, status::Reason, template::Template};
 
-pub use self::disk::{Disk, RealDisk};
 use super::{
+    disk::Disk,
     fault::OutputError,
     file_name,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
@@ -41,7 +38,7 @@ pub struct JpegFiles {
     below: HashMap<String, Arc<File>>,
     lease: Option<Lease>,
     unsynced: Unsynced,
-    disk: Arc<dyn Disk>,
+    disk: Disk,
 }
 
 /// Frames that were written since the last seal.
@@ -60,7 +57,7 @@ impl JpegFiles {
         spec: &frame_sink::JpegFiles,
         sink: &ObjectName,
         replica: u32,
-        disk: Arc<dyn Disk>,
+        disk: Disk,
     ) -> Result<Self, OutputError> {
         let template = Template::parse(&spec.file_name).map_err(|e| {
             OutputError::storage(Reason::InvalidConfiguration, format!("spec.output.jpegFiles.fileName: {e}"))
@@ -121,13 +118,7 @@ impl Output for JpegFiles {
     }
 
     fn resume(&mut self, _: &[Assigned], lease: Lease) -> Result<String, OutputError> {
-        let left = self.private.path().join(INCOMING);
-        match fs::remove_file(&left) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(OutputError::from_io("remove", &left, &e));
-            }
-            _ => {}
-        }
+        self.disk.remove(&self.private.path().join(INCOMING))?;
         self.unsynced = Unsynced::default();
         self.lease = Some(lease);
         Ok(String::new())
@@ -139,7 +130,7 @@ impl Output for JpegFiles {
         let mut file = self.disk.create(&self.incoming, INCOMING).at("create", &temporary())?;
         if let Err(e) = self.disk.write(&mut file, &frame.jpeg) {
             // Gives the space back to whoever fills the disk; the next frame would overwrite it anyway.
-            let _ = fs::remove_file(temporary());
+            let _ = self.disk.remove(&temporary());
             return Err(OutputError::from_io("write", &self.directory.join(&name), &e));
         }
         match &self.lease {
@@ -162,10 +153,10 @@ impl Output for JpegFiles {
                 return disk.sync_file_system(&top).at("sync the file system of", &path);
             }
             for file in &sealed.files {
-                disk.sync_data(file).at("sync a file in", &path)?;
+                disk.sync(file).at("sync a file in", &path)?;
             }
             for directory in &sealed.directories {
-                disk.sync_data(directory).at("sync", &path)?;
+                disk.sync(directory).at("sync", &path)?;
             }
             Ok(())
         };

@@ -2,12 +2,14 @@
 //!
 //! - [`output`] is the contract: take frames, flush, say what is durable. Outputs know nothing of Kafka.
 //! - [`jpeg_files`] and [`video`] are the outputs; [`file_name`] makes their names, [`fault`] says what a disk refused.
+//! - [`disk`] is where all their writing goes through, so that tests can make any of it fail.
 //! - [`private_dir`] is a sink's own folder beside its output, with the lock that keeps a second process out.
 //! - [`merge`] puts the frames of several partitions in the order of their capture.
 //! - [`runner`] reads from [`crate::kafka::consumer`], writes to an output, and commits what is durable.
 //! - [`dead_letter`] sends on what is not a frame.
 
 pub mod dead_letter;
+pub mod disk;
 pub mod fault;
 pub mod file_name;
 pub mod jpeg_files;

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 use edgereel_crds::{plan::ObjectName, status::Reason};
@@ -45,7 +46,7 @@ impl PrivateDir {
             .write(true)
             .open(&lock_path)
             .at("open", &lock_path)?;
-        match lock.try_lock() {
+        match lock_soon(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -73,12 +74,26 @@ impl PrivateDir {
     }
 }
 
-/// The folder's name. Names were checked with the resource; this is the last door before the file system.
+/// How long a lock that another holds is asked for again. One that is held for long belongs to a living writer; one that is
+/// held for a moment to a worker that is just ending, or to a child process between its fork and its exec.
+const LOCK_PATIENCE: (u32, Duration) = (50, Duration::from_millis(10));
+
+fn lock_soon(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_PATIENCE.0 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PATIENCE.1),
+            settled => return settled,
+        }
+    }
+    file.try_lock()
+}
+
 /// Where a sink's folder (its first worker's) stands below the output's directory.
 pub fn place(sink: &ObjectName) -> Result<PathBuf, OutputError> {
     Ok(Path::new(FOLDER).join(folder_name(sink)?))
 }
 
+/// The folder's name. Names were checked with the resource; this is the last door before the file system.
 fn folder_name(sink: &ObjectName) -> Result<String, OutputError> {
     let plain = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
@@ -153,6 +168,18 @@ mod tests {
         PrivateDir::open(dir.path(), &sink("other"), 0).unwrap();
         drop(first);
         PrivateDir::open(dir.path(), &sink("gate"), 0).unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_is_just_ending_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = PrivateDir::open(dir.path(), &sink("gate"), 0).unwrap();
+        let next = std::thread::scope(|scope| {
+            let next = scope.spawn(|| PrivateDir::open(dir.path(), &sink("gate"), 0));
+            drop(first);
+            next.join().unwrap()
+        });
+        next.unwrap();
     }
 
     #[test]

@@ -23,7 +23,10 @@ use reqwest::{
 use url::Url;
 
 use super::SourceError;
-use crate::secrets::{SecretError, Secrets};
+use crate::{
+    plain::plain,
+    secrets::{SecretError, Secrets},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -391,10 +394,5 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let mut text = cause.to_string();
-    // "Connection refused (os error 111)": the words are enough.
-    if let Some(at) = text.find(" (os error") {
-        text.truncate(at);
-    }
-    text
+    plain(cause)
 }

@@ -18,7 +18,7 @@ use edgereel_crds::{
 };
 use futures::future::BoxFuture;
 
-use crate::{metrics::DropReason, secrets::Secrets};
+use crate::{metrics::DropReason, plain::plain, secrets::Secrets};
 
 /// A camera that can be dialled.
 pub trait Source: Send {
@@ -55,7 +55,7 @@ pub struct SourceError {
 impl SourceError {
     /// An error with its reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        SourceError { reason, message: message.into() }
+        SourceError { reason, message: plain(message.into()) }
     }
 }
 

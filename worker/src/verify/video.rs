@@ -35,10 +35,28 @@ struct Segment {
     exact: bool,
 }
 
+impl Segment {
+    /// Whether a frame shows the picture before it again: with the same bytes, or with none. Of an encoded video only the
+    /// number of frames is known.
+    fn repeats(&self, before: Option<FrameRef>, again: FrameRef) -> Result<bool, OutputError> {
+        match before {
+            None => Ok(false),
+            Some(_) if again.length == 0 || !self.exact => Ok(true),
+            Some(before) => Ok(before.length == again.length && self.content(before)? == self.content(again)?),
+        }
+    }
+
+    fn content(&self, frame: FrameRef) -> Result<Vec<u8>, OutputError> {
+        let mut bytes = vec![0; frame.length as usize];
+        self.file.read_exact_at(&mut bytes, frame.offset).at("read", &self.path)?;
+        Ok(bytes)
+    }
+}
+
 /// Where a record's picture stands.
 #[derive(Clone, Copy)]
 enum Shown {
-    At { segment: usize, offset: u64, length: u32 },
+    At { segment: usize, frame: FrameRef },
     LeftOut,
 }
 
@@ -88,7 +106,7 @@ impl Video {
         let csv = path.with_extension("csv");
         let text = fs::read_to_string(&csv).at("read", &csv)?;
         let number = self.segments.len();
-        let (mut rows, mut last) = (0, 0);
+        let mut shows_record = vec![false; frames.len()];
         for (line, row) in text.lines().enumerate().skip(1) {
             let Some((frame, place)) = parse_row(row) else {
                 // The last row of a segment that is being written may be half there.
@@ -99,31 +117,37 @@ impl Video {
             };
             let shown = match frame {
                 None => Shown::LeftOut,
-                Some(frame) => {
-                    rows += 1;
-                    last = frame;
-                    match frames.get(frame) {
-                        Some(f) => Shown::At { segment: number, offset: f.offset, length: f.length },
-                        None => {
-                            self.damaged(&csv, format!("names frame {frame}, the video has {}", frames.len()));
-                            continue;
-                        }
+                Some(frame) => match frames.get(frame) {
+                    Some(f) => {
+                        shows_record[frame] = true;
+                        Shown::At { segment: number, frame: *f }
                     }
-                }
+                    None => {
+                        self.damaged(&csv, format!("names frame {frame}, the video has {}", frames.len()));
+                        continue;
+                    }
+                },
             };
             if self.shown.insert(place.clone(), shown).is_some() {
                 self.findings.push(Finding::Duplicate { place: place.clone(), file: path.clone() });
             }
             self.unclaimed.insert(place);
         }
-        // Pictures after the last row are of a writer that is at work; before it, each needs its row.
-        let pictures = frames.iter().take(last + 1).filter(|f| f.length > 0).count();
-        let pictures = if finished == Index::Whole { frames.iter().filter(|f| f.length > 0).count() } else { pictures };
-        if pictures != rows && (rows > 0 || finished == Index::Whole) {
-            self.damaged(&path, format!("has {pictures} pictures, its CSV has {rows}"));
-        }
         let file = File::open(&path).at("open", &path)?;
-        self.segments.push(Segment { path, file, exact });
+        let segment = Segment { path, file, exact };
+        // Pictures after the last row are of a writer that is at work; before it, each has its row or repeats the one before.
+        let with_rows = shows_record.iter().rposition(|shows| *shows).map_or(0, |last| last + 1);
+        if finished == Index::Whole && with_rows != frames.len() {
+            let message = format!("has {} frames, its CSV ends with number {}", frames.len(), with_rows);
+            self.damaged(&segment.path, message);
+        }
+        for again in (0..with_rows).filter(|n| !shows_record[*n]) {
+            let before = again.checked_sub(1).map(|before| frames[before]);
+            if !segment.repeats(before, frames[again])? {
+                self.damaged(&segment.path, format!("shows a picture of no record as frame {again}"));
+            }
+        }
+        self.segments.push(segment);
         Ok(())
     }
 
@@ -211,23 +235,21 @@ fn parse_row(row: &str) -> Option<(Option<usize>, Place)> {
 impl Files for Video {
     fn find(&mut self, place: &Place, frame: &Decoded) -> Result<Found, OutputError> {
         self.unclaimed.remove(place);
-        let (segment, offset, length) = match self.shown.get(place) {
+        let (segment, picture) = match self.shown.get(place) {
             None => return Ok(Found::Missing),
             Some(Shown::LeftOut) => return Ok(Found::LeftOut),
-            Some(Shown::At { segment, offset, length }) => (&self.segments[*segment], *offset, *length),
+            Some(Shown::At { segment, frame }) => (&self.segments[*segment], *frame),
         };
         let path = &segment.path;
         if !segment.exact {
             let torn = || Found::Torn(format!("{} shows nothing for it", path.display()));
-            return Ok(if length > 0 { Found::Whole } else { torn() });
+            return Ok(if picture.length > 0 { Found::Whole } else { torn() });
         }
-        if length as usize != frame.jpeg.len() {
-            let detail = format!("{} has {length} bytes, the record {}", path.display(), frame.jpeg.len());
+        if picture.length as usize != frame.jpeg.len() {
+            let detail = format!("{} has {} bytes, the record {}", path.display(), picture.length, frame.jpeg.len());
             return Ok(Found::Torn(detail));
         }
-        let mut bytes = vec![0; length as usize];
-        segment.file.read_exact_at(&mut bytes, offset).at("read", path)?;
-        if bytes != frame.jpeg {
+        if segment.content(picture)? != frame.jpeg {
             return Ok(Found::Torn(format!("{} has other bytes than the record", path.display())));
         }
         Ok(Found::Whole)

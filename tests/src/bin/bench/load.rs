@@ -7,12 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use edgereel_tests::{edgereel::Edgereel, edgereel_bin, free_port, process::Guarded, resources, scratch, unique, wait};
+use edgereel_tests::{
+    edgereel::Edgereel, edgereel_bin, free_port, metrics::Histogram, process::Guarded, resources, scratch, unique, wait,
+};
 use serde_json::{Value, json};
 
 use crate::{
     Bench,
-    sides::{Sink, await_time, cpu},
+    sides::{Sink, await_time, cpu, cpu_of},
 };
 
 /// Synthetic cameras of about 85 KB a frame, 30 a second.
@@ -28,8 +30,9 @@ fn cameras(count: usize) -> Result<(Guarded, u16)> {
     Ok((server, port))
 }
 
-/// `count` cameras and as many sinks in one process; frames, drops and latency after a warm-up.
-pub fn many_cameras(bench: &Bench, count: usize, seconds: u64) -> Result<Value> {
+/// `count` cameras and as many sinks in one process. All figures are of the `seconds` after the warm-up: what the
+/// histograms held before is taken away.
+pub fn many_cameras(bench: &Bench, count: usize, warm_up: u64, seconds: u64) -> Result<Value> {
     let (server, port) = cameras(count)?;
     let out = scratch::dir("load");
     let mut documents = vec![resources::connection(bench.kafka.bootstrap())];
@@ -50,35 +53,44 @@ pub fn many_cameras(bench: &Bench, count: usize, seconds: u64) -> Result<Value> 
         worker.await_ready(&format!("sink{i}"));
         worker.await_ready(&format!("cam{i}"));
     }
-    // The first seconds are of joining groups and filling caches.
-    await_time(Duration::from_secs(5));
-    let (before, began) = (worker.metrics(), Instant::now());
-    let (cpu_before, camera_before) = (cpu(worker.child())?, cpu(&server)?);
+    await_time(Duration::from_secs(warm_up));
+    let cpus = || -> Result<[Duration; 3]> {
+        let broker = bench.kafka.pid(0).context("the broker runs")?;
+        Ok([cpu(worker.child())?, cpu(&server)?, cpu_of(broker)?])
+    };
+    let (before, cpus_before, began) = (worker.metrics(), cpus()?, Instant::now());
     await_time(Duration::from_secs(seconds));
-    let after = worker.metrics();
-    let elapsed = began.elapsed().as_secs_f64();
+    let (after, cpus_after, elapsed) = (worker.metrics(), cpus()?, began.elapsed().as_secs_f64());
     let total = |name: &str| after.sum(name, &[]) - before.sum(name, &[]);
-    let quantile = |name: &str, q: f64| {
-        let mut all = after.histogram(name, &format!("{}0", if name.starts_with("camera") { "cam" } else { "sink" }));
-        for i in 1..count {
-            let resource = format!("{}{i}", if name.starts_with("camera") { "cam" } else { "sink" });
-            all.add(&after.histogram(name, &resource));
+    let [worker_cores, camera_cores, broker_cores] =
+        std::array::from_fn(|i| (cpus_after[i] - cpus_before[i]).as_secs_f64() / elapsed);
+    let latency = |kind: &str, name: &str| {
+        let mut all = Histogram::default();
+        for i in 0..count {
+            let resource = format!("{kind}{i}");
+            let mut window = after.histogram(name, &resource);
+            window.subtract(&before.histogram(name, &resource));
+            all.add(&window);
         }
-        all.quantile(q).map(|s| s * 1e3)
+        let millis = |q: f64| all.quantile(q).map(|s| (s * 1e4).round() / 10.0);
+        json!({"p50": millis(0.5), "p99": millis(0.99), "p999": millis(0.999)})
     };
     let result = json!({
         "cameras": count,
+        "warmUpSeconds": warm_up,
         "seconds": elapsed,
         "fps": total("camera_frames_captured_total") / elapsed,
         "megabytesPerSecond": total("camera_captured_bytes_total") / elapsed / 1e6,
         "storedFps": total("sink_frames_stored_total") / elapsed,
         "dropped": total("camera_frames_dropped_total"),
+        "droppedInWarmUp": before.sum("camera_frames_dropped_total", &[]),
         "lagRecords": after.sum("sink_lag_records", &[]),
-        "captureToAcknowledgedMs": {"p50": quantile("camera_capture_to_acknowledged_seconds", 0.5), "p99": quantile("camera_capture_to_acknowledged_seconds", 0.99)},
-        "captureToFileMs": {"p50": quantile("sink_capture_to_file_seconds", 0.5), "p99": quantile("sink_capture_to_file_seconds", 0.99)},
-        "captureToDurableMs": {"p50": quantile("sink_capture_to_durable_seconds", 0.5), "p99": quantile("sink_capture_to_durable_seconds", 0.99)},
-        "workerCores": (cpu(worker.child())? - cpu_before).as_secs_f64() / elapsed,
-        "cameraServerCores": (cpu(&server)? - camera_before).as_secs_f64() / elapsed,
+        "captureToAcknowledgedMs": latency("cam", "camera_capture_to_acknowledged_seconds"),
+        "captureToFileMs": latency("sink", "sink_capture_to_file_seconds"),
+        "captureToDurableMs": latency("sink", "sink_capture_to_durable_seconds"),
+        "workerCores": worker_cores,
+        "cameraServerCores": camera_cores,
+        "brokerCores": broker_cores,
         "workerResidentMiB": resident_mib(worker.child())?,
     });
     worker.stop();

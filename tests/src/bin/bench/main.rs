@@ -37,9 +37,12 @@ pub struct Args {
     /// How many cameras the load has.
     #[arg(long, default_value_t = 16)]
     cameras: usize,
-    /// How long the load runs, in seconds.
+    /// How long the load is measured, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// How long the load runs before it is measured, in seconds: groups are joined, the broker's code is compiled.
+    #[arg(long, default_value_t = 30)]
+    warm_up: u64,
 }
 
 impl Args {
@@ -65,7 +68,7 @@ impl Bench {
         make.arg(scripts.join("make_corpus.py")).arg(&corpus).arg("192");
         eprintln!("bench: {}", process::output("corpus", make, std::time::Duration::from_secs(300))?.trim());
         eprintln!("bench: starting Kafka");
-        let kafka = Cluster::start(1, Options::default()).context("no Kafka")?;
+        let kafka = Cluster::start(1, Options { production_jvm: true, ..Options::default() }).context("no Kafka")?;
         Ok(Bench { kafka, fps, corpus, scripts })
     }
 }
@@ -94,7 +97,7 @@ fn run(args: &Args) -> Result<()> {
         }
     }
     if args.wants("load") {
-        results.insert("load".into(), load::many_cameras(&bench, args.cameras, args.seconds)?);
+        results.insert("load".into(), load::many_cameras(&bench, args.cameras, args.warm_up, args.seconds)?);
     }
     if args.wants("memory") {
         results.insert("memory".into(), load::memory(&bench, args.seconds.min(30))?);

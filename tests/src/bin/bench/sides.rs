@@ -19,7 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// CPU time of a process so far, user and system, all threads.
 pub fn cpu(child: &Guarded) -> Result<Duration> {
-    let clock = clock_getcpuclockid(Pid::from_raw(child.pid() as i32)).context("no CPU clock")?;
+    cpu_of(child.pid())
+}
+
+/// CPU time of a process so far, by its id.
+pub fn cpu_of(pid: u32) -> Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid as i32)).context("no CPU clock")?;
     Ok(clock_gettime(clock).context("no CPU time")?.into())
 }
 

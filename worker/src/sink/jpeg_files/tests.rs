@@ -1,12 +1,9 @@
 //! What is on the disk after crashes, full disks and take-overs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    sync::{
-        Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    fs, io,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
@@ -15,7 +12,13 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{frame::jpeg::JpegInfo, sink::output::TopicPartition};
+use crate::{
+    frame::jpeg::JpegInfo,
+    sink::{
+        disk::faults::{CountSyncs, FailAt},
+        output::TopicPartition,
+    },
+};
 
 fn sink() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "frames".into() }
@@ -43,7 +46,7 @@ fn frame(offset: i64) -> SinkFrame {
     }
 }
 
-fn open(root: &Path, disk: Arc<dyn Disk>) -> JpegFiles {
+fn open(root: &Path, disk: Disk) -> JpegFiles {
     let mut output = JpegFiles::open(root, &spec(NAME), &sink(), 0, disk).expect("opens");
     output.resume(&[], Lease::endless()).expect("resumes");
     output
@@ -74,63 +77,14 @@ fn expected(offsets: impl IntoIterator<Item = i64>) -> BTreeMap<String, Vec<u8>>
     offsets.into_iter().map(|o| (name(&frame(o)), frame(o).jpeg.to_vec())).collect()
 }
 
-/// A disk that fails at the n-th call, and a machine that dies there: later calls do nothing either.
-struct Failing {
-    calls_left: AtomicI64,
-    kind: io::ErrorKind,
-    for_good: bool,
-}
-
-impl Failing {
-    fn at(calls: i64, kind: io::ErrorKind, for_good: bool) -> Arc<Self> {
-        Arc::new(Failing { calls_left: AtomicI64::new(calls), kind, for_good })
-    }
-
-    fn call(&self) -> io::Result<()> {
-        match self.calls_left.fetch_sub(1, Ordering::SeqCst) {
-            left if left > 0 => Ok(()),
-            0 => Err(self.kind.into()),
-            _ if self.for_good => Err(self.kind.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Disk for Failing {
-    fn create(&self, directory: &File, name: &str) -> io::Result<File> {
-        self.call()?;
-        RealDisk.create(directory, name)
-    }
-
-    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        if let Err(e) = self.call() {
-            // As a real disk does: a part of it stands already.
-            RealDisk.write(file, &bytes[..bytes.len() / 2])?;
-            return Err(e);
-        }
-        RealDisk.write(file, bytes)
-    }
-
-    fn rename(&self, from: &File, from_name: &str, to: &File, to_name: &str) -> io::Result<()> {
-        self.call()?;
-        RealDisk.rename(from, from_name, to, to_name)
-    }
-
-    fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.call()?;
-        RealDisk.sync_data(file)
-    }
-
-    fn sync_file_system(&self, directory: &File) -> io::Result<()> {
-        self.call()?;
-        RealDisk.sync_file_system(directory)
-    }
+fn failing(call: i64, kind: io::ErrorKind, for_good: bool) -> Disk {
+    Disk::failing(Arc::new(FailAt::new(call, kind, for_good)))
 }
 
 #[test]
 fn frames_stand_under_their_names_with_their_bytes() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut output = open(root.path(), Arc::new(RealDisk));
+    let mut output = open(root.path(), Disk::default());
     for offset in 0..20 {
         assert_eq!(output.write(&frame(offset)).expect("written"), Written { stored: true, repeated: 0 });
     }
@@ -143,7 +97,7 @@ fn frames_stand_under_their_names_with_their_bytes() {
 #[test]
 fn a_record_that_comes_again_replaces_its_file_and_a_foreign_one() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut output = open(root.path(), Arc::new(RealDisk));
+    let mut output = open(root.path(), Disk::default());
     let (name, bytes) = expected([3]).pop_first().expect("one");
     fs::create_dir_all(root.path().join("out/AgriCam3")).expect("made");
     fs::write(root.path().join("out").join(&name), "something else").expect("written");
@@ -156,10 +110,10 @@ fn a_record_that_comes_again_replaces_its_file_and_a_foreign_one() {
 
 #[test]
 fn a_full_disk_leaves_nothing_of_the_frame_and_the_next_try_succeeds() {
-    // The calls of one frame are create, write, rename.
-    for call in 0..3 {
+    // The start removes what was left; then the calls of one frame are create, write, rename.
+    for call in 1..4 {
         let root = tempfile::tempdir().expect("a directory");
-        let mut output = open(root.path(), Failing::at(call, io::ErrorKind::StorageFull, false));
+        let mut output = open(root.path(), failing(call, io::ErrorKind::StorageFull, false));
         let error = output.write(&frame(0)).expect_err("full");
         assert!(matches!(error, OutputError::NoSpace { .. }), "call {call}: {error}");
         assert_eq!(files(root.path()), BTreeMap::new(), "call {call}");
@@ -171,7 +125,7 @@ fn a_full_disk_leaves_nothing_of_the_frame_and_the_next_try_succeeds() {
 #[test]
 fn a_worker_that_lost_its_partitions_renames_nothing() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut output = open(root.path(), Arc::new(RealDisk));
+    let mut output = open(root.path(), Disk::default());
     let current = Arc::new(AtomicU64::new(1));
     let lease = Lease::new(1, current.clone(), Arc::new(AtomicU64::new(u64::MAX)));
     output.resume(&[], lease).expect("resumes");
@@ -186,7 +140,7 @@ fn a_worker_that_lost_its_partitions_renames_nothing() {
 #[test]
 fn a_directory_that_was_tidied_away_is_made_again() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut output = open(root.path(), Arc::new(RealDisk));
+    let mut output = open(root.path(), Disk::default());
     output.write(&frame(0)).expect("written");
     fs::remove_dir_all(root.path().join("out/AgriCam3")).expect("removed");
     output.write(&frame(1)).expect("written");
@@ -196,12 +150,12 @@ fn a_directory_that_was_tidied_away_is_made_again() {
 #[test]
 fn what_stands_in_the_way_is_named_with_a_remedy() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut output = open(root.path(), Failing::at(2, io::ErrorKind::CrossesDevices, true));
+    let mut output = open(root.path(), failing(3, io::ErrorKind::CrossesDevices, true));
     let error = output.write(&frame(0)).expect_err("another file system").to_string();
     assert!(error.contains("frame_1-000000") && error.contains("use one sink for each"), "{error}");
 
     let root = tempfile::tempdir().expect("a directory");
-    let mut output = open(root.path(), Arc::new(RealDisk));
+    let mut output = open(root.path(), Disk::default());
     let (name, _) = expected([0]).pop_first().expect("one");
     fs::create_dir_all(root.path().join("out").join(&name)).expect("made");
     let error = output.write(&frame(0)).expect_err("a directory is in the way").to_string();
@@ -210,66 +164,19 @@ fn what_stands_in_the_way_is_named_with_a_remedy() {
 
 #[test]
 fn few_files_are_synced_one_by_one_and_many_at_once() {
-    #[derive(Default)]
-    struct Counting(Mutex<(usize, usize)>);
-    impl Disk for Counting {
-        fn sync_data(&self, _: &File) -> io::Result<()> {
-            self.0.lock().expect("unpoisoned").0 += 1;
-            Ok(())
-        }
-        fn sync_file_system(&self, _: &File) -> io::Result<()> {
-            self.0.lock().expect("unpoisoned").1 += 1;
-            Ok(())
-        }
-    }
     for (frames, expected) in
-        [(0, (0, 0)), (1, (2, 0)), (FEW as i64, (FEW + 1, 0)), (FEW as i64 + 1, (0, 1)), (500, (0, 1))]
+        [(0, (0, 0)), (1, (2, 0)), (FEW as i64, (FEW as u64 + 1, 0)), (FEW as i64 + 1, (0, 1)), (500, (0, 1))]
     {
         let root = tempfile::tempdir().expect("a directory");
-        let disk = Arc::new(Counting::default());
-        let mut output = open(root.path(), disk.clone());
+        let syncs = Arc::new(CountSyncs::default());
+        let mut output = open(root.path(), Disk::failing(syncs.clone()));
         for offset in 0..frames {
             output.write(&frame(offset)).expect("written");
         }
         (output.seal().expect("sealed").run)().expect("durable");
-        assert_eq!(
-            *disk.0.lock().expect("unpoisoned"),
-            expected,
-            "{frames} frames: files and their directory, file systems"
-        );
+        assert_eq!(syncs.counts(), expected, "{frames} frames: files and their directory, file systems");
         (output.seal().expect("sealed").run)().expect("durable");
-        assert_eq!(*disk.0.lock().expect("unpoisoned"), expected, "nothing new, nothing to sync");
-    }
-}
-
-/// A machine whose power fails: what was not synced is gone, torn or there, as the seed says.
-struct PowerCut {
-    inner: Arc<Failing>,
-    renamed: Mutex<BTreeSet<PathBuf>>,
-    directory: PathBuf,
-}
-
-impl Disk for PowerCut {
-    fn create(&self, directory: &File, name: &str) -> io::Result<File> {
-        self.inner.create(directory, name)
-    }
-
-    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        self.inner.write(file, bytes)
-    }
-
-    fn rename(&self, from: &File, from_name: &str, to: &File, to_name: &str) -> io::Result<()> {
-        self.inner.rename(from, from_name, to, to_name)?;
-        self.renamed.lock().expect("unpoisoned").insert(self.directory.join(to_name));
-        Ok(())
-    }
-
-    fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.inner.sync_data(file)
-    }
-
-    fn sync_file_system(&self, directory: &File) -> io::Result<()> {
-        self.inner.sync_file_system(directory)
+        assert_eq!(syncs.counts(), expected, "nothing new, nothing to sync");
     }
 }
 
@@ -285,29 +192,28 @@ proptest! {
         let root = tempfile::tempdir().expect("a directory");
         let total = 30;
         let mut committed = 0;
+        let mut durable = BTreeMap::new();
         {
-            let disk = Arc::new(PowerCut {
-                inner: Failing::at(calls, io::ErrorKind::Other, true),
-                renamed: Mutex::default(),
-                directory: root.path().join("out/AgriCam3"),
-            });
-            let mut output = open(root.path(), disk.clone());
+            // The start removes what an earlier worker left: one call more than the frames need.
+            let mut output = open(root.path(), failing(calls + 1, io::ErrorKind::Other, true));
             let mut run = || -> Result<(), OutputError> {
                 for offset in 0..total {
                     output.write(&frame(offset))?;
                     if (offset + 1) % group == 0 {
                         (output.seal()?.run)()?;
-                        disk.renamed.lock().expect("unpoisoned").clear();
+                        durable = files(root.path());
                         committed = offset + 1;
                     }
                 }
                 Ok(())
             };
             let _ = run();
-            for (path, fate) in disk.renamed.lock().expect("unpoisoned").iter().zip(&fates) {
+            // The power fails with it: what was not synced is gone, torn or there.
+            let unsynced = files(root.path()).into_keys().filter(|name| !durable.contains_key(name));
+            for (path, fate) in unsynced.map(|name| root.path().join("out").join(name)).zip(&fates) {
                 match fate {
-                    0 => fs::remove_file(path).expect("removed"),
-                    1 => File::options().write(true).open(path).and_then(|f| f.set_len(0)).expect("torn"),
+                    0 => fs::remove_file(&path).expect("removed"),
+                    1 => File::options().write(true).open(&path).and_then(|f| f.set_len(0)).expect("torn"),
                     _ => {}
                 }
             }
@@ -316,7 +222,7 @@ proptest! {
             let (name, bytes) = expected([offset]).pop_first().expect("one");
             prop_assert_eq!(fs::read(root.path().join("out").join(name)).ok(), Some(bytes), "committed frame {}", offset);
         }
-        let mut output = open(root.path(), Arc::new(RealDisk));
+        let mut output = open(root.path(), Disk::default());
         for offset in committed..total {
             output.write(&frame(offset)).expect("written");
         }

@@ -22,6 +22,16 @@ pub enum Membership {
     },
 }
 
+impl Membership {
+    /// How many partitions this worker has, and how many there are, where that is known.
+    pub fn partitions(&self) -> (usize, Option<usize>) {
+        match self {
+            Membership::Joining => (0, None),
+            Membership::Assigned { ours, total } => (*ours, Some(*total)),
+        }
+    }
+}
+
 /// What is known.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {

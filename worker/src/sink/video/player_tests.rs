@@ -5,6 +5,7 @@ use std::process::Command;
 use edgereel_crds::frame_sink::{Codec, VideoRate};
 
 use super::{tests::*, *};
+use crate::metrics::InvalidReason;
 
 /// A picture with some structure whose brightness tells its number.
 fn jpeg(n: u8, width: u16, height: u16) -> Vec<u8> {
@@ -102,6 +103,50 @@ fn a_real_time_video_plays_as_long_as_it_was_recorded() {
     let header = avi::read::header(&mut File::open(&path).unwrap()).unwrap();
     assert_eq!((header.frames, header.rate), (130, Rate::per_second(10)));
     assert_eq!(brightness(&path).len(), 130);
+    assert_eq!(probe(&path), "MJPG,64,48,10/1,130", "each is a frame of its own");
+}
+
+#[test]
+fn the_picture_before_is_known_after_a_restart_and_shown_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec(Codec::Mjpeg, VideoRate::Source);
+    let mut video = open(dir.path(), &spec, None);
+    let mut frames: Vec<_> = pictures(100, 10).collect();
+    for frame in &mut frames[50..] {
+        frame.captured_at += jiff::SignedDuration::from_secs(3);
+    }
+    for frame in &frames[..50] {
+        video.write(frame).unwrap();
+    }
+    let job = video.seal().unwrap();
+    (job.run)().unwrap();
+    drop(video);
+    let mut video = open(dir.path(), &spec, Some((50, job.metadata)));
+    for frame in &frames[50..] {
+        video.write(frame).unwrap();
+    }
+    video.finish().unwrap();
+    let seen = brightness(&dir.path().join("a.avi"));
+    assert_eq!(seen.len(), 130);
+    assert!(seen[49..80].iter().all(|n| *n == seen[49]), "{:?}", &seen[45..85]);
+    assert_ne!(seen[79], seen[80]);
+}
+
+#[test]
+fn an_xvid_video_in_real_time_has_a_frame_for_each_repetition() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut video = open(dir.path(), &spec(Codec::Xvid, VideoRate::Source), None);
+    for mut frame in pictures(60, 10) {
+        if frame.offset >= 40 {
+            frame.captured_at += jiff::SignedDuration::from_secs(2);
+        }
+        video.write(&frame).unwrap();
+    }
+    video.finish().unwrap();
+    let path = dir.path().join("a.avi");
+    assert_eq!(probe(&path), "XVID,64,48,10/1,80");
+    let seen = brightness(&path);
+    assert!(seen[39..60].iter().all(|n| n.abs_diff(seen[39]) < 3), "{:?}", &seen[35..65]);
 }
 
 #[test]

@@ -14,10 +14,10 @@ use super::{
         write::AviWriter,
     },
     checkpoint::OpenAt,
-    disk::{AppendFile, Disk},
     sheet::Sheet,
 };
 use crate::sink::{
+    disk::{AppendFile, Disk},
     fault::OutputError,
     output::{At, SinkFrame},
 };
@@ -91,9 +91,9 @@ impl Segment {
         self.sheet.make_room()
     }
 
-    /// Shows the picture before `repeats` times again, then this one.
-    pub fn show(&mut self, frame: &SinkFrame, repeats: u32, content: &[u8], key: bool) -> Result<(), OutputError> {
-        let number = self.avi.write(repeats, content, key)?;
+    /// Writes `before` (the picture before, to be shown again) and then the frame's own picture.
+    pub fn show(&mut self, frame: &SinkFrame, before: &[&[u8]], content: &[u8]) -> Result<(), OutputError> {
+        let number = self.avi.write(before, content)?;
         self.sheet.add(Some(number), frame);
         Ok(())
     }

@@ -7,8 +7,12 @@ use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{AppendFile, Disk};
-use crate::sink::{fault::OutputError, output::At, private_dir::sync_directory};
+use crate::sink::{
+    disk::{AppendFile, Disk},
+    fault::OutputError,
+    output::At,
+    private_dir::sync_directory,
+};
 use edgereel_crds::status::Reason;
 
 /// A segment that was begun.
@@ -87,7 +91,7 @@ impl SegmentLog {
         let mut text = serde_json::to_vec(&line).expect("a number and a string always make JSON");
         text.push(b'\n');
         self.file.append(&[&text])?;
-        if let Err(error) = self.file.shared().sync_data() {
+        if let Err(error) = self.file.sync() {
             self.file.cut(at)?;
             return Err(OutputError::from_io("sync", self.file.path(), &error));
         }

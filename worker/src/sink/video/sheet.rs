@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-use super::disk::AppendFile;
 use crate::sink::{
+    disk::AppendFile,
     fault::OutputError,
     output::{SinkFrame, TopicPartition},
 };

@@ -1,13 +1,19 @@
 //! The output as the runner uses it: files, names, commits, full disks, edited resources.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use edgereel_crds::{frame_sink::Segment as SegmentSpec, units::Duration};
 use jiff::Timestamp;
 
-use super::{disk::faults::Full, *};
-use crate::frame::jpeg::JpegInfo;
+use super::*;
+use crate::{
+    frame::jpeg::JpegInfo,
+    sink::{disk::faults::Full, output::TopicPartition},
+};
 
 pub(super) fn name() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "gate".into() }

@@ -1,10 +1,11 @@
 //! Keeps a video in real time: decides for each frame how often the picture before it is shown again, or whether it is
 //! left out.
 //!
-//! A file has one speed, frames do not come at one. So the speed is learned from a file's first frames (30 intervals, or
-//! two seconds), which are each written once meanwhile: nothing is held back. It is the next usual speed at or above
-//! them, so that a steady camera loses no frame; a repetition is cheap (eight bytes and an index entry), a lost frame is
-//! not. From then on a frame's place follows from its capture time:
+//! A file has one speed, frames do not come at one. So the speed is learned from a file's first frames (30 intervals and
+//! three seconds, or ten seconds of a slow camera), which are each written once meanwhile: nothing is held back. A backlog
+//! that a camera sends at once when it is dialled, and bursts, do not mislead it. It is the next usual speed at or above
+//! what was seen, so that a steady camera loses no frame; a repetition costs space, a lost frame cannot be had again. From
+//! then on a frame's place follows from its capture time:
 //!
 //! - Jitter does nothing: the mean error over about 16 frames has to reach a whole frame before one picture is repeated or
 //!   left out. An error above a quarter of a second (and 1½ frames) is put right at once.
@@ -52,11 +53,14 @@ pub struct Timing {
     intervals: Vec<i64>,
 }
 
-/// Intervals that are remembered, and that are enough to know the speed.
+/// Intervals that are remembered.
 const REMEMBERED: usize = 63;
+/// So many are enough to know the speed, once they have lasted for [`LONG_ENOUGH`]: a camera's backlog comes at once.
 const ENOUGH: usize = 30;
-/// Fewer are enough after two seconds.
-const ENOUGH_AFTER_2S: usize = 4;
+const LONG_ENOUGH: i64 = 3 * SECOND;
+/// Slow cameras: fewer are enough when they, without stalls, have lasted for [`LONG_IF_SLOW`].
+const ENOUGH_IF_SLOW: usize = 4;
+const LONG_IF_SLOW: i64 = 10 * SECOND;
 const SECOND: i64 = 1_000_000;
 /// How much of an error goes into the mean.
 const SMOOTHING: f64 = 1.0 / 16.0;
@@ -76,32 +80,51 @@ fn usual(interval: f64) -> Rate {
     slow.chain(fast).find(|rate| rate.fps() >= measured * 0.985).unwrap_or(Rate::per_second(240))
 }
 
-/// The steady interval behind these, without stalls: the slope of the straight line (least squares) through the frames'
-/// times. It stays right where frames come in bursts, which a median does not, and hardly feels jitter at the ends.
-fn steady_interval(intervals: &[i64]) -> Option<f64> {
+/// Intervals that are no stalls: those beyond a second that are longer than eight times the mean of the rest are left out.
+fn without_stalls(intervals: &[i64]) -> Vec<i64> {
     let mut sorted = intervals.to_vec();
     sorted.sort_unstable();
-    let mut sum: f64 = sorted.iter().map(|i| *i as f64).sum();
+    let mut sum: i128 = sorted.iter().map(|i| i128::from(*i)).sum();
     let mut longest = i64::MAX;
     while let [others @ .., last] = sorted.as_slice() {
         longest = *last;
-        let rest = sum - longest as f64;
-        let stall = longest > SECOND && !others.is_empty() && longest as f64 * others.len() as f64 > 8.0 * rest;
+        let rest = sum - i128::from(longest);
+        let stall = longest > SECOND && !others.is_empty() && i128::from(longest) * others.len() as i128 > 8 * rest;
         if !stall {
             break;
         }
         sum = rest;
         sorted.pop();
     }
-    let centre = sorted.len() as f64 / 2.0;
-    let (mut time, mut products, mut squares) = (0.0, 0.0, centre * centre);
-    for (n, interval) in intervals.iter().filter(|i| **i <= longest).enumerate() {
-        time += *interval as f64;
-        let from_centre = (n + 1) as f64 - centre;
-        products += from_centre * time;
-        squares += from_centre * from_centre;
+    intervals.iter().copied().filter(|i| *i <= longest).collect()
+}
+
+/// The median of the slopes between all frames that are at least a quarter of the whole apart (Theil and Sen). Frames that
+/// come in bursts do not move it, which a median of the intervals themselves does not stand.
+fn median_slope(intervals: &[i64]) -> Option<f64> {
+    let mut times = vec![0i128];
+    for interval in intervals {
+        times.push(times[times.len() - 1] + i128::from(*interval));
     }
-    (squares > 0.0).then(|| products / squares)
+    let apart = (times.len() / 4).max(1);
+    let slope = |i: usize, j: usize| (times[j] - times[i]) as f64 / (j - i) as f64;
+    let pairs = (0..times.len()).flat_map(|i| (i + apart..times.len()).map(move |j| (i, j)));
+    let mut slopes: Vec<f64> = pairs.map(|(i, j)| slope(i, j)).collect();
+    if slopes.is_empty() {
+        return None;
+    }
+    let middle = slopes.len() / 2;
+    let (_, median, _) = slopes.select_nth_unstable_by(middle, f64::total_cmp);
+    Some(*median)
+}
+
+/// The steady interval behind these: without stalls, and without the backlog that comes all at once when a camera is dialled,
+/// which would lead any mean astray.
+fn steady_interval(intervals: &[i64]) -> Option<f64> {
+    let steady = without_stalls(intervals);
+    let all = median_slope(&steady)?;
+    let backlog = steady.iter().take_while(|interval| (**interval as f64) < all / 4.0).count();
+    if backlog + ENOUGH_IF_SLOW > steady.len() { Some(all) } else { median_slope(&steady[backlog..]) }
 }
 
 impl Timing {
@@ -120,6 +143,14 @@ impl Timing {
     /// Goes on at place `slot` with a frame of this time, as if no time lay between it and the frame before.
     pub fn cut(&self, time: i64, slot: u64) -> Self {
         Timing { anchor: time, slot, mean: 0, last: time, skipped: 0, ..self.clone() }
+    }
+
+    /// Whether the speed can be told from what was seen since the file began.
+    fn knows_enough(&self) -> bool {
+        let steady = without_stalls(&self.intervals);
+        let lasted = steady.iter().fold(0i64, |sum, interval| sum.saturating_add(*interval));
+        let since = self.last.saturating_sub(self.anchor);
+        (since >= LONG_ENOUGH && steady.len() >= ENOUGH) || (lasted >= LONG_IF_SLOW && steady.len() >= ENOUGH_IF_SLOW)
     }
 
     /// Whether the remembered frames came faster than the file's speed, and over a time that a burst does not last.
@@ -153,8 +184,7 @@ impl Timing {
             if time < self.anchor {
                 return (show(0), Timing { intervals: then.intervals, ..self.cut(time, slot) });
             }
-            let count = then.intervals.len();
-            if count < ENOUGH && (count < ENOUGH_AFTER_2S || time.saturating_sub(self.anchor) < 2 * SECOND) {
+            if !then.knows_enough() {
                 return (show(0), then);
             }
             then.rate = steady_interval(&then.intervals).map(usual);
@@ -322,7 +352,36 @@ mod tests {
         assert_eq!(next.rate, Some(Rate::per_second(12)));
     }
 
+    #[test]
+    fn a_backlog_at_the_start_does_not_make_the_file_fast() {
+        // What lay in the buffers between camera and capture comes within 20 ms, then the camera's own speed.
+        for backlog in [3, 8, 20, 48] {
+            let burst = (0..backlog).map(|i| 1_700_000_000_000_000 + i * 20_000 / backlog);
+            let (shown, _, skipped, gaps, timing) = run(burst.chain(steady(30.0, 600).map(|t| t + 50_000)));
+            assert_eq!((timing.rate(), gaps), (Rate::per_second(30), 0), "{backlog} frames at once");
+            assert!(shown as i64 >= 600 && (skipped as i64) < backlog, "{backlog}: {shown} shown, {skipped} left out");
+        }
+    }
+
     proptest! {
+        /// Whatever the camera's speed, its backlog at the start, its jitter and its bursts.
+        #[test]
+        fn the_speed_is_the_cameras_own(
+            fps in prop::sample::select(vec![2u32, 5, 10, 15, 25, 30, 60]),
+            backlog in 0usize..30,
+            burst in 1usize..6,
+            jitter in proptest::collection::vec(-0.15f64..0.15, 400),
+        ) {
+            let start = 1_700_000_000_000_000i64;
+            let interval = 1e6 / f64::from(fps);
+            let at = |n: usize| start + ((n - n % burst) as f64 * interval + jitter[n] * interval) as i64;
+            // A slow camera's buffers hold as many seconds, not as many frames.
+            let backlog = backlog.min(fps as usize / 2);
+            let times = (0..backlog).map(|_| start).chain((0..400).map(at));
+            let (.., timing) = run(times);
+            prop_assert_eq!(timing.rate(), Rate::per_second(fps));
+        }
+
         #[test]
         fn the_video_never_drifts_from_the_clock(intervals in proptest::collection::vec(1i64..3_000_000, 100..400)) {
             let mut time = 1_700_000_000_000_000i64;

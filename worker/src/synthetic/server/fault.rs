@@ -26,7 +26,7 @@ faults! {
     Freeze = "freeze": "sends the same picture; only the comment goes on",
     Garbage = "garbage": "1 to 4096 random bytes before each part",
     Truncated = "truncated": "each picture is cut in half; Content-Length says so",
-    TruncatedClaim = "truncated-claim": "each picture is cut in half; Content-Length is the whole one's",
+    TruncatedClaim = "truncated-claim": "the same; Content-Length is the whole picture's",
     Disconnect = "disconnect": "closes the connection in the middle of a picture",
     EmptyParts = "empty-parts": "a part of no bytes before each picture",
     NotImage = "not-image": "a part of plain text before each picture",
@@ -37,7 +37,7 @@ faults! {
     NotFound = "404": "answers 404",
     ServerError = "500": "answers 500",
     RedirectLoop = "redirect-loop": "redirects to itself",
-    Drip = "drip": "sends one byte at a time, with a pause (1 s) after each",
+    Drip = "drip": "sends byte by byte, with a pause (1 s) after each",
     Flood = "flood": "sends new frames as fast as they go",
     Resize = "resize": "pictures of half the size",
 }

@@ -28,18 +28,18 @@ macro_rules! quirks {
 
 quirks! {
     NoContentLength = "no-content-length": "parts without Content-Length",
-    ParamWithDashes = "param-dashes": "the header's boundary parameter has the delimiter's dashes",
+    ParamWithDashes = "param-dashes": "the header's boundary has the delimiter's dashes",
     ParamQuoted = "param-quoted": "the header's boundary parameter stands in quotes",
     ParamMissing = "param-missing": "the header has no boundary parameter",
     Doubled = "boundary-doubled": "each boundary comes twice",
     FirstMissing = "boundary-first-missing": "no boundary before the first part",
-    Terminated = "boundary-terminated": "the boundary between parts is `--x--`, as if it were the last",
+    Terminated = "boundary-terminated": "each boundary is `--x--`, as if it were the last",
     BlankLine = "blank-line": "an empty line before each boundary",
     LfOnly = "lf-only": "lines in the body end with LF instead of CR LF",
     LowerCase = "lower-case": "part headers in small letters",
     NoHuffman = "no-huffman": "pictures without Huffman tables",
     NoEoi = "no-eoi": "pictures without their end marker",
-    Padding = "padding": "512 zero bytes after each picture's end, counted in Content-Length",
+    Padding = "padding": "512 zero bytes after each picture, in its length",
 }
 
 /// A set of quirks.

@@ -11,8 +11,11 @@
 //! ```
 //!
 //! Everything up to the first frame has a fixed size: counts, sizes and the list of indexes (`indx`) are patched in place,
-//! all else is appended. A RIFF stays near 1 GiB, so that 32-bit readers cope; its index stands at its end. A chunk
-//! without content shows the picture before it again.
+//! all else is appended. A RIFF stays near 1 GiB, so that 32-bit readers cope; its index stands at its end.
+//!
+//! A picture that is shown again is written again. The format has a cheaper way, a chunk without content; players keep the
+//! time then, but programs that count and seek by frames (OpenCV) find fewer frames than the header says, and other ones.
+//! Such chunks, and index entries that point at one chunk twice, are passed over by FFmpeg's index.
 //!
 //! Sources: Microsoft's "AVI RIFF File Reference"; Matrox's "OpenDML AVI File Format Extensions" 1.02.
 

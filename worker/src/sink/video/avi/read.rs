@@ -289,7 +289,7 @@ mod tests {
             match frame {
                 None => repeats += 1,
                 Some(content) => {
-                    avi.write(std::mem::take(&mut repeats), content, true).unwrap();
+                    avi.write(&vec![&[][..]; std::mem::take(&mut repeats)], content).unwrap();
                 }
             }
         }

@@ -3,13 +3,15 @@
 //! The RIFFs before the last are known by the header's list of indexes, so only the last is walked: a file that has grown
 //! for months is taken up as quickly as a young one.
 
+use std::io::{Read, Seek};
+
 use super::{
     Limits,
     layout::{self, Entry},
-    read::{self, AviError, End},
+    read::{self, AviError, End, Header},
     write::AviWriter,
 };
-use crate::sink::video::disk::AppendFile;
+use crate::sink::disk::AppendFile;
 
 /// Why a file does not fit its checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,7 @@ pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> R
     if walk.ended() != Some(End::Whole) || frames_before + entries.len() as u64 != frames {
         return Err(Misfit::Different("its last frames"));
     }
+    let last = last_picture(&mut &*shared, &header, movi, &entries)?;
     // Only now: a file that is not the checkpoint's keeps what it has.
     file.cut(end)?;
     Ok(AviWriter {
@@ -90,6 +93,22 @@ pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> R
         riff,
         movi,
         entries,
+        last,
         finished: false,
     })
+}
+
+/// Where the last picture's content stands: among the last RIFF's frames, or, where it has none yet, in the one before.
+fn last_picture(
+    file: &mut (impl Read + Seek),
+    header: &Header,
+    movi: u64,
+    entries: &[Entry],
+) -> Result<Option<(u64, u32)>, AviError> {
+    if let Some(entry) = entries.iter().rfind(|entry| entry.length > 0) {
+        return Ok(Some((movi + u64::from(entry.offset) + 8, entry.length)));
+    }
+    let before = Header { closed: header.closed.last().copied().into_iter().collect(), ..header.clone() };
+    let frames = read::indexed(file, &before)?;
+    Ok(frames.iter().rfind(|frame| frame.length > 0).map(|frame| (frame.offset, frame.length)))
 }

@@ -1,10 +1,13 @@
 //! Writes an AVI file: frames at the end, counts in place.
 
+use std::os::unix::fs::FileExt;
+
 use super::{
     Format, Limits, Rate,
     layout::{self, Closed, Entry, Totals},
+    read,
 };
-use crate::sink::{fault::OutputError, video::disk::AppendFile};
+use crate::sink::{disk::AppendFile, fault::OutputError, output::At};
 
 /// An AVI file that grows. Between two calls it is a whole file up to its last [`patch`](Self::patch), and one without
 /// an index after that.
@@ -24,6 +27,8 @@ pub struct AviWriter {
     pub(super) movi: u64,
     /// Its frames.
     pub(super) entries: Vec<Entry>,
+    /// Where the content of the last picture stands, and its length.
+    pub(super) last: Option<(u64, u32)>,
     /// Whether the last index is written.
     pub(super) finished: bool,
 }
@@ -51,6 +56,7 @@ impl AviWriter {
             riff: 0,
             movi,
             entries: Vec::new(),
+            last: None,
             finished: false,
         })
     }
@@ -75,47 +81,65 @@ impl AviWriter {
         self.frames_before + self.entries.len() as u64
     }
 
-    /// The file's size if it were finished after these frames too.
-    pub fn finished_bytes(&self, repeats: u32, length: usize) -> u64 {
-        let chunks = u64::from(repeats) + 1;
-        let added = chunks * 8 + (length as u64).next_multiple_of(2);
-        let entries = self.entries.len() as u64 + chunks;
-        let ends = if self.needs_new_riff(repeats, length) { layout::AVIX_HEADER + 64 } else { 32 + 8 };
+    /// Bytes of the last picture; 0 before the first.
+    pub fn last_length(&self) -> usize {
+        self.last.map_or(0, |(_, length)| length as usize)
+    }
+
+    /// The last picture, to show it again; empty before the first.
+    pub fn last_picture(&self) -> Result<Vec<u8>, OutputError> {
+        let (offset, length) = self.last.unwrap_or_default();
+        let mut content = vec![0; length as usize];
+        self.file.shared().read_exact_at(&mut content, offset).at("read", self.file.path())?;
+        Ok(content)
+    }
+
+    /// The file's size if it were finished after so many frames more, of so many bytes together.
+    pub fn finished_bytes(&self, frames: usize, bytes: usize) -> u64 {
+        let added = (frames * 9 + bytes) as u64;
+        let entries = (self.entries.len() + frames) as u64;
+        let ends = if self.needs_new_riff(frames, bytes) { layout::AVIX_HEADER + 64 } else { 32 + 8 };
         self.file.length() + added + ends + entries * (8 + if self.closed.is_empty() { 16 } else { 0 })
     }
 
-    fn needs_new_riff(&self, repeats: u32, length: usize) -> bool {
-        let chunks = repeats as usize + 1;
-        let index = 40 + 24 * (self.entries.len() + chunks);
-        let bytes = self.file.length() - self.riff + (8 * chunks + length + 1 + index) as u64;
+    fn needs_new_riff(&self, frames: usize, bytes: usize) -> bool {
+        let index = 40 + 24 * (self.entries.len() + frames);
+        let bytes = self.file.length() - self.riff + (9 * frames + bytes + index) as u64;
         !self.entries.is_empty()
-            && (bytes > self.limits.riff_bytes || self.entries.len() + chunks > self.limits.riff_frames)
+            && (bytes > self.limits.riff_bytes || self.entries.len() + frames > self.limits.riff_frames)
     }
 
     /// Whether the header has a place left for the RIFF that these frames need.
-    pub fn has_room(&self, repeats: u32, length: usize) -> bool {
-        !self.needs_new_riff(repeats, length) || self.closed.len() + 1 < self.limits.riffs
+    pub fn has_room(&self, frames: usize, bytes: usize) -> bool {
+        !self.needs_new_riff(frames, bytes) || self.closed.len() + 1 < self.limits.riffs
     }
 
-    /// Shows the picture before `repeats` times again, then `content`. Gives the number of the frame, from 0, that first
-    /// shows `content`. See [`has_room`](Self::has_room) first.
+    /// Writes `before` (the picture before, to be shown again) and then `content`. Gives the number of the frame, from 0,
+    /// that shows `content`. See [`has_room`](Self::has_room) first.
     ///
     /// # Errors
-    /// After an error neither the repetitions nor the frame stand in the file.
-    pub fn write(&mut self, repeats: u32, content: &[u8], key: bool) -> Result<u64, OutputError> {
-        if self.needs_new_riff(repeats, content.len()) {
+    /// After an error none of them stands in the file.
+    pub fn write(&mut self, before: &[&[u8]], content: &[u8]) -> Result<u64, OutputError> {
+        let contents = || before.iter().copied().chain([content]);
+        let (frames, bytes) = (before.len() + 1, contents().map(<[u8]>::len).sum());
+        // The caller may have asked for room with less than it has now: a RIFF rather grows over its limit than past the
+        // places in the header.
+        if self.needs_new_riff(frames, bytes) && self.has_room(frames, bytes) {
             self.begin_riff()?;
         }
-        let empty = layout::chunk_header(0).repeat(repeats as usize);
-        let header = layout::chunk_header(content.len() as u32);
-        let padding: &[u8] = if content.len() % 2 == 1 { &[0] } else { &[] };
-        let mut offset = (self.file.length() - self.movi) as u32;
-        self.file.append(&[&empty, &header, content, padding])?;
-        for _ in 0..repeats {
-            self.entries.push(Entry { offset, length: 0, key: false });
-            offset += 8;
+        let headers: Vec<_> = contents().map(|content| layout::chunk_header(content.len() as u32)).collect();
+        let padding = |content: &[u8]| if content.len() % 2 == 1 { [0].as_slice() } else { &[] };
+        let parts: Vec<&[u8]> = contents().zip(&headers).flat_map(|(c, header)| [header, c, padding(c)]).collect();
+        let mut at = self.file.length();
+        self.file.append(&parts)?;
+        for content in contents() {
+            let (length, key) = (content.len() as u32, !content.is_empty() && read::is_key(content));
+            self.entries.push(Entry { offset: (at - self.movi) as u32, length, key });
+            if length > 0 {
+                self.last = Some((at + 8, length));
+            }
+            at += 8 + u64::from(length).next_multiple_of(2);
         }
-        self.entries.push(Entry { offset, length: content.len() as u32, key });
         Ok(self.frames() - 1)
     }
 
@@ -207,5 +231,5 @@ impl AviWriter {
 /// Makes a file for [`AviWriter::begin`] in tests.
 #[cfg(test)]
 pub fn new_file(path: &std::path::Path) -> AppendFile {
-    AppendFile::create(path.into(), &crate::sink::video::disk::Disk::default()).unwrap()
+    AppendFile::create(path.into(), &crate::sink::disk::Disk::default()).unwrap()
 }

@@ -1,0 +1,48 @@
+//! librdkafka's settings for a group's consumer, each with its reason.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use super::Settings;
+
+/// How long the group waits for a heartbeat before it gives the partitions to others.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// From one heartbeat to the next.
+pub const HEARTBEAT: Duration = Duration::from_secs(3);
+/// What librdkafka may fetch ahead, for all partitions together.
+const PREFETCH_KB: &str = "12288";
+
+/// Adds ours to the connection's.
+pub fn configure(config: &mut ClientConfig, settings: &Settings) {
+    let ours = [
+        ("group.id", settings.group.as_str()),
+        ("group.instance.id", settings.instance.as_str()),
+        // Eager strategies, so that members that know no other (kafka-python) can be in the group meanwhile.
+        ("partition.assignment.strategy", "range,roundrobin"),
+        ("session.timeout.ms", &SESSION_TIMEOUT.as_millis().to_string()),
+        ("heartbeat.interval.ms", &HEARTBEAT.as_millis().to_string()),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", "error"),
+        ("enable.partition.eof", "true"),
+        ("isolation.level", "read_committed"),
+        // A record goes out as it comes: the broker answers a fetch as soon as there is a byte.
+        ("fetch.min.bytes", "1"),
+        ("fetch.wait.max.ms", "500"),
+        // The default of a second caps a backlog's throughput once the queue has been full.
+        ("fetch.queue.backoff.ms", "10"),
+        ("fetch.error.backoff.ms", "200"),
+        ("queued.min.messages", "1000"),
+        ("queued.max.messages.kbytes", PREFETCH_KB),
+        ("fetch.message.max.bytes", "1048576"),
+        // A broker sends a first batch that is larger than these two all the same, so that 100 MB records pass.
+        ("fetch.max.bytes", "4194304"),
+        ("receive.message.max.bytes", "268435456"),
+        // A topic that comes later, or gets more partitions, is noticed within seconds.
+        ("topic.metadata.refresh.interval.ms", "5000"),
+    ];
+    for (key, value) in ours {
+        config.set(key, value);
+    }
+}

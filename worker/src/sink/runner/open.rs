@@ -1,0 +1,97 @@
+//! Opens all that a sink needs. Nothing is consumed unless the output can be written.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::{
+    frame_sink::{self, OnInvalid},
+    plan::SinkPlan,
+    status::{ConditionStatus, ConditionType, Reason},
+};
+
+use super::{Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, readiness::Membership, storage};
+use crate::{
+    backoff::Backoff,
+    fault::Fault,
+    kafka::{
+        client::{Context, client_config},
+        consumer::{Consumer, Settings},
+    },
+    sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video},
+};
+
+/// Bytes of records that may wait between the consumer and the output.
+const MEMORY: usize = 16 << 20;
+
+/// Opens everything. Nothing is consumed unless the output can be written.
+pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, Fault> {
+    let root = storage::root(&plan.spec.storage, env.storage_root.as_deref())?;
+    storage::measure(&root, &env.metrics);
+    let output = open_output(plan, &root, replica)?;
+    env.state.set(ConditionType::StorageHealthy, ConditionStatus::True, Reason::Running, "the output is open");
+    let dead_letters = match (plan.on_invalid, &plan.spec.dead_letter) {
+        (OnInvalid::DeadLetter, Some(dead)) => {
+            Some(Arc::new(DeadLetters::open(plan, &dead.topic, replica, &env.secrets, &env.metrics)?))
+        }
+        (OnInvalid::DeadLetter, None) => {
+            let message = "spec.onInvalid is `deadLetter`: say where to in spec.deadLetter.topic";
+            return Err(Fault::new(Reason::InvalidConfiguration, message));
+        }
+        _ => None,
+    };
+    let (sender, inbox) = mpsc::channel();
+    let context = Context::new(&plan.connection, &env.secrets)?;
+    let health = context.health().clone();
+    let client_id = format!("edgereel-{}.{}-{replica}", plan.name.namespace, plan.name.name);
+    let settings = Settings {
+        topics: plan.topics.clone(),
+        group: plan.group.clone(),
+        instance: format!("{}-{}.{}-{replica}", plan.group, plan.name.namespace, plan.name.name),
+        start_from: plan.spec.start_from.clone(),
+        on_offset_lost: plan.spec.on_offset_lost,
+        whole: output.needs_all_partitions(),
+        memory: MEMORY,
+    };
+    let events = sender.clone();
+    let consumer =
+        Consumer::start(client_config(&plan.connection, &env.secrets, &client_id)?, context, settings, move |event| {
+            events.send(Message::Kafka(event)).is_ok()
+        })?;
+    // The runner drops its end of the channel when it ends; a flush that is done later is of no interest.
+    let flusher = Flusher::start(move |done| {
+        let _ = sender.send(Message::Flushed(done));
+    })?;
+    Ok(Runner {
+        plan,
+        env,
+        root,
+        output,
+        dead_letters,
+        consumer,
+        flusher,
+        inbox,
+        health,
+        decoder: Decoder::new(plan),
+        assignment: None,
+        stuck: None,
+        backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
+        ending: None,
+        membership: Membership::Joining,
+        fault: None,
+        disk_measured: Instant::now(),
+        state_told: None,
+        warned: None,
+    })
+}
+
+fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Output>, Fault> {
+    Ok(match &plan.spec.output {
+        frame_sink::Output::JpegFiles(spec) => {
+            Box::new(JpegFiles::open(root, spec, &plan.name, replica, Disk::default())?)
+        }
+        frame_sink::Output::Video(spec) => Box::new(Video::open(root, spec, &plan.name)?),
+    })
+}

@@ -1,0 +1,49 @@
+//! Says how the sink stands: its conditions and its lag.
+
+use jiff::Timestamp;
+
+use super::{
+    Runner,
+    readiness::{self, Facts, Verdict},
+};
+
+impl Runner<'_> {
+    /// Sets the resource's conditions.
+    pub(super) fn tell_state(&self) {
+        if self.ending.is_some() {
+            return;
+        }
+        let facts = Facts {
+            membership: &self.membership,
+            kafka: self.health.snapshot(),
+            fault: self.fault.as_ref(),
+            storage: self.stuck.as_ref().and_then(|stuck| stuck.storage.as_deref()),
+            group: &self.plan.group,
+            shared: self.plan.spec.replicas > 1,
+        };
+        let (ours, total) = self.membership.partitions();
+        self.env.metrics.assigned_partitions.set(ours as i64);
+        if let Some(total) = total {
+            self.env.metrics.topic_partitions.set(total as i64);
+        }
+        let verdict = readiness::judge(&facts);
+        self.env.metrics.ready.set(i64::from(matches!(verdict, Verdict::Ready(_))));
+        readiness::tell(verdict, &self.env.state);
+    }
+
+    /// Sets the lag, in records and in seconds.
+    pub(super) fn tell_lag(&self) {
+        let metrics = &self.env.metrics;
+        let Some(a) = &self.assignment else {
+            metrics.lag.set(0);
+            metrics.lag_seconds.set(0.0);
+            return;
+        };
+        let (records, behind) = a.progress.lag(&a.ends);
+        metrics.lag.set(records);
+        let waiting = self.stuck.as_ref().map(|stuck| stuck.entry.time());
+        let oldest = waiting.or_else(|| a.queue.oldest()).or(a.last_time.filter(|_| behind));
+        let age = oldest.map_or(0.0, |time| Timestamp::now().duration_since(time).as_secs_f64().max(0.0));
+        metrics.lag_seconds.set(age);
+    }
+}

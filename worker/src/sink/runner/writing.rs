@@ -1,0 +1,160 @@
+//! Writes what waits: a frame to the output, what is no frame to where the resource says.
+
+use std::time::{Duration, Instant};
+
+use edgereel_crds::{frame_sink::OnInvalid, status::Reason};
+use jiff::Timestamp;
+
+use super::{Runner, TICK, intake::Entry};
+use crate::{
+    fault::Fault,
+    frame::wire::Invalid,
+    sink::{
+        dead_letter::{Sent, place},
+        fault::OutputError,
+    },
+};
+
+/// Entries written between two looks at the events.
+const BURST: usize = 32;
+/// A kind of log line is written this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An entry that could not be disposed of for now.
+pub struct Stuck {
+    /// What it is.
+    pub entry: Entry,
+    /// Whether it stands out of the order of capture.
+    pub late: bool,
+    /// When to try again.
+    pub until: Instant,
+    /// The full disk, for people; none when the dead letters are behind.
+    pub storage: Option<String>,
+}
+
+impl Runner<'_> {
+    /// Writes what may be written now; how long to wait for more.
+    pub(super) fn pump(&mut self) -> Result<Duration, Fault> {
+        for _ in 0..BURST {
+            if self.ending.is_some() {
+                return Ok(TICK);
+            }
+            let Some(assignment) = self.assignment.as_mut().filter(|a| a.has_started()) else { return Ok(TICK) };
+            let now = Instant::now();
+            let (entry, late) = match self.stuck.take_if(|stuck| stuck.until <= now) {
+                Some(stuck) => (stuck.entry, stuck.late),
+                None => {
+                    if let Some(stuck) = &self.stuck {
+                        return Ok(TICK.min(stuck.until - now));
+                    }
+                    match assignment.queue.pop() {
+                        Ok(next) => next,
+                        Err(wait) => return Ok(wait.unwrap_or(TICK).min(TICK)),
+                    }
+                }
+            };
+            self.dispose(entry, late)?;
+        }
+        Ok(Duration::ZERO)
+    }
+
+    /// Writes a frame, or deals with a record that is none.
+    fn dispose(&mut self, entry: Entry, late: bool) -> Result<(), Fault> {
+        let frame = match &entry.content {
+            Ok(frame) => frame,
+            Err(why) => {
+                let why = why.clone();
+                return self.on_invalid(entry, late, &why);
+            }
+        };
+        let metrics = &self.env.metrics;
+        match self.output.write(frame) {
+            Ok(written) => {
+                if written.stored {
+                    metrics.stored.inc();
+                    metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
+                    let age = Timestamp::now().duration_since(frame.captured_at).as_secs_f64();
+                    metrics.file_latency.observe(age.max(0.0));
+                    metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
+                } else {
+                    metrics.skipped.inc();
+                }
+                metrics.repeated.inc_by(u64::from(written.repeated));
+                if late {
+                    metrics.late.inc();
+                }
+                let captured_at = frame.captured_at;
+                self.disposed(&entry);
+                if let Some(a) = self.assignment.as_mut().filter(|_| written.stored) {
+                    a.batch.add(captured_at);
+                }
+                if self.backoff.failures() > 0 {
+                    self.backoff.reset();
+                    tracing::info!(sink = %self.plan.name, "the disk takes frames again");
+                }
+                Ok(())
+            }
+            Err(error @ OutputError::NoSpace { .. }) => {
+                let until = Instant::now() + self.backoff.next(&mut rand::rng());
+                if self.warns() {
+                    tracing::warn!(sink = %self.plan.name, "{error}");
+                }
+                self.stuck = Some(Stuck { entry, late, until, storage: Some(error.to_string()) });
+                self.state_told = None;
+                Ok(())
+            }
+            Err(OutputError::Superseded) => {
+                // Nothing of this assignment matters any more; what comes next is an event.
+                self.assignment = None;
+                Ok(())
+            }
+            Err(OutputError::Frame { reason, message }) => self.on_invalid(entry, late, &Invalid { reason, message }),
+            Err(error @ OutputError::Storage { .. }) => Err(error.into()),
+        }
+    }
+
+    /// The record is done with.
+    fn disposed(&mut self, entry: &Entry) {
+        if let Some(a) = &mut self.assignment {
+            a.progress.dispose(&entry.record.source, entry.record.offset);
+            a.dirty_since.get_or_insert_with(Instant::now);
+            a.last_time = Some(entry.time());
+        }
+    }
+
+    fn on_invalid(&mut self, entry: Entry, late: bool, why: &Invalid) -> Result<(), Fault> {
+        let message = format!("{} is no frame: {why}", place(&entry.record));
+        match (self.plan.on_invalid, &self.dead_letters) {
+            (OnInvalid::DeadLetter, Some(dead_letters)) => {
+                if dead_letters.send(&entry.record, why)? == Sent::Later {
+                    let until = Instant::now() + Duration::from_millis(20);
+                    self.stuck = Some(Stuck { entry, late, until, storage: None });
+                    return Ok(());
+                }
+            }
+            (OnInvalid::Skip, _) => {}
+            (OnInvalid::Fail | OnInvalid::DeadLetter, _) => {
+                self.env.metrics.invalid(why.reason).inc();
+                let remedy = "set spec.onInvalid to `skip`, or to `deadLetter` with spec.deadLetter, to go on past it";
+                self.end(Err(Fault::new(Reason::InvalidRecord, format!("{message}; {remedy}"))));
+                return Ok(());
+            }
+        }
+        self.env.metrics.invalid(why.reason).inc();
+        if self.warns() {
+            tracing::warn!(sink = %self.plan.name, "{message}");
+        }
+        self.env.state.note_error(message);
+        self.disposed(&entry);
+        Ok(())
+    }
+
+    /// Whether a warning may be logged now.
+    fn warns(&mut self) -> bool {
+        let pass = self.warned.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
+        if pass {
+            self.warned = Some(Instant::now());
+        }
+        pass
+    }
+}

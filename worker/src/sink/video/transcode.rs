@@ -1,0 +1,96 @@
+//! From a frame's JPEG to a packet of the current file, each frame encoded once: an encoder that has moved on cannot go
+//! back.
+
+use ffmpeg_next::{Packet, frame::Video as Picture};
+
+use super::{
+    avi::Rate,
+    xvid::{Encoder, JpegDecoder},
+};
+use crate::sink::{
+    fault::OutputError,
+    output::{SinkFrame, TopicPartition},
+};
+
+/// The encoder's side of an `xvid` output.
+pub struct Transcoder {
+    decoder: JpegDecoder,
+    /// Of the current file.
+    encoder: Option<Encoder>,
+    /// The picture that the file ends with; unknown after a restart.
+    last: Option<Picture>,
+    /// A frame that was encoded and not written yet: perhaps the disk was full.
+    encoded: Option<Encoded>,
+}
+
+struct Encoded {
+    source: TopicPartition,
+    offset: i64,
+    picture: Picture,
+    /// The picture before, as often as it is shown again; then the frame's own.
+    packets: Vec<Packet>,
+}
+
+impl Transcoder {
+    /// With no file begun.
+    pub fn new() -> Result<Self, OutputError> {
+        Ok(Transcoder { decoder: JpegDecoder::new()?, encoder: None, last: None, encoded: None })
+    }
+
+    /// The next packet begins a file, or goes on with one that was cut: it builds on none before.
+    pub fn begin_anew(&mut self) {
+        self.encoder = None;
+        self.last = None;
+        self.encoded = None;
+    }
+
+    /// A frame's picture.
+    ///
+    /// # Errors
+    /// [`OutputError::Frame`] when it is damaged.
+    pub fn decode(&mut self, jpeg: &[u8]) -> Result<Picture, OutputError> {
+        self.decoder.decode(jpeg)
+    }
+
+    /// The packets that show the picture before `repeats` times again, and then this frame. Called again for the same it
+    /// gives the same packets, until [`written`](Self::written).
+    ///
+    /// After a restart the picture before is not known until a frame was written: its repetitions are empty packets then,
+    /// which keep the time.
+    pub fn encode(
+        &mut self,
+        frame: &SinkFrame,
+        mut picture: Picture,
+        repeats: u32,
+        rate: Rate,
+    ) -> Result<&[Packet], OutputError> {
+        let count = repeats as usize + 1;
+        let same = |e: &Encoded| (&e.source, e.offset, e.packets.len()) == (&frame.source, frame.offset, count);
+        if self.encoded.take_if(|encoded| !same(encoded)).is_some() {
+            // What was encoded will never be written: later packets must not build on it.
+            self.encoder = None;
+        }
+        let encoded = match self.encoded.take() {
+            Some(encoded) => encoded,
+            None => {
+                let encoder = match &mut self.encoder {
+                    Some(encoder) => encoder,
+                    none => none.insert(Encoder::new(picture.width(), picture.height(), rate)?),
+                };
+                let mut packets = Vec::with_capacity(count);
+                for _ in 0..repeats {
+                    let again = self.last.as_mut().map(|last| encoder.encode(last)).transpose()?;
+                    packets.push(again.unwrap_or_else(Packet::empty));
+                }
+                packets.push(encoder.encode(&mut picture)?);
+                Encoded { source: frame.source.clone(), offset: frame.offset, picture, packets }
+            }
+        };
+        Ok(&self.encoded.insert(encoded).packets)
+    }
+
+    /// The packets stand in the file.
+    pub fn written(&mut self) {
+        self.last = self.encoded.take().map(|encoded| encoded.picture);
+    }
+}
