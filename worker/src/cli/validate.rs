@@ -240,6 +240,7 @@ fn sink(plan: &SinkPlan) -> String {
     let root = match &plan.spec.storage {
         Storage::HostPath(host) => host.path.trim_end_matches('/').to_owned(),
         Storage::PersistentVolumeClaim(claim) => format!("claim {}:", claim.claim_name),
+        Storage::VolumeClaimTemplate(_) => "a claim for each worker:".to_owned(),
     };
     let (what, directory, name) = match &plan.spec.output {
         Output::JpegFiles(files) => ("JPEG files", &files.directory, files.file_name.as_str()),

@@ -90,7 +90,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report, String> {
-    if args.place.storage_root.is_none() && matches!(sink.spec.storage, Storage::PersistentVolumeClaim(_)) {
+    if args.place.storage_root.is_none() && !matches!(sink.spec.storage, Storage::HostPath(_)) {
         return Err("spec.storage is a PersistentVolumeClaim: say where it is with --storage-root DIR".into());
     }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };

@@ -126,7 +126,7 @@ fn root(plan: &SinkPlan, storage_root: Option<&Path>) -> PathBuf {
         (Some(root), _) => root.into(),
         (None, Storage::HostPath(host)) => host.path.clone().into(),
         // `edgereel verify` has refused this before it came here.
-        (None, Storage::PersistentVolumeClaim(_)) => PathBuf::from("."),
+        (None, Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)) => PathBuf::from("."),
     }
 }
 

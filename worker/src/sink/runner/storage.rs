@@ -21,6 +21,11 @@ pub fn root(storage: &Storage, given: Option<&Path>) -> Result<PathBuf, Fault> {
             );
             return Err(Fault::new(Reason::InvalidConfiguration, message));
         }
+        (None, Storage::VolumeClaimTemplate(_)) => {
+            let message = "spec.storage.volumeClaimTemplate is known to Kubernetes only; say where it is with \
+                           `--storage-root DIR`";
+            return Err(Fault::new(Reason::InvalidConfiguration, message));
+        }
     };
     match root.metadata() {
         Ok(found) if found.is_dir() => Ok(root),

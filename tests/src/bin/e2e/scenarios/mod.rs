@@ -27,6 +27,7 @@ macro_rules! named {
 /// They leave the operator and the cluster alone.
 pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     lab::the_lab_is_applied_and_every_frame_lands_on_the_node,
+    lab::the_api_server_takes_every_example_as_it_is,
     edits::every_edit_of_a_camera_keeps_its_frames,
     edits::a_sink_scales_to_three_and_back_and_stores_every_frame_once,
     edits::what_is_no_configuration_restarts_no_pod,
