@@ -62,20 +62,10 @@ struct Group {
     next: usize,
 }
 
-/// Opens the output. A program that another test of this process is just starting has a copy of the lock for a moment.
-fn open(root: &Path, spec: &Spec, disk: &Disk) -> Result<Video, OutputError> {
-    loop {
-        match Video::with(root, spec, &name(), disk.clone(), SMALL) {
-            Err(OutputError::Storage { reason: Reason::StorageLocked, .. }) => std::thread::yield_now(),
-            other => return other,
-        }
-    }
-}
-
 /// Runs steps from the committed frame on until the end or the crash. True when it came to the end.
 fn run(root: &Path, spec: &Spec, frames: &[SinkFrame], steps: &[Step], group: &mut Group, disk: Disk) -> bool {
-    let mut attempt = || -> Result<(), OutputError> {
-        let mut video = open(root, spec, &disk)?;
+    let attempt = || -> Result<(), OutputError> {
+        let mut video = Video::with(root, spec, &name(), disk, SMALL)?;
         let start = |video: &mut Video, group: &mut Group| -> Result<(), OutputError> {
             let metadata = video.resume(&assigned(&group.committed), Lease::endless())?;
             if group.committed.is_none() {
