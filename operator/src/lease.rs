@@ -144,16 +144,19 @@ impl Candidate {
 
     /// One look at the lease, and what follows from it. Whether it is ours.
     async fn attempt(&mut self) -> Result<bool, kube::Error> {
-        let lease = match self.held.take() {
-            Some(held) => held,
-            None => match self.api.get_opt(&self.name).await? {
-                Some(lease) => lease,
-                None => {
-                    let lease = self.claimed(Lease::default(), 0);
-                    let answer = self.api.create(&PostParams::default(), &lease).await;
-                    return self.outcome(answer);
-                }
-            },
+        if let Some(held) = self.held.take() {
+            let transitions = Record::of(&held).transitions;
+            let lease = self.claimed(held, transitions);
+            let answer = self.api.replace(&self.name, &PostParams::default(), &lease).await;
+            // Somebody has changed it, perhaps only a label: look at it.
+            if self.outcome(answer)? {
+                return Ok(true);
+            }
+        }
+        let Some(lease) = self.api.get_opt(&self.name).await? else {
+            let lease = self.claimed(Lease::default(), 0);
+            let answer = self.api.create(&PostParams::default(), &lease).await;
+            return self.outcome(answer);
         };
         let record = Record::of(&lease);
         if self.seen.as_ref().is_none_or(|seen| seen.record != record) {
