@@ -31,7 +31,10 @@ use tracing::{debug, info};
 use crate::{
     cache::Caches,
     controller::{
-        self as reconciler, context::{Context, SecretHashes, Written}, dereference::object_name, managed::Managed,
+        self as reconciler,
+        context::{Context, SecretHashes, Written},
+        dereference::object_name,
+        managed::Managed,
         names::MANAGER,
     },
     metrics::Metrics,
