@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use edgereel_crds::{
     CameraStream, FrameSink, KafkaConnection,
-    check::{Kind, Resource as Checked, Resources},
+    check::{Kind, References, Resource as Checked, Resources},
     document::API_VERSION,
     frame_sink::{FrameSinkSpec, From, Output, Storage},
     plan::ObjectName,
@@ -74,7 +74,7 @@ impl Found {
     }
 
     fn unreadable(&mut self, kind: Kind, name: ObjectName) {
-        self.resources.unreadable.push((kind, Checked { name, spec: (), document: RIVAL }));
+        self.resources.unreadable.push((kind, Checked { name, spec: References::default(), document: RIVAL }));
     }
 }
 
