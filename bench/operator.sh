@@ -19,13 +19,13 @@ kubectl apply --server-side -f crds/yaml > /dev/null
 kubectl wait --for=condition=Established --timeout=60s crd/{camerastreams,framesinks,kafkaconnections}.edgereel.dev > /dev/null
 
 start() {
-  "$bin" --worker-image edgereel:bench --allowed-host-paths /data --lease-namespace default --http "$http" > "$run/log" 2>&1 &
+  "$bin" --worker-image edgereel:bench --allowed-host-paths /data --lease-namespace default --http "$http" > "$run/operator.log" 2>&1 &
   pid=$!
   for _ in $(seq 300); do
     [ "$(metric 'edgereel_operator_leader ')" = 1 ] && return
     sleep 0.1
   done
-  cat "$run/log" >&2
+  cat "$run/operator.log" >&2
   exit 1
 }
 metric() { curl -s "http://$http/metrics" | awk -v of="$1" 'index($0, of) == 1 { sum += $NF } END { print sum + 0 }'; }
