@@ -9,9 +9,9 @@ pub fn files() -> Vec<(String, String)> {
         .map(|crd| (format!("crds/yaml/{}.yaml", crd.spec.names.plural), crd::crd_yaml(crd)))
         .collect();
     files.extend(
-        crd::crds()
-            .iter()
-            .map(|crd| (format!("charts/edgereel-crds/templates/{}.yaml", crd.spec.names.plural), crd::chart_yaml(crd))),
+        crd::crds().iter().map(|crd| {
+            (format!("charts/edgereel-crds/templates/{}.yaml", crd.spec.names.plural), crd::chart_yaml(crd))
+        }),
     );
     let mut schema = serde_json::to_string_pretty(&crd::json_schema()).expect("a JSON value is JSON");
     schema.push('\n');

@@ -147,7 +147,8 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ),
         (
             "FrameSink",
-            "from: {topics: [a]}, storage: {hostPath: {path: /d}}, placement: {nodes: [n]}, output: {jpegFiles: {}}".into(),
+            "from: {topics: [a]}, storage: {hostPath: {path: /d}}, placement: {nodes: [n]}, output: {jpegFiles: {}}"
+                .into(),
             &["from.topics needs kafka"],
         ),
     ];
@@ -164,7 +165,8 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ("placement: {affinity: {podAffinity: {}}}", false),
         ("placement: {tolerations: [{operator: Exists}]}", false),
     ];
-    let sink_on = |storage: &str| format!("from: {{streamRef: {{name: a}}}}, output: {{video: {{}}}}, storage: {storage}");
+    let sink_on =
+        |storage: &str| format!("from: {{streamRef: {{name: a}}}}, output: {{video: {{}}}}, storage: {storage}");
     for (placement, pins) in pinned {
         let spec = format!("{}, {placement}", sink_on("{hostPath: {path: /d}}"));
         let expected: &[&str] = if pins { &[] } else { &[unpinned] };
@@ -204,14 +206,54 @@ type Edit = (&'static str, &'static str, &'static str, &'static [&'static str]);
 const SINK: &str = "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}";
 
 const EDITS: &[Edit] = &[
-    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}, replicas: 3, suspend: true, placement: {nodes: [b]}, template: {image: i}", &[]),
-    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {video: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}", &[]),
-    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi}}", &["storage cannot be changed, what was recorded would be left behind: make a new sink"]),
-    ("FrameSink", SINK, "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {persistentVolumeClaim: {claimName: c}}", &["storage cannot be changed, what was recorded would be left behind: make a new sink"]),
-    ("FrameSink", SINK, "from: {streamRef: {name: b}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}", &["from cannot be changed, frames of the old topic would be left unread: make a new sink"]),
-    ("FrameSink", SINK, "group: g, from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}", &["group cannot be changed, its committed offsets say what is stored: make a new sink"]),
-    ("CameraStream", "source: {synthetic: {}}, topic: {name: a}, kafka: {connectionRef: {name: k}}", "source: {mjpeg: {url: \"http://a\"}}, topic: {name: a, partitions: 3}, kafka: {connectionRef: {name: l}}", &[]),
-    ("CameraStream", "source: {synthetic: {}}, topic: {name: a}, kafka: {connectionRef: {name: k}}", "source: {synthetic: {}}, topic: {name: b}, kafka: {connectionRef: {name: k}}", &["topic.name cannot be changed, sinks would leave frames of the old topic unread: make a new camera"]),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}, replicas: 3, suspend: true, placement: {nodes: [b]}, template: {image: i}",
+        &[],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {video: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}",
+        &[],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi}}",
+        &["storage cannot be changed, what was recorded would be left behind: make a new sink"],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {persistentVolumeClaim: {claimName: c}}",
+        &["storage cannot be changed, what was recorded would be left behind: make a new sink"],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: b}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}",
+        &["from cannot be changed, frames of the old topic would be left unread: make a new sink"],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "group: g, from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}",
+        &["group cannot be changed, its committed offsets say what is stored: make a new sink"],
+    ),
+    (
+        "CameraStream",
+        "source: {synthetic: {}}, topic: {name: a}, kafka: {connectionRef: {name: k}}",
+        "source: {mjpeg: {url: \"http://a\"}}, topic: {name: a, partitions: 3}, kafka: {connectionRef: {name: l}}",
+        &[],
+    ),
+    (
+        "CameraStream",
+        "source: {synthetic: {}}, topic: {name: a}, kafka: {connectionRef: {name: k}}",
+        "source: {synthetic: {}}, topic: {name: b}, kafka: {connectionRef: {name: k}}",
+        &["topic.name cannot be changed, sinks would leave frames of the old topic unread: make a new camera"],
+    ),
 ];
 
 #[test]
@@ -219,7 +261,8 @@ fn what_would_lose_data_cannot_be_edited_and_everything_else_can() {
     for (kind, before, after, expected) in EDITS {
         let (before, after) = (document(kind, before), document(kind, after));
         let errors = Validator::new().validate_with_defaults(&schema(kind), &after, Some(&before)).err();
-        let found: Vec<String> = errors.map(|e| e.into_vec()).unwrap_or_default().into_iter().map(|e| e.message).collect();
+        let found: Vec<String> =
+            errors.map(|e| e.into_vec()).unwrap_or_default().into_iter().map(|e| e.message).collect();
         assert_eq!(found, *expected, "{kind}: {after}");
     }
 }

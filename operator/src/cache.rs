@@ -149,8 +149,21 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
         }
     }
 
+    /// The watch has brought the child, or that it is gone: what was written is no longer ahead of it.
+    pub fn brought(&self, object: &C, gone: bool) {
+        let key = ObjectRef::from_obj(object);
+        let mut recent = self.lock();
+        let written = recent.get(&key).and_then(|known| known.object.as_ref()?.resource_version());
+        if gone || written == object.resource_version() {
+            recent.remove(&key);
+        }
+    }
+
     /// Notes what the API server answered to a write; none for a deletion.
-    pub fn wrote(&self, namespace: &str, name: &str, object: Option<C>) {
+    pub fn wrote(&self, namespace: &str, name: &str, mut object: Option<C>) {
+        if let Some(object) = &mut object {
+            object.managed_fields_mut().clear();
+        }
         let key = ObjectRef::new(name).within(namespace);
         let seen = version(&self.store.get(&key));
         let mut recent = self.lock();

@@ -42,7 +42,13 @@ struct Cli {
     #[arg(long, env = "EDGEREEL_IMAGE_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
     image_pull_secrets: Vec<String>,
     /// A namespace to work on. May be given several times. Default: all of them.
-    #[arg(long = "watch-namespace", alias = "namespace", env = "EDGEREEL_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
+    #[arg(
+        long = "watch-namespace",
+        alias = "namespace",
+        env = "EDGEREEL_WATCH_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
     watch_namespaces: Vec<String>,
     /// A directory of nodes below which a `hostPath` may lie. May be given several times. Default: none may.
     #[arg(long, env = "EDGEREEL_ALLOWED_HOST_PATHS", value_name = "PATH", value_delimiter = ',')]
@@ -124,7 +130,9 @@ pub fn main() -> ExitCode {
 }
 
 fn start_log(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-level `{filter}`: {e}"))?;
+    // The controller's own span would stand before every line: what it says is in the line already.
+    let quiet = if filter.contains("kube") { String::new() } else { ",kube_runtime=warn".to_owned() };
+    let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|e| format!("--log-level `{filter}`: {e}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
@@ -232,8 +240,14 @@ mod tests {
     #[test]
     fn flags_may_be_repeated_and_leader_election_turned_off() {
         let cli = Cli::parse_from([
-            "x", "--worker-image", "i", "--allowed-host-paths=/a", "--allowed-host-paths=/b", "--namespace=n",
-            "--leader-elect=false", "--poll-interval=1m",
+            "x",
+            "--worker-image",
+            "i",
+            "--allowed-host-paths=/a",
+            "--allowed-host-paths=/b",
+            "--namespace=n",
+            "--leader-elect=false",
+            "--poll-interval=1m",
         ]);
         assert_eq!(cli.allowed_host_paths, ["/a", "/b"]);
         assert_eq!((cli.watch_namespaces, cli.leader_elect), (vec!["n".to_owned()], false));

@@ -31,6 +31,8 @@ pub struct Candidate {
     name: String,
     identity: String,
     seen: Option<Seen>,
+    /// The lease as the API server last took it from us: the next renewal needs no look at it.
+    held: Option<Lease>,
 }
 
 /// The lease as it was last seen, and when it was seen to change.
@@ -75,7 +77,7 @@ impl Candidate {
     /// A candidate called `identity` for the lease `namespace/name`.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         let api = Api::namespaced(client, namespace);
-        Candidate { api, name: name.into(), identity: identity.into(), seen: None }
+        Candidate { api, name: name.into(), identity: identity.into(), seen: None, held: None }
     }
 
     /// Waits until the lease is ours.
@@ -142,9 +144,19 @@ impl Candidate {
 
     /// One look at the lease, and what follows from it. Whether it is ours.
     async fn attempt(&mut self) -> Result<bool, kube::Error> {
+        if let Some(held) = self.held.take() {
+            let transitions = Record::of(&held).transitions;
+            let lease = self.claimed(held, transitions);
+            let answer = self.api.replace(&self.name, &PostParams::default(), &lease).await;
+            // Somebody has changed it, perhaps only a label: look at it.
+            if self.outcome(answer)? {
+                return Ok(true);
+            }
+        }
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             let lease = self.claimed(Lease::default(), 0);
-            return self.outcome(self.api.create(&PostParams::default(), &lease).await);
+            let answer = self.api.create(&PostParams::default(), &lease).await;
+            return self.outcome(answer);
         };
         let record = Record::of(&lease);
         if self.seen.as_ref().is_none_or(|seen| seen.record != record) {
@@ -157,14 +169,18 @@ impl Candidate {
                 let transitions = record.transitions + i32::from(step == Move::Take);
                 let lease = self.claimed(lease, transitions);
                 // The version that was read goes along: of two who try, one gets a conflict.
-                self.outcome(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+                let answer = self.api.replace(&self.name, &PostParams::default(), &lease).await;
+                self.outcome(answer)
             }
         }
     }
 
-    fn outcome(&self, answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    fn outcome(&mut self, answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
         match answer {
-            Ok(_) => Ok(true),
+            Ok(lease) => {
+                self.held = Some(lease);
+                Ok(true)
+            }
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 debug!(lease = self.name, "another was faster");
                 Ok(false)

@@ -95,12 +95,25 @@ impl Default for Metrics {
             last_success: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("reconciles", "Reconciles by their result and the resource's reason", metrics.reconciles.clone());
-        registry.register_with_unit("reconcile_duration", "How long a reconcile took", Unit::Seconds, metrics.durations.clone());
+        registry.register(
+            "reconciles",
+            "Reconciles by their result and the resource's reason",
+            metrics.reconciles.clone(),
+        );
+        registry.register_with_unit(
+            "reconcile_duration",
+            "How long a reconcile took",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
         registry.register("queue_depth", "Resources that wait for a reconcile", metrics.queue.clone());
         registry.register("api_requests", "Requests to the API server; code 0: no answer", metrics.requests.clone());
         registry.register("resources", "Resources by their Ready condition and its reason", metrics.resources.clone());
-        registry.register("leader", "1 while this operator works, 0 while it waits for another", metrics.leader.clone());
+        registry.register(
+            "leader",
+            "1 while this operator works, 0 while it waits for another",
+            metrics.leader.clone(),
+        );
         registry.register_with_unit(
             "api_last_success_timestamp",
             "When the API server last answered with success",
@@ -218,7 +231,8 @@ mod tests {
         ] {
             metrics.verdict(Kind::FrameSink, &name(resource), ready, reason);
         }
-        let line = |n| format!("edgereel_operator_resources{{kind=\"FrameSink\",ready=\"true\",reason=\"Running\"}} {n}\n");
+        let line =
+            |n| format!("edgereel_operator_resources{{kind=\"FrameSink\",ready=\"true\",reason=\"Running\"}} {n}\n");
         assert!(metrics.text().contains(&line(2)), "{}", metrics.text());
         metrics.forget(Kind::FrameSink, &name("b"));
         assert!(metrics.text().contains(&line(1)));

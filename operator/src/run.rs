@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection};
+use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, plan::ObjectName};
 use futures::{StreamExt, stream};
 use kube::{
     Client,
@@ -31,7 +31,10 @@ use tracing::{debug, info};
 use crate::{
     cache::Caches,
     controller::{
-        self as reconciler, context::{Context, SecretHashes, Written}, dereference::object_name, managed::Managed,
+        self as reconciler,
+        context::{Context, SecretHashes, Written},
+        dereference::object_name,
+        managed::Managed,
         names::MANAGER,
     },
     metrics::Metrics,
@@ -127,16 +130,26 @@ async fn control<K: Managed>(
     shutdown: CancellationToken,
 ) {
     let reader = K::store(&context.caches).clone();
+    let metrics = context.metrics.clone();
     // Everything that wakes a resource comes from our own watches.
     Controller::for_stream(stream::pending(), reader)
         .reconcile_on(UnboundedReceiverStream::new(woken))
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(measured, reconciler::retry, context)
-        .for_each(|outcome| async {
-            // Failures were told by `retry`; what is not found any more was deleted.
-            if let Err(error) = outcome {
-                debug!("{error}");
+        .for_each(|outcome| {
+            let metrics = metrics.clone();
+            async move {
+                match outcome {
+                    // Deleted since it was woken.
+                    Err(controller::Error::ObjectNotFound(gone)) => {
+                        let namespace = gone.namespace.clone().unwrap_or_default();
+                        metrics.started(K::KIND, &ObjectName { namespace, name: gone.name.clone() });
+                    }
+                    // `retry` has told of it.
+                    Err(error) => debug!("{error}"),
+                    Ok(_) => {}
+                }
             }
         })
         .await;

@@ -10,12 +10,8 @@ use std::{
 };
 
 use edgereel_crds::{
-    CameraStream, FrameSink, KafkaConnection,
-    check::Kind,
-    frame_sink::From,
-    plan::ObjectName,
-    resource_status::ResourceStatus,
-    status::ConditionType,
+    CameraStream, FrameSink, KafkaConnection, check::Kind, frame_sink::From, plan::ObjectName,
+    resource_status::ResourceStatus, status::ConditionType,
 };
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -108,7 +104,8 @@ pub async fn watch(scope: Scope, writers: Writers, context: Arc<Context>, trigge
         drain(own(&scope, all(), writers.sinks), |event| wakes.sink(event)),
         drain(own(&scope, all(), writers.connections), |event| wakes.connection(event)),
         // Metadata alone: their values are asked for one by one, where one is in use.
-        drain(children(&scope, secrets, writers.secrets), |event: &Event<PartialObjectMeta<Secret>>| wakes.secret(event)),
+        drain(children(&scope, secrets, writers.secrets), |event: &Event<PartialObjectMeta<Secret>>| wakes
+            .secret(event)),
         drain(children(&scope, managed(), writers.pods), |event: &Event<Pod>| wakes.pod(event)),
         drain(children(&scope, managed(), writers.deployments), |event| wakes.child(event)),
         drain(children(&scope, managed(), writers.stateful_sets), |event| wakes.child(event)),
@@ -124,7 +121,12 @@ type Events<K> = Result<Event<K>, watcher::Error>;
 fn children<K>(scope: &Scope, config: watcher::Config, writer: Writer<K>) -> impl Stream<Item = Events<K>>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     reflector::reflector(writer, watcher(scope.api::<K>(), config).default_backoff().modify(slim))
 }
@@ -137,7 +139,12 @@ fn own<K>(
 ) -> impl Stream<Item = Events<DeserializeGuard<K>>>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     reflector::reflector(writer, watcher(scope.api::<DeserializeGuard<K>>(), config).default_backoff().modify(slim))
 }
@@ -166,7 +173,11 @@ where
             Err(error) => {
                 // Once at the beginning of an outage, not at each of its tries.
                 let kind = K::kind(&());
-                if failing { debug!(%kind, "watch: {error}") } else { warn!(%kind, "watch: {error}") }
+                if failing {
+                    debug!(%kind, "watch: {error}")
+                } else {
+                    warn!(%kind, "watch: {error}")
+                }
                 failing = true;
             }
         }
@@ -226,9 +237,10 @@ impl Wakes {
         if let Ok(camera) = &camera.0 {
             self.wake_connection(&name.namespace, &camera.spec.kafka.connection_ref.name);
         }
-        self.wake_sinks(&name.namespace, |sink| {
-            matches!(&sink.spec.from, From::StreamRef(reference) if reference.name == name.name)
-        });
+        self.wake_sinks(
+            &name.namespace,
+            |sink| matches!(&sink.spec.from, From::StreamRef(reference) if reference.name == name.name),
+        );
         self.wake_stalled_cameras(&name);
     }
 
@@ -285,7 +297,8 @@ impl Wakes {
     }
 
     fn child<C: Child>(&self, event: &Event<C>) {
-        let Some((child, _)) = object(event) else { return };
+        let Some((child, gone)) = object(event) else { return };
+        C::cache(self.caches()).brought(child, gone);
         let namespace = child.namespace().unwrap_or_default();
         for owner in child.owner_references().iter().filter(|owner| owner.controller == Some(true)) {
             self.wake_owner(&owner.kind, ObjectName { namespace: namespace.clone(), name: owner.name.clone() });

@@ -71,7 +71,8 @@ impl Workers {
             return Err(format!("it answers {}", answer.status()));
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|e| e.to_string())?.to_bytes();
-        let status: WorkerStatus = serde_json::from_slice(&body).map_err(|e| format!("its answer is not a status: {e}"))?;
+        let status: WorkerStatus =
+            serde_json::from_slice(&body).map_err(|e| format!("its answer is not a status: {e}"))?;
         status.resources.into_iter().next().ok_or_else(|| "it runs no resource".to_owned())
     }
 }

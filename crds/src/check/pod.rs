@@ -56,7 +56,8 @@ pub(super) fn template(template: &PodTemplate, report: &mut Report<'_>) {
 
 /// Whether `path` is `directory` or below it, or holds it.
 fn lies_in(path: &str, directory: &str) -> bool {
-    let parts = |path: &str| path.split('/').filter(|p| !p.is_empty() && *p != ".").map(str::to_owned).collect::<Vec<_>>();
+    let parts =
+        |path: &str| path.split('/').filter(|p| !p.is_empty() && *p != ".").map(str::to_owned).collect::<Vec<_>>();
     let (path, directory) = (parts(path), parts(directory));
     let shorter = path.len().min(directory.len());
     path[..shorter] == directory[..shorter]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::{Report, names, paths, pod};
 use crate::{
-    frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, Video,
-        VolumeClaimTemplate,},
+    frame_sink::{
+        Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, Video,
+        VolumeClaimTemplate,
+    },
     problem::{FieldPath, shown},
     template::{Field, Template},
     units::ByteSize,

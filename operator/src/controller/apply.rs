@@ -12,6 +12,7 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Service},
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -45,8 +46,20 @@ pub enum ApplyError {
         /// What it said.
         source: kube::Error,
     },
+    /// There is such an object, and it still belongs to a resource of this name that was deleted.
+    #[error("{kind}/{name} is still that of {owner} as it was before it was deleted: waiting for its removal")]
+    Leaving {
+        /// The child's kind.
+        kind: &'static str,
+        /// The child's name.
+        name: String,
+        /// The resource.
+        owner: String,
+    },
     /// There is such an object, and it is somebody else's.
-    #[error("{kind}/{name} is there already and does not belong to {owner}: delete it, or give the resource another name")]
+    #[error(
+        "{kind}/{name} is there already and does not belong to {owner}: delete it, or give the resource another name"
+    )]
     NotOurs {
         /// The child's kind.
         kind: &'static str,
@@ -78,11 +91,11 @@ pub async fn apply(
 ) -> Result<Live, ApplyError> {
     let (owner, names) = (&workload.owner, &workload.names);
     let at = |name| Place { client, owner, name };
-    ensure(at(&names.config), children.config_map, &caches.config_maps).await?;
-    ensure(at(&names.workload), children.service, &caches.services).await?;
-    let deployment = ensure(at(&names.workload), children.deployment, &caches.deployments).await?;
-    let stateful_set = ensure(at(&names.workload), children.stateful_set, &caches.stateful_sets).await?;
-    ensure(at(&names.workload), children.disruption_budget, &caches.disruption_budgets).await?;
+    ensure(at(&names.config), children.config_map, caches).await?;
+    ensure(at(&names.workload), children.service, caches).await?;
+    let deployment = ensure(at(&names.workload), children.deployment, caches).await?;
+    let stateful_set = ensure(at(&names.workload), children.stateful_set, caches).await?;
+    ensure(at(&names.workload), children.disruption_budget, caches).await?;
     Ok(Live { deployment, stateful_set })
 }
 
@@ -104,13 +117,26 @@ pub trait Child:
     + Serialize
     + 'static
 {
+    /// Where children of the kind are cached.
+    fn cache(caches: &Caches) -> &ChildCache<Self>;
 }
 
-impl Child for ConfigMap {}
-impl Child for Service {}
-impl Child for Deployment {}
-impl Child for StatefulSet {}
-impl Child for PodDisruptionBudget {}
+macro_rules! children {
+    ($($kind:ty: $cache:ident),*) => {$(
+        impl Child for $kind {
+            fn cache(caches: &Caches) -> &ChildCache<Self> {
+                &caches.$cache
+            }
+        }
+    )*};
+}
+children! {
+    ConfigMap: config_maps,
+    Service: services,
+    Deployment: deployments,
+    StatefulSet: stateful_sets,
+    PodDisruptionBudget: disruption_budgets
+}
 
 /// Which child.
 #[derive(Clone, Copy)]
@@ -121,12 +147,9 @@ struct Place<'a> {
 }
 
 /// Makes, changes, leaves or removes one child.
-async fn ensure<C: Child>(
-    place: Place<'_>,
-    desired: Option<C>,
-    cache: &ChildCache<C>,
-) -> Result<Option<Arc<C>>, ApplyError> {
+async fn ensure<C: Child>(place: Place<'_>, desired: Option<C>, caches: &Caches) -> Result<Option<Arc<C>>, ApplyError> {
     let Place { client, owner, name } = place;
+    let cache = C::cache(caches);
     let live = cache.get(&owner.namespace, name);
     let api = Api::<C>::namespaced(client.clone(), &owner.namespace);
     let failed = |source| ApplyError::Api { kind: C::KIND, name: name.to_owned(), source };
@@ -141,7 +164,7 @@ async fn ensure<C: Child>(
     let desired = manifest(&desired);
     if let Some(live) = &live {
         if !owned(&**live, owner) && live.meta().owner_references.as_ref().is_some_and(|all| !all.is_empty()) {
-            return Err(not_ours::<C>(place));
+            return Err(not_ours(place, &**live));
         }
         if unchanged(&desired, &**live) {
             return Ok(Some(live.clone()));
@@ -154,7 +177,7 @@ async fn ensure<C: Child>(
         Err(kube::Error::Api(status)) if status.code == 409 && live.is_none() => {
             let there = api.get(name).await.map_err(failed)?;
             if !owned(&there, owner) {
-                return Err(not_ours::<C>(place));
+                return Err(not_ours(place, &there));
             }
             api.patch(name, &params.force(), &Patch::Apply(&desired)).await
         }
@@ -165,8 +188,14 @@ async fn ensure<C: Child>(
     Ok(Some(Arc::new(applied)))
 }
 
-fn not_ours<C: Child>(place: Place<'_>) -> ApplyError {
-    ApplyError::NotOurs { kind: C::KIND, name: place.name.to_owned(), owner: place.owner.label() }
+fn not_ours<C: Child>(place: Place<'_>, there: &C) -> ApplyError {
+    let (kind, name, owner) = (C::KIND, place.name.to_owned(), place.owner.label());
+    let before =
+        |reference: &OwnerReference| reference.kind == place.owner.kind.as_str() && reference.name == place.owner.name;
+    match there.owner_references().iter().any(before) {
+        true => ApplyError::Leaving { kind, name, owner },
+        false => ApplyError::NotOurs { kind, name, owner },
+    }
 }
 
 /// The object as it is sent, with a hash of itself.

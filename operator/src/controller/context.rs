@@ -59,11 +59,18 @@ impl SecretHashes {
 #[derive(Default)]
 pub struct Written(Mutex<HashMap<String, Memory>>);
 
-#[derive(Clone, Default)]
 struct Memory {
     /// The status, and the resource's version in the cache when it was written.
-    status: Option<(Option<String>, serde_json::Value, Instant)>,
+    status: Option<(Option<String>, serde_json::Value)>,
+    /// When the status was written, or the resource was first seen.
+    since: Instant,
     failures: u32,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { status: None, since: Instant::now(), failures: 0 }
+    }
 }
 
 /// A status that has not come back by then was changed by someone else.
@@ -72,19 +79,26 @@ const AHEAD: Duration = Duration::from_secs(10);
 impl Written {
     /// Notes a written status; `version` is the resource's in the cache.
     pub fn note(&self, uid: &str, version: Option<String>, status: serde_json::Value) {
-        lock(&self.0).entry(uid.to_owned()).or_default().status = Some((version, status, Instant::now()));
+        let mut all = lock(&self.0);
+        let memory = all.entry(uid.to_owned()).or_default();
+        (memory.status, memory.since) = (Some((version, status)), Instant::now());
     }
 
     /// The status that was written over this version of the resource and has not come back yet.
     pub fn ahead(&self, uid: &str, version: Option<&str>) -> Option<serde_json::Value> {
-        let memory = lock(&self.0);
-        let (seen, status, at) = memory.get(uid)?.status.as_ref()?;
-        (seen.as_deref() == version && at.elapsed() < AHEAD).then(|| status.clone())
+        let mut all = lock(&self.0);
+        let memory = all.get_mut(uid)?;
+        let (seen, status) = memory.status.as_ref()?;
+        if seen.as_deref() == version && memory.since.elapsed() < AHEAD {
+            return Some(status.clone());
+        }
+        memory.status = None;
+        None
     }
 
-    /// How long ago a status was written, if it was by this process.
-    pub fn ago(&self, uid: &str) -> Option<Duration> {
-        lock(&self.0).get(uid)?.status.as_ref().map(|(_, _, at)| at.elapsed())
+    /// How long ago a status was written; after a start, how long ago the resource was first seen.
+    pub fn ago(&self, uid: &str) -> Duration {
+        lock(&self.0).entry(uid.to_owned()).or_default().since.elapsed()
     }
 
     /// Counts a failure, and gives how many there were in a row before.

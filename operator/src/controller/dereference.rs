@@ -6,11 +6,15 @@ use edgereel_crds::{
     CameraStream, FrameSink, KafkaConnection,
     check::{Kind, Resource as Checked, Resources},
     document::API_VERSION,
-    frame_sink::{From, FrameSinkSpec, Storage},
+    frame_sink::{FrameSinkSpec, From, Output, Storage},
     plan::ObjectName,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Resource, ResourceExt, core::DeserializeGuard, runtime::reflector::{ObjectRef, Store}};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::reflector::{ObjectRef, Store},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -85,10 +89,7 @@ where
 /// A resource's namespaced name.
 pub fn object_name(object: &impl Resource) -> ObjectName {
     let meta = object.meta();
-    ObjectName {
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    }
+    ObjectName { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
 }
 
 /// Whether `a` is the older of the two, and so keeps what both claim.
@@ -197,16 +198,33 @@ fn may_share_group(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
     a.group.is_some() && a.group == b.group
 }
 
+/// Whether one writes into the other's directory, or below it.
 fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
-    match (&a.storage, &b.storage) {
-        (Storage::HostPath(a), Storage::HostPath(b)) => {
-            let parts = |path: &str| path.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-            let (a, b) = (parts(&a.path), parts(&b.path));
-            a.starts_with(&b) || b.starts_with(&a)
+    let roots = match (&a.storage, &b.storage) {
+        (Storage::HostPath(a), Storage::HostPath(b)) => (a.path.as_str(), b.path.as_str()),
+        (Storage::PersistentVolumeClaim(a), Storage::PersistentVolumeClaim(b)) if a == b => ("", ""),
+        _ => return false,
+    };
+    let (mut a, mut b) = (names(roots.0, directory(a)), names(roots.1, directory(b)));
+    loop {
+        match (a.next(), b.next()) {
+            (Some(a), Some(b)) if a == b => {}
+            (Some(_), Some(_)) => return false,
+            _ => return true,
         }
-        (Storage::PersistentVolumeClaim(a), Storage::PersistentVolumeClaim(b)) => a == b,
-        _ => false,
     }
+}
+
+fn directory(spec: &FrameSinkSpec) -> &str {
+    match &spec.output {
+        Output::JpegFiles(files) => &files.directory,
+        Output::Video(video) => &video.directory,
+    }
+}
+
+/// The names on the way to a directory below a root.
+fn names<'a>(root: &'a str, directory: &'a str) -> impl Iterator<Item = &'a str> {
+    root.split('/').chain(directory.split('/')).filter(|name| !name.is_empty() && *name != ".")
 }
 
 fn add_rival(found: &mut Found, rival: &FrameSink, namespace: &str, caches: &Caches) {
@@ -237,9 +255,10 @@ pub fn connection(connection: &KafkaConnection, caches: &Caches) -> Found {
 fn users(connection: &ObjectName, caches: &Caches) -> i32 {
     let here = |namespace: Option<String>| namespace.as_deref() == Some(&connection.namespace);
     let cameras = caches.cameras.state_filter(|camera| {
-        camera.0.as_ref().is_ok_and(|camera| {
-            here(camera.namespace()) && camera.spec.kafka.connection_ref.name == connection.name
-        })
+        camera
+            .0
+            .as_ref()
+            .is_ok_and(|camera| here(camera.namespace()) && camera.spec.kafka.connection_ref.name == connection.name)
     });
     let sinks = caches.sinks.state_filter(|sink| {
         sink.0.as_ref().is_ok_and(|sink| {

@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use edgereel_crds::{
-    resource_status::{CameraStreamStatus, FrameSinkStatus},
+    resource_status::{CameraStreamStatus, FrameSinkStatus, KafkaConnectionStatus},
     worker_status::{CameraFigures, Figures, SinkFigures},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::observe::PodView;
-
-/// What differs, but not enough to matter, is written this often.
-const REFRESH: Duration = Duration::from_secs(300);
 
 /// One decimal below ten, none above.
 fn rounded(rate: f64) -> f64 {
@@ -77,9 +74,8 @@ pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.records_dead_lettered = count(sum(|f| f.records_dead_lettered));
             status.records_lost = count(sum(|f| f.records_lost));
             status.lag_records = Some(all.iter().map(|f| f.lag_records).sum());
-            let used = |f: &&SinkFigures| {
-                (f.disk_size_bytes > 0).then(|| 100 - f.disk_free_bytes * 100 / f.disk_size_bytes)
-            };
+            let used =
+                |f: &&SinkFigures| (f.disk_size_bytes > 0).then(|| 100 - f.disk_free_bytes * 100 / f.disk_size_bytes);
             status.disk_used = all.iter().filter_map(used).max().map(|percent| format!("{percent}%"));
         }
         None => {
@@ -94,14 +90,17 @@ pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
     }
 }
 
-/// Whether a status is worth a write: at once when something changed that matters, else when it is `REFRESH` old.
+/// Whether a status is worth a write: at once when something changed that matters, else once in a while.
 pub trait WorthWriting: PartialEq {
+    /// What differs, but not enough to matter, is written this often.
+    const REFRESH: Duration = Duration::from_secs(300);
+
     /// Something changed that a person or a program would act on.
     fn matters(&self, old: &Self) -> bool;
 
     /// Whether to write this over `old`, which was written so long ago.
     fn worth_writing(&self, old: &Self, ago: Duration) -> bool {
-        self.matters(old) || (ago >= REFRESH && self != old)
+        self.matters(old) || (ago >= Self::REFRESH && self != old)
     }
 }
 
@@ -114,9 +113,7 @@ pub fn conditions_matter(new: &[Condition], old: &[Condition]) -> bool {
 /// A rate matters when it changed by more than a tenth (and by more than one), began or ended.
 fn rate_matters(new: Option<f64>, old: Option<f64>) -> bool {
     match (new, old) {
-        (Some(new), Some(old)) => {
-            (new == 0.0) != (old == 0.0) || (new - old).abs() > (old.abs() / 10.0).max(1.0)
-        }
+        (Some(new), Some(old)) => (new == 0.0) != (old == 0.0) || (new - old).abs() > (old.abs() / 10.0).max(1.0),
         (new, old) => new.is_some() != old.is_some(),
     }
 }
@@ -132,9 +129,7 @@ fn amount_matters(new: Option<i64>, old: Option<i64>, least: i64) -> bool {
 /// A count that only grows matters when it began, began anew, or grew by a tenth where growing is bad.
 fn count_matters(new: Option<i64>, old: Option<i64>, bad: bool) -> bool {
     match (new, old) {
-        (Some(new), Some(old)) => {
-            new < old || (old == 0 && new > 0) || (bad && new - old > (old / 10).max(1))
-        }
+        (Some(new), Some(old)) => new < old || (old == 0 && new > 0) || (bad && new - old > (old / 10).max(1)),
         (new, old) => new.is_some() != old.is_some(),
     }
 }
@@ -173,10 +168,11 @@ impl WorthWriting for FrameSinkStatus {
     }
 }
 
-impl WorthWriting for edgereel_crds::resource_status::KafkaConnectionStatus {
+impl WorthWriting for KafkaConnectionStatus {
+    // Hundreds of users come one after another: their number is written when they have come.
+    const REFRESH: Duration = Duration::from_secs(10);
+
     fn matters(&self, old: &Self) -> bool {
-        conditions_matter(&self.conditions, &old.conditions)
-            || self.observed_generation != old.observed_generation
-            || self.users != old.users
+        conditions_matter(&self.conditions, &old.conditions) || self.observed_generation != old.observed_generation
     }
 }

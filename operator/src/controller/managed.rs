@@ -65,11 +65,7 @@ pub trait Managed:
     /// The status without its conditions; `old` is the last one.
     fn figures(&self, observed: &Observed, old: &Self::Status) -> Self::Status;
     /// Puts the conditions in.
-    fn with_conditions(
-        status: Self::Status,
-        conditions: Vec<Condition>,
-        generation: Option<i64>,
-    ) -> Self::Status;
+    fn with_conditions(status: Self::Status, conditions: Vec<Condition>, generation: Option<i64>) -> Self::Status;
 }
 
 impl Managed for CameraStream {

@@ -81,10 +81,11 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
     };
     let observed = observe(resource, &live, found.users, &context).await;
     clear_the_way(resource, &observed, &context).await?;
-    status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
+    let waits = status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
     outcome?;
     context.written.succeeded(&resource.uid().unwrap_or_default());
-    Ok(Action::requeue(next_look(&observed, context.settings.poll_interval)))
+    let look = next_look(&observed, context.settings.poll_interval);
+    Ok(Action::requeue(waits.map_or(look, |wait| look.min(wait))))
 }
 
 /// After a failure: the same resource is tried again, later each time; no other waits for it.
@@ -107,7 +108,8 @@ enum Judged {
 impl Judged {
     fn verdict<K: Managed>(self, observed: &Observed) -> Verdict {
         match (self, K::ASPECT) {
-            (Judged::Said(verdict), _) => verdict,
+            (Judged::Said(verdict), Some(aspect)) => verdict::with_aspect(verdict, &observed.pods, aspect),
+            (Judged::Said(verdict), None) => verdict,
             (Judged::ByPods(asked), Some(aspect)) => {
                 verdict::of_workload(asked, &observed.rollout, &observed.pods, aspect)
             }

@@ -8,7 +8,7 @@ use edgereel_crds::{
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{ContainerStatus, Pod},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
 };
 use kube::ResourceExt;
 
@@ -136,25 +136,35 @@ fn unschedulable(pod: &Pod) -> Option<(Reason, String)> {
 
 /// The kubelet's words for a container that does not start, or ends again and again.
 fn stuck(container: &ContainerStatus) -> Option<(Reason, String)> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let state = container.state.as_ref()?;
+    // Between an end and the next start.
+    if let Some(ended) = state.terminated.as_ref().filter(|ended| ended.exit_code != 0) {
+        return Some((Reason::PodCrashing, last_words(ended)));
+    }
+    let waiting = state.waiting.as_ref()?;
     let why = waiting.reason.clone().unwrap_or_default();
     let words = waiting.message.clone().unwrap_or_default();
     match why.as_str() {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError"
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
         | "RegistryUnavailable" => Some((Reason::ImagePullFailed, format!("{why}: {words}"))),
         "CrashLoopBackOff" => {
             let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-            let last = last.map_or_else(String::new, |ended| {
-                let text = ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default();
-                format!(": the worker ended with status {} ({})", ended.exit_code, text.trim())
-            });
-            Some((Reason::PodCrashing, format!("{why}{last}")))
+            Some((Reason::PodCrashing, last.map_or(why, last_words)))
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "PostStartHookError" => {
             Some((Reason::PodFailed, format!("{why}: {words}")))
         }
         _ => None,
     }
+}
+
+fn last_words(ended: &ContainerStateTerminated) -> String {
+    let text = ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default();
+    format!("the worker ends again and again, last with status {} ({})", ended.exit_code, text.trim())
 }
 
 /// A pod that the kubelet gave up, evicted or refused.

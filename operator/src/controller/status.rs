@@ -30,7 +30,7 @@ use super::{
     verdict::{self, Verdict, conditions},
 };
 
-/// Writes the status of a resource, if it is worth it.
+/// Writes the status of a resource, if it is worth it. Answers with how long what is new may wait, where it does.
 ///
 /// # Errors
 /// The API server did not take it.
@@ -39,7 +39,7 @@ pub async fn write<K: Managed>(
     observed: &Observed,
     verdict: Verdict,
     context: &Context,
-) -> Result<(), Error> {
+) -> Result<Option<Duration>, Error> {
     let uid = resource.uid().unwrap_or_default();
     let generation = resource.meta().generation;
     // What was written a moment ago may not have come back through the watch.
@@ -49,11 +49,10 @@ pub async fn write<K: Managed>(
     let known = old.clone().unwrap_or_default();
     let conditions = conditions(&verdict, K::ASPECT, generation, known.conditions(), Timestamp::now());
     let new = K::with_conditions(resource.figures(observed, &known), conditions, generation);
-    // After a start, what was written before is taken for fresh.
-    let ago = context.written.ago(&uid).unwrap_or(Duration::ZERO);
+    let ago = context.written.ago(&uid);
     context.metrics.verdict(K::KIND, &object_name(resource), verdict.ready, verdict.reason);
-    if old.as_ref().is_some_and(|old| !new.worth_writing(old, ago)) {
-        return Ok(());
+    if let Some(old) = old.filter(|old| !new.worth_writing(old, ago)) {
+        return Ok((new != old).then_some(<K::Status as WorthWriting>::REFRESH));
     }
     let api = Api::<K>::namespaced(context.client.clone(), &object_name(resource).namespace);
     let status = serde_json::to_value(&new).unwrap_or_default();
@@ -62,31 +61,39 @@ pub async fn write<K: Managed>(
     if told(&verdict, known.condition(ConditionType::Ready)) {
         publish(resource, &verdict, context).await;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Whether a person wants to know: `Ready` or its reason is another than before.
 fn told(verdict: &Verdict, before: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>) -> bool {
     before.is_none_or(|before| {
-        before.reason != verdict.reason.as_str() || (before.status == "True") != (verdict.ready == ConditionStatus::True)
+        before.reason != verdict.reason.as_str()
+            || (before.status == "True") != (verdict.ready == ConditionStatus::True)
     })
 }
 
 /// An event with the verdict's reason. One that cannot be written is no reason to fail.
 async fn publish<K: Managed>(resource: &K, verdict: &Verdict, context: &Context) {
-    let well = verdict.ready == ConditionStatus::True
-        || verdict.reconciling
-        || verdict.reason == Reason::Suspended;
+    let well = verdict.ready == ConditionStatus::True || verdict.reconciling || verdict.reason == Reason::Suspended;
     let event = Event {
         type_: if well { EventType::Normal } else { EventType::Warning },
         reason: verdict.reason.as_str().into(),
-        note: Some(verdict.message.clone()).filter(|note| !note.is_empty()),
+        note: Some(shortened(&verdict.message)).filter(|note| !note.is_empty()),
         action: "Reconcile".into(),
         secondary: None,
     };
     if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await {
         warn!(resource = resource.name_any(), "cannot write an event: {error}");
     }
+}
+
+/// The API server takes notes of one kilobyte.
+fn shortened(text: &str) -> String {
+    let mut end = text.len().min(1000);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
 }
 
 /// The status of a resource that this operator cannot read. Only its metadata is known, so the old status is asked for.

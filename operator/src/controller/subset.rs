@@ -45,9 +45,9 @@ fn list(desired: &[Value], live: &[Value]) -> bool {
         .into_iter()
         .find(|key| !desired.is_empty() && desired.iter().all(|item| item.get(key).is_some()));
     match key {
-        Some(key) => desired.iter().all(|wanted| {
-            live.iter().any(|item| item.get(key) == wanted.get(key) && subset(wanted, item, false))
-        }),
+        Some(key) => desired
+            .iter()
+            .all(|wanted| live.iter().any(|item| item.get(key) == wanted.get(key) && subset(wanted, item, false))),
         None => desired.len() == live.len() && desired.iter().zip(live).all(|(d, l)| subset(d, l, false)),
     }
 }

@@ -71,7 +71,7 @@ pub fn failed(error: &super::apply::ApplyError) -> Verdict {
     let for_good = match error {
         ApplyError::NotOurs { .. } => true,
         ApplyError::Api { source: kube::Error::Api(status), .. } => matches!(status.code, 400 | 403 | 422),
-        ApplyError::Api { .. } => false,
+        ApplyError::Api { .. } | ApplyError::Leaving { .. } => false,
     };
     let make = if for_good { Verdict::stalled } else { Verdict::reconciling };
     make(Reason::OperatorError, error.to_string())
@@ -93,9 +93,14 @@ pub fn of_workload(asked: Asked, rollout: &Rollout, pods: &[PodView], aspect: Co
     } else {
         running(asked, rollout, &staying)
     };
-    verdict.aspect = Some(aspect_of(&verdict, &staying, aspect));
     verdict.message = verdict.message.chars().take(MAX_MESSAGE).collect();
-    verdict
+    with_aspect(verdict, pods, aspect)
+}
+
+/// The verdict with the kind's own condition: what runs has a word on it even where the resource is not acted on.
+pub fn with_aspect(verdict: Verdict, pods: &[PodView], aspect: ConditionType) -> Verdict {
+    let staying: Vec<&PodView> = pods.iter().filter(|pod| !pod.leaving).collect();
+    Verdict { aspect: Some(aspect_of(&verdict, &staying, aspect)), ..verdict }
 }
 
 fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
@@ -117,7 +122,11 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
     }
     if !rollout.done() {
         let Rollout { desired, ready, updated, .. } = rollout;
-        let text = format!("{ready} of {desired} workers are ready, {updated} are as they are to be");
+        let mut text = format!("{ready} of {desired} workers are ready, {updated} are up to date");
+        if let Some(pod) = pods.iter().find(|pod| !pod.running) {
+            // The kubelet tells why (a directory that is not there, a claim that is not bound) only in events.
+            text = format!("{text}; `kubectl describe pod {}` says what it waits for", pod.name);
+        }
         return Verdict::reconciling(Reason::RolloutInProgress, text);
     }
     for pod in pods {
@@ -184,9 +193,9 @@ fn nature(reason: Reason) -> Nature {
 /// `CameraOnline` or `StorageHealthy`: the first worker's that does not hold, else the first's.
 fn aspect_of(verdict: &Verdict, pods: &[&PodView], aspect: ConditionType) -> (ConditionStatus, Reason, String) {
     let said = || {
-        pods.iter().filter_map(|pod| pod.report.as_ref()?.as_ref().ok()).flat_map(|report| {
-            report.conditions.iter().filter(|c| c.kind == aspect)
-        })
+        pods.iter()
+            .filter_map(|pod| pod.report.as_ref()?.as_ref().ok())
+            .flat_map(|report| report.conditions.iter().filter(|c| c.kind == aspect))
     };
     match said().find(|c| c.status != True).or_else(|| said().next()) {
         Some(condition) if verdict.reason != Reason::Suspended => {

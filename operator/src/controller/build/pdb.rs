@@ -16,10 +16,7 @@ pub fn build(workload: &Workload) -> Option<PodDisruptionBudget> {
         metadata: meta(workload, &workload.names.workload),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(LabelSelector {
-                match_labels: Some(workload.names.selector()),
-                ..LabelSelector::default()
-            }),
+            selector: Some(LabelSelector { match_labels: Some(workload.names.selector()), ..LabelSelector::default() }),
             // A worker that waits for its camera or disk is not ready, and must not keep its node from being drained.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()

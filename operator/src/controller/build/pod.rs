@@ -98,8 +98,11 @@ fn annotations(workload: &Workload) -> BTreeMap<String, String> {
 
 fn pull_secrets(template: &PodTemplate, settings: &Settings) -> Vec<LocalObjectReference> {
     let own = template.image_pull_secrets.iter().map(|secret| &secret.name);
-    let names: Vec<&String> =
-        if template.image_pull_secrets.is_empty() { settings.image_pull_secrets.iter().collect() } else { own.collect() };
+    let names: Vec<&String> = if template.image_pull_secrets.is_empty() {
+        settings.image_pull_secrets.iter().collect()
+    } else {
+        own.collect()
+    };
     names.into_iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
 }
 
@@ -202,10 +205,7 @@ fn security(workload: &Workload, settings: &Settings) -> PodSecurityContext {
     let PodSecurity { run_as_user, run_as_group, fs_group, supplemental_groups } = own;
     let group = run_as_group.unwrap_or(settings.run_as_group);
     // Claimed volumes are handed to the worker's group. Kubernetes does no such thing with a hostPath.
-    let claimed = matches!(
-        workload.storage,
-        Some(Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_))
-    );
+    let claimed = matches!(workload.storage, Some(Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)));
     let fs_group = fs_group.or_else(|| claimed.then_some(group));
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -266,9 +266,7 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
             secret_name: Some(name.clone()),
             default_mode: Some(READABLE),
             // The keys that are used and no others.
-            items: Some(
-                keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect(),
-            ),
+            items: Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect()),
             optional: None,
         }),
         ..Volume::default()
@@ -334,10 +332,13 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts =
-        vec![mount("config", "/etc/edgereel".into(), true), mount("tmp", "/tmp".into(), false)];
+    let mut mounts = vec![mount("config", "/etc/edgereel".into(), true), mount("tmp", "/tmp".into(), false)];
     mounts.extend(
-        workload.secrets.keys().enumerate().map(|(n, name)| mount(&format!("secret-{n}"), format!("/secrets/{name}"), true)),
+        workload
+            .secrets
+            .keys()
+            .enumerate()
+            .map(|(n, name)| mount(&format!("secret-{n}"), format!("/secrets/{name}"), true)),
     );
     if workload.storage.is_some() {
         mounts.push(mount(DATA_VOLUME, "/data".into(), false));

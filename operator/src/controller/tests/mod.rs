@@ -47,8 +47,6 @@ use crate::{
 struct Server {
     /// `PATCH configmaps/gate-camera-config`, in order.
     requests: Vec<String>,
-    /// The bodies, in the same order.
-    bodies: Vec<Value>,
     /// Objects by `plural/name`.
     objects: BTreeMap<String, Value>,
     /// Paths that are answered with an error: its code and message.
@@ -70,7 +68,6 @@ impl Server {
         // Events get names with a time in them.
         let shown = if tail.starts_with("events") { "events".to_owned() } else { tail.clone() };
         self.requests.push(format!("{method} {shown}"));
-        self.bodies.push(body.clone());
         if let Some((code, message)) = self.refuse.get(&tail) {
             return failure(*code, message);
         }
@@ -240,8 +237,11 @@ impl Lab {
         let object = self.server.lock().expect("not poisoned").objects.remove(path).expect("there");
         let writers = &mut self.writers;
         match object["kind"].as_str().unwrap_or_default() {
-            "Deployment" => remove(&mut writers.deployments, object),
-            "ConfigMap" => remove(&mut writers.config_maps, object),
+            "ConfigMap" => {
+                let gone = serde_json::from_value(object.clone()).expect("a ConfigMap");
+                remove(&mut writers.config_maps, object);
+                self.context.caches.config_maps.brought(&gone, true);
+            }
             "Secret" => remove(&mut writers.secrets, object),
             "FrameSink" => remove(&mut writers.sinks, object),
             kind => panic!("no scenario deletes a {kind}"),
@@ -284,11 +284,6 @@ impl Lab {
         let found = conditions.iter().find(|c| c["type"] == kind).unwrap_or_else(|| panic!("no {kind} in {object:#}"));
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         format!("{} {}: {}", text("status"), text("reason"), text("message"))
-    }
-
-    /// The body of the last request.
-    pub fn last_body(&self) -> Value {
-        self.server.lock().expect("not poisoned").bodies.last().cloned().unwrap_or_default()
     }
 }
 

@@ -66,7 +66,13 @@ fn every_state_of_a_workload_has_its_conditions() {
     let unready = Rollout { ready: 0, ..done() };
     let none = Rollout { desired: 0, current: 0, updated: 0, ready: 0, ..done() };
     let suspended = Asked { suspended: true, capped_from: None };
-    let trouble = |reason, words: &str| PodView { ready: false, running: false, trouble: Some((reason, words.into())), report: None, ..pod() };
+    let trouble = |reason, words: &str| PodView {
+        ready: false,
+        running: false,
+        trouble: Some((reason, words.into())),
+        report: None,
+        ..pod()
+    };
     let says = |reason, message: &str| PodView {
         ready: false,
         report: Some(Ok(report(ConditionStatus::False, reason, message))),
@@ -78,13 +84,13 @@ fn every_state_of_a_workload_has_its_conditions() {
             Asked::default(),
             unready.clone(),
             vec![],
-            "False RolloutInProgress: 0 of 1 workers are ready, 1 are as they are to be [Reconciling]",
+            "False RolloutInProgress: 0 of 1 workers are ready, 1 are up to date [Reconciling]",
         ),
         (
             Asked::default(),
             Rollout { observed: false, ..done() },
             vec![pod()],
-            "False RolloutInProgress: 1 of 1 workers are ready, 1 are as they are to be [Reconciling]",
+            "False RolloutInProgress: 1 of 1 workers are ready, 1 are up to date [Reconciling]",
         ),
         (
             Asked::default(),
@@ -134,12 +140,7 @@ fn every_state_of_a_workload_has_its_conditions() {
             vec![pod()],
             "True ReplicasCapped: 1 workers run, not 5: the topic has 1 partitions",
         ),
-        (
-            suspended,
-            none.clone(),
-            vec![],
-            "False Suspended: spec.suspend is true: nothing runs, everything is kept",
-        ),
+        (suspended, none.clone(), vec![], "False Suspended: spec.suspend is true: nothing runs, everything is kept"),
         (
             suspended,
             none,
@@ -231,7 +232,11 @@ fn a_sinks_figures_are_those_of_all_its_workers() {
         ..pod()
     };
     let mut status = FrameSinkStatus::default();
-    of_sink(&[worker(10.0, 100_000, 5, 2, 40), worker(30.0, 60_000, 7, 3, 10)], &FrameSinkStatus::default(), &mut status);
+    of_sink(
+        &[worker(10.0, 100_000, 5, 2, 40), worker(30.0, 60_000, 7, 3, 10)],
+        &FrameSinkStatus::default(),
+        &mut status,
+    );
     assert_eq!((status.fps, status.frame_kilobytes, status.frames_stored), (Some(40.0), Some(70), Some(12)));
     assert_eq!((status.lag_records, status.disk_used.as_deref()), (Some(5), Some("90%")));
     let silent = PodView { report: None, ..pod() };

@@ -113,7 +113,8 @@ impl Kube {
 
     /// Runs `kubectl ARGS…` to its end, whatever that is.
     pub fn attempt(&self, args: &[&str]) -> Finished {
-        process::run("kubectl", self.kubectl(args), COMMAND).unwrap_or_else(|e| panic!("kubectl {}: {e:#}", args.join(" ")))
+        process::run("kubectl", self.kubectl(args), COMMAND)
+            .unwrap_or_else(|e| panic!("kubectl {}: {e:#}", args.join(" ")))
     }
 
     /// Runs `kubectl ARGS…`, which has to succeed, and gives its stdout.

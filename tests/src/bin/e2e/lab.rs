@@ -234,7 +234,8 @@ impl<'a> Lab<'a> {
         });
         self.run(&["wait", "--for=condition=Ready", "--timeout=120s", &format!("{}/{name}", kind.plural())]);
         self.until(kind, name, "it is ready", |o| {
-            condition(o, "Ready").is_some_and(|c| c["status"] == "True" && c["observedGeneration"] == o["metadata"]["generation"])
+            condition(o, "Ready")
+                .is_some_and(|c| c["status"] == "True" && c["observedGeneration"] == o["metadata"]["generation"])
         })
     }
 
@@ -350,7 +351,8 @@ impl<'a> Lab<'a> {
     }
 
     fn report(&self, file: &Path, sink: &str) -> Result<Value> {
-        let args = ["verify".as_ref(), "--json".as_ref(), "--sink".as_ref(), sink.as_ref(), "-f".as_ref(), file.as_os_str()];
+        let args =
+            ["verify".as_ref(), "--json".as_ref(), "--sink".as_ref(), sink.as_ref(), "-f".as_ref(), file.as_os_str()];
         let said = edgereel::call(args);
         let reports: Value =
             serde_json::from_str(&said.stdout).with_context(|| format!("{}{}", said.stdout, said.stderr))?;
@@ -390,7 +392,8 @@ pub fn uid(object: &Value) -> String {
 
 /// The pods in a line, for a message.
 pub fn brief(pods: &[Value]) -> String {
-    let line = |pod: &Value| format!("{} {} {}", name_of(pod), pod["status"]["phase"], pod["status"]["containerStatuses"]);
+    let line =
+        |pod: &Value| format!("{} {} {}", name_of(pod), pod["status"]["phase"], pod["status"]["containerStatuses"]);
     pods.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 

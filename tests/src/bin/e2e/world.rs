@@ -99,7 +99,16 @@ impl World {
     pub fn install_crds(&self) {
         let chart = project_root().join("charts/edgereel-crds");
         let chart = chart.to_string_lossy();
-        self.kube.helm(["upgrade", "--install", "edgereel-crds", &chart, "-n", OPERATOR, "--create-namespace", "--wait"]);
+        self.kube.helm([
+            "upgrade",
+            "--install",
+            "edgereel-crds",
+            &chart,
+            "-n",
+            OPERATOR,
+            "--create-namespace",
+            "--wait",
+        ]);
     }
 
     /// Installs or upgrades the operator, with further values, and waits until it works.
@@ -215,7 +224,9 @@ impl World {
             let said = self.kube.attempt(&args);
             text.push_str(&format!("=== kubectl {}\n{}{}\n", args.join(" "), said.stdout, said.stderr));
         }
-        for pod in self.kube.try_list(Kind::Pod, None, "app.kubernetes.io/managed-by=edgereel-operator").unwrap_or_default() {
+        for pod in
+            self.kube.try_list(Kind::Pod, None, "app.kubernetes.io/managed-by=edgereel-operator").unwrap_or_default()
+        {
             let (namespace, name) = (pod["metadata"]["namespace"].as_str(), pod["metadata"]["name"].as_str());
             if let (Some(namespace), Some(name)) = (namespace, name) {
                 let said = self.kube.attempt(&["logs", "-n", namespace, name, "--tail=40"]);

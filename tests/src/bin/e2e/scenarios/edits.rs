@@ -105,7 +105,9 @@ pub fn a_sink_scales_to_three_and_back_and_stores_every_frame_once(world: &World
 
     // More workers than partitions would idle: they are not started, and that is said.
     lab.run(&["scale", "fsink/frames", "--replicas=5"]);
-    lab.until(Kind::Sink, "frames", "five are too many", |s| s["status"]["conditions"].to_string().contains("ReplicasCapped"));
+    lab.until(Kind::Sink, "frames", "five are too many", |s| {
+        s["status"]["conditions"].to_string().contains("ReplicasCapped")
+    });
     assert_eq!(lab.await_pods(Kind::Sink, "frames", 3).len(), 3);
 
     lab.run(&["scale", "fsink/frames", "--replicas=1"]);

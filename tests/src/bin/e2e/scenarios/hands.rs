@@ -45,7 +45,8 @@ pub fn a_child_edited_by_hand_is_put_back(world: &World) {
     lab.until(Kind::Deployment, &name_of(&camera), "it has one replica", |d| d["spec"]["replicas"] == 1);
 
     lab.say("another image in the StatefulSet");
-    let image = r#"[{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "localhost/nothing:1"}]"#;
+    let image =
+        r#"[{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "localhost/nothing:1"}]"#;
     lab.run(&["patch", "statefulset", &name_of(&sink), "--type=json", "-p", image]);
     lab.until(Kind::StatefulSet, &name_of(&sink), "it has its image", |s| {
         s["spec"]["template"]["spec"]["containers"][0]["image"] == world.worker_image().as_str()

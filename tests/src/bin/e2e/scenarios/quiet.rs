@@ -27,7 +27,13 @@ fn writes(events: &[Value]) -> (Vec<String>, usize) {
         }
         let part = |name: &str| target[name].as_str().unwrap_or_default().to_owned();
         let verb = event["verb"].as_str().unwrap_or_default();
-        others.push(format!("{verb} {}/{} {}/{}", part("resource"), part("subresource"), part("namespace"), part("name")));
+        others.push(format!(
+            "{verb} {}/{} {}/{}",
+            part("resource"),
+            part("subresource"),
+            part("namespace"),
+            part("name")
+        ));
     }
     (others, renewals)
 }

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Measures the operator against a real API server and etcd, with nothing behind them: requests for each resource, memory,
+# idle CPU, and what a restart writes.
+#
+#   bench/operator.sh [N]     N cameras and N sinks (default 500)
+#
+# BIN is the operator (default target/release/edgereel-operator). Counts, not times: they are the same on any machine.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+n=${1:-500}
+bin=${BIN:-target/release/edgereel-operator}
+[ -x "$bin" ] || { echo "bench/operator.sh: no $bin: cargo build --release --bin edgereel-operator" >&2; exit 2; }
+run=$(mktemp -d) port=${PORT:-26643} http=127.0.0.1:$((${PORT:-26643} + 10)) pid=
+trap '[ -z "$pid" ] || kill "$pid" 2> /dev/null || true; dev/cluster/api-down.sh "$run" > /dev/null || true; rm -rf "$run"' EXIT
+KUBECONFIG=$(dev/cluster/api-up.sh "$run" "$port" 2> "$run/up.log" | tail -1)
+export KUBECONFIG
+PATH=$(sed -n 's/.*PATH=\([^:]*\):.*/\1/p' "$run/up.log" | tail -1):$PATH
+kubectl apply --server-side -f crds/yaml > /dev/null
+kubectl wait --for=condition=Established --timeout=60s crd/{camerastreams,framesinks,kafkaconnections}.edgereel.dev > /dev/null
+
+start() {
+  "$bin" --worker-image edgereel:bench --allowed-host-paths /data --lease-namespace default --http "$http" > "$run/log" 2>&1 &
+  pid=$!
+  for _ in $(seq 300); do
+    [ "$(metric 'edgereel_operator_leader ')" = 1 ] && return
+    sleep 0.1
+  done
+  cat "$run/log" >&2
+  exit 1
+}
+metric() { curl -s "http://$http/metrics" | awk -v of="$1" 'index($0, of) == 1 { sum += $NF } END { print sum + 0 }'; }
+# Requests by verb and resource, without leases and watches.
+requests() {
+  curl -s "http://$http/metrics" | awk '/^edgereel_operator_api_requests_total/ && !/leases|verb="(list|watch)"/ {
+    match($0, /verb="[a-z]+",resource="[^"]+"/); key = substr($0, RSTART, RLENGTH); gsub(/verb=|resource=|"/, "", key)
+    sum[key] += $NF } END { for (key in sum) print key, sum[key] }' | sort
+}
+writes() { requests | awk '!/^get/ { sum += $2 } END { print sum + 0 }'; }
+memory() { awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$pid/status"; }
+ticks() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
+quiet() { # until no request was made for five seconds
+  local before=-1 now
+  while now=$(requests | awk '{ sum += $2 } END { print sum + 0 }'); [ "$now" != "$before" ]; do
+    before=$now
+    sleep 5
+  done
+}
+item() { printf '%s{"apiVersion":"edgereel.dev/v1alpha1","kind":"%s","metadata":{"name":"%s"},"spec":%s}' "$comma" "$1" "$2" "$3"; comma=,; }
+
+start
+echo "empty: $(memory) MB"
+comma=
+{
+  printf '{"apiVersion":"v1","kind":"List","items":['
+  item KafkaConnection k '{"bootstrapServers":["k:9092"]}'
+  for i in $(seq "$n"); do
+    item CameraStream "c-$i" "{\"source\":{\"mjpeg\":{\"url\":\"http://c-$i/video\"}},\"topic\":{\"name\":\"c-$i\"},\"kafka\":{\"connectionRef\":{\"name\":\"k\"}}}"
+    item FrameSink "s-$i" "{\"from\":{\"streamRef\":{\"name\":\"c-$i\"}},\"output\":{\"jpegFiles\":{\"directory\":\"$i\"}},\"storage\":{\"hostPath\":{\"path\":\"/data\"}},\"placement\":{\"nodes\":[\"edge\"]}}"
+  done
+  printf ']}'
+} > "$run/resources.json"
+kubectl create -f "$run/resources.json" > /dev/null
+quiet
+total=$(kubectl get deployments,statefulsets --no-headers | wc -l)
+[ "$total" = $((2 * n)) ] || { echo "only $total of $((2 * n)) workloads were made" >&2; exit 1; }
+echo "requests for $n cameras, $n sinks and one connection:"
+requests | sed 's/^/  /'
+echo "writes for each camera or sink: $(awk -v w="$(writes)" -v n="$n" 'BEGIN { printf "%.3f", w / (2 * n) }') (the least is 5: three children, a status, an event)"
+echo "memory with all of them: $(memory) MB"
+before=$(ticks)
+sleep 60
+echo "idle CPU: $(awk -v t=$(($(ticks) - before)) 'BEGIN { printf "%.2f", t / 60 }') % of one core over a minute"
+kill "$pid" && wait "$pid"
+start
+quiet
+echo "writes after a restart: $(writes); memory: $(memory) MB"
