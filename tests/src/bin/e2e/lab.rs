@@ -376,7 +376,7 @@ impl Drop for Lab<'_> {
 
 /// A document for `edgereel verify` on this machine, which has no use for logins of cameras.
 fn outside(mut document: Value) -> Value {
-    if let Some(mjpeg) = document["spec"]["source"]["mjpeg"].as_object_mut() {
+    if let Some(mjpeg) = document.pointer_mut("/spec/source/mjpeg").and_then(Value::as_object_mut) {
         mjpeg.remove("credentialsSecretRef");
     }
     document
