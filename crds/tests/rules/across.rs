@@ -83,7 +83,7 @@ fn resources_do_not_get_in_each_others_way() {
     assert_eq!(
         problems(&format!("{BASE}{SECOND_CAMERA}")),
         [
-            "40:35: CameraStream/yard: spec.topic.partitions: 3 here, but 1 in CameraStream/gate with the same topic; write \
+            "42:35: CameraStream/yard: spec.topic.partitions: 3 here, but 1 in CameraStream/gate with the same topic; write \
           the same number in both"
         ]
     );

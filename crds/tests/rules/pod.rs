@@ -23,7 +23,7 @@ fn a_sink_on_a_nodes_own_disk_names_the_node() {
         (
             "storage: {hostPath: {path: /data}}\n  placement: {nodes: [edge-1]}\n",
             "storage: {volumeClaimTemplate: {size: 1k}}\n",
-            "23:40: FrameSink/files: spec.storage.volumeClaimTemplate.size: `1k` is too small; write at least `1Mi`",
+            "23:41: FrameSink/files: spec.storage.volumeClaimTemplate.size: `1k` is too small; write at least `1Mi`",
         ),
     ]);
 }
@@ -49,30 +49,30 @@ fn a_template_keeps_clear_of_what_every_pod_has() {
         (
             CAMERA,
             &with(&format!("volumes: [{device}], volumeMounts: [{{name: dev, mountPath: /secrets/x}}]")),
-            "14:113: CameraStream/gate: spec.template.volumeMounts[0].mountPath: `/secrets/x` is a path of Edgereel's own; \
+            "14:117: CameraStream/gate: spec.template.volumeMounts[0].mountPath: `/secrets/x` is a path of Edgereel's own; \
              mount it elsewhere, for example below `/mnt`",
         ),
         (
             CAMERA,
             &with("volumes: [{name: a, source: {hostPath: {path: /a/../etc}}}]"),
-            "14:59: CameraStream/gate: spec.template.volumes[0].source.hostPath.path: `/a/../etc` leads out of its directory \
+            "14:60: CameraStream/gate: spec.template.volumes[0].source.hostPath.path: `/a/../etc` leads out of its directory \
              with `..`; write the path without `..`",
         ),
         (
             CAMERA,
-            &with("env: [{name: A, value: x}, {name: A, value: y}]"),
-            "14:46: CameraStream/gate: spec.template.env[1].name: `A` is there twice; keep one of them",
+            &with("env: [{name: A, value: x}, {name: A, value: z}]"),
+            "14:48: CameraStream/gate: spec.template.env[1].name: `A` is there twice; keep one of them",
         ),
         (
             CAMERA,
             &with("resources: {limit: {}}"),
-            "14:25: CameraStream/gate: spec.template.resources.limit: there is no such field; did you mean `limits`?",
+            "14:26: CameraStream/gate: spec.template.resources.limit: there is no such field; did you mean `limits`?",
         ),
         (CAMERA, &with("resources: {limits: {memory: 1Gi, cpu: 2}}, podSecurityContext: {runAsUser: 1000}"), ""),
         (
             CAMERA,
             &with("podSecurityContext: {runAsUser: 0}"),
-            "14:45: CameraStream/gate: spec.template.podSecurityContext.runAsUser: 0 is out of range; write a whole number \
+            "14:46: CameraStream/gate: spec.template.podSecurityContext.runAsUser: 0 is out of range; write a whole number \
              from 1 to 4294967294",
         ),
     ]);
