@@ -217,6 +217,7 @@ spec:
   kafka: {connectionRef: {name: lab}}
   output: {jpegFiles: {}}
   storage: {hostPath: {path: /data}}
+  placement: {nodes: [edge-1]}
   replicas: 3
 ";
         let plan = edgereel_crds::load(&[("sink.yaml".into(), documents.into())]).expect("sound");
