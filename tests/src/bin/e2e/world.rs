@@ -256,6 +256,26 @@ pub fn is_ready_pod(pod: &Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
+/// SIGKILL to a program in a pod, from the machine: inside, the first process of a container does not hear it.
+///
+/// # Panics
+/// When it does not run there.
+pub fn kill_process(pod: &Value, program: &str) {
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+    // The kernel keeps 15 bytes of a program's name.
+    let name = &program[..program.len().min(15)];
+    let runs = |dir: &PathBuf| {
+        let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+        read("comm").trim() == name && read("cgroup").contains(uid)
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|e| e.path());
+    let dir = all.into_iter().find(runs);
+    let pid = dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
+    let pid = pid.unwrap_or_else(|| panic!("{program} does not run in {}", pod["metadata"]["name"]));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        .unwrap_or_else(|e| panic!("cannot kill {pid}: {e}"));
+}
+
 /// Gives a directory to the workers' user.
 pub fn open_to_workers(dir: &Path) -> Result<()> {
     std::os::unix::fs::chown(dir, Some(NONROOT), Some(NONROOT))
