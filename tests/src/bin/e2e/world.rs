@@ -257,7 +257,8 @@ pub fn is_ready_pod(pod: &Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
-/// SIGKILL to a program in a pod, from the machine: inside, the first process of a container does not hear it.
+/// SIGKILL to a program in a pod, from the machine: inside, the first process of a container does not hear it. Waits for
+/// the program where its container is just being started again.
 ///
 /// # Panics
 /// When it does not run there.
@@ -269,10 +270,12 @@ pub fn kill_process(pod: &Value, program: &str) {
         let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
         read("comm").trim() == name && read("cgroup").contains(uid)
     };
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|e| e.path());
-    let dir = all.into_iter().find(runs);
-    let pid = dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
-    let pid = pid.unwrap_or_else(|| panic!("{program} does not run in {}", pod["metadata"]["name"]));
+    let pid = until(&format!("{program} runs in {}", pod["metadata"]["name"]), || {
+        let all = fs::read_dir("/proc")?.flatten().map(|e| e.path());
+        let dir = all.into_iter().find(runs).context("no such process")?;
+        let number = dir.file_name().and_then(|n| n.to_str()).context("a number")?;
+        number.parse().context("a number")
+    });
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
         .unwrap_or_else(|e| panic!("cannot kill {pid}: {e}"));
 }

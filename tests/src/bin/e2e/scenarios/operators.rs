@@ -13,6 +13,18 @@ fn remove(world: &World, pod: &str) {
     world.kube.run(&["delete", "pod", "-n", OPERATOR, pod, "--grace-period=0", "--force"]);
 }
 
+/// SIGKILL to every operator, and the next one awaited.
+fn kill_operators(world: &World, lab: &Lab<'_>, written: usize) {
+    lab.say(&format!("killing the operator, {written} Deployments are there"));
+    for pod in world.operators() {
+        match world.settings.own {
+            Some(_) => kill_process(&pod, DEPLOYMENT),
+            None => remove(world, &name_of(&pod)),
+        }
+    }
+    world.await_operators(1);
+}
+
 pub fn an_operator_killed_while_it_works_ends_in_the_declared_state(world: &World) {
     let lab = Lab::open(world, "midway");
     let mut documents = vec![];
@@ -22,17 +34,15 @@ pub fn an_operator_killed_while_it_works_ends_in_the_declared_state(world: &Worl
         documents.push(lab.synthetic(&camera, json!({"suspend": true})));
         documents.push(lab.sink(&format!("frames{i}"), &camera, json!({"suspend": true})));
     }
-    lab.apply(&documents);
-    for _ in 0..3 {
-        let written = lab.kube().list(Kind::Deployment, Some(&lab.namespace), "").len();
-        lab.say(&format!("killing the operator, {written} Deployments are there"));
-        for pod in world.operators() {
-            match world.settings.own {
-                Some(_) => kill_process(&pod, DEPLOYMENT),
-                None => remove(world, &name_of(&pod)),
-            }
-        }
-        world.await_operators(1);
+    let written = || lab.kube().list(Kind::Deployment, Some(&lab.namespace), "").len();
+    std::thread::scope(|scope| {
+        // The first kill comes while resources are still coming in.
+        scope.spawn(|| lab.apply(&documents));
+        until("the operator is at work", || if written() > 0 { Ok(()) } else { anyhow::bail!("nothing is made yet") });
+        kill_operators(world, &lab, written());
+    });
+    for _ in 0..2 {
+        kill_operators(world, &lab, written());
     }
     for document in &documents {
         let kind = if document["kind"] == "FrameSink" { Kind::Sink } else { Kind::Camera };
