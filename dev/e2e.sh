@@ -2,7 +2,7 @@
 # The end-to-end tests, on the cluster that KUBECONFIG names, or on that of dev/cluster, which is started and stopped again
 # unless it is up. `make e2e` calls it, with everything compiled.
 #
-#   e2e.sh [FILTER…] [--exact] [--skip …] [--list]        as `cargo test` takes them
+#   e2e.sh [FILTER] [--exact] [--skip …] [--list]        as `cargo test` takes them
 #
 # With KUBECONFIG: a cluster with an address for this machine (E2E_HOST) and with nodes that share TMPDIR with it, such as
 # k3s here, or kind with an extraMount; images that it can get by E2E_REPOSITORY (ghcr.io/edgereel) and E2E_TAG (e2e):

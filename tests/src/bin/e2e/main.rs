@@ -28,7 +28,7 @@ const SIDE_BY_SIDE: usize = 3;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let phases = [(SIDE_BY_SIDE, scenarios::SIDE_BY_SIDE), (1, scenarios::ONE_BY_ONE), (1, scenarios::LOOKING_BACK)];
+    let phases = [(SIDE_BY_SIDE, scenarios::SIDE_BY_SIDE), (1, scenarios::ONE_BY_ONE), (1, scenarios::LAST)];
     if args.list {
         let trials = phases.iter().flat_map(|(_, all)| *all).map(|(name, _)| Trial::test(*name, || Ok(())));
         libtest_mimic::run(&args, trials.collect()).exit();

@@ -189,12 +189,13 @@ impl World {
 
     /// SIGKILL to a process of `dev/cluster`, and all of them started again that do not run.
     pub fn restart_process(&self, run: &Path, name: &str) -> Result<()> {
+        let nodes = self.kube.list(Kind::Node, None, "").len();
         let file = run.join("pid").join(name);
         let pid = fs::read_to_string(&file).with_context(|| format!("{} is not there", file.display()))?;
         let pid: i32 = pid.trim().parse().with_context(|| format!("{} holds no number", file.display()))?;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
         let mut up = Command::new(project_root().join("dev/cluster/up.sh"));
-        up.env("CLUSTER_RUN", run).env("NODES", self.kube.list(Kind::Node, None, "").len().to_string());
+        up.env("CLUSTER_RUN", run).env("NODES", nodes.to_string());
         process::output("cluster-up", up, Duration::from_secs(120))?;
         Ok(())
     }
@@ -254,6 +255,29 @@ pub fn say(what: &str) {
 pub fn is_ready_pod(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}
+
+/// SIGKILL to a program in a pod, from the machine: inside, the first process of a container does not hear it. Waits for
+/// the program where its container is just being started again.
+///
+/// # Panics
+/// When it does not run there.
+pub fn kill_process(pod: &Value, program: &str) {
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+    // The kernel keeps 15 bytes of a program's name.
+    let name = &program[..program.len().min(15)];
+    let runs = |dir: &PathBuf| {
+        let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+        read("comm").trim() == name && read("cgroup").contains(uid)
+    };
+    let pid = until(&format!("{program} runs in {}", pod["metadata"]["name"]), || {
+        let all = fs::read_dir("/proc")?.flatten().map(|e| e.path());
+        let dir = all.into_iter().find(runs).context("no such process")?;
+        let number = dir.file_name().and_then(|n| n.to_str()).context("a number")?;
+        number.parse().context("a number")
+    });
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        .unwrap_or_else(|e| panic!("cannot kill {pid}: {e}"));
 }
 
 /// Gives a directory to the workers' user.

@@ -1,37 +1,17 @@
 //! What goes wrong with one resource: it is said why, and it ends in the declared state.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use edgereel_tests::process;
 use serde_json::{Value, json};
 
 use crate::{
     kube::{Kind, until},
-    lab::{Lab, brief, name_of, uid},
-    world::{World, is_ready_pod, open_to_workers},
+    lab::{Lab, brief, uid},
+    world::{World, is_ready_pod, kill_process, open_to_workers},
 };
 
 const LONG_ENOUGH: Duration = Duration::from_secs(20);
-
-/// SIGKILL to the worker in a pod, from the machine: inside, the first process of a container does not hear it.
-fn kill_worker(pod: &Value) {
-    let pod_uid = uid(pod);
-    let worker = |dir: &PathBuf| {
-        let group = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
-        let name = fs::read_to_string(dir.join("comm")).unwrap_or_default();
-        group.contains(&pod_uid) && name.trim() == "edgereel"
-    };
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|e| e.path());
-    let dir = all.filter(|p| p.join("cgroup").exists()).find(worker);
-    let pid = dir.as_deref().and_then(Path::file_name).and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
-    let pid = pid.unwrap_or_else(|| panic!("no worker runs in {}", name_of(pod)));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-        .unwrap_or_else(|e| panic!("cannot kill {pid}: {e}"));
-}
 
 pub fn a_killed_worker_comes_back_and_no_frame_is_missing(world: &World) {
     if world.own("a killed worker").is_none() {
@@ -47,7 +27,7 @@ pub fn a_killed_worker_comes_back_and_no_frame_is_missing(world: &World) {
     lab.await_frames("frames", 20);
     for (kind, name) in all {
         lab.say(&format!("killing the worker of {name}"));
-        kill_worker(&lab.await_pods(kind, name, 1)[0]);
+        kill_process(&lab.await_pods(kind, name, 1)[0], "edgereel");
         until(&format!("{name} runs again"), || {
             let pods = lab.pods(kind, name)?;
             let restarted = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_i64() > Some(0);

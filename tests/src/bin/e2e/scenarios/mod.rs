@@ -52,8 +52,10 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,
-    deletion::an_uninstall_leaves_everything_and_a_reinstall_restarts_no_pod,
 ];
 
-/// They judge what happened in all of them.
-pub const LOOKING_BACK: &[(&str, Scenario)] = named![looking_back::nothing_was_forbidden_to_the_operator];
+/// The first judges what happened in all of them; an uninstall takes the operator's rights while it still ends.
+pub const LAST: &[(&str, Scenario)] = named![
+    looking_back::nothing_was_forbidden_to_the_operator,
+    deletion::an_uninstall_leaves_everything_and_a_reinstall_restarts_no_pod,
+];

@@ -5,12 +5,24 @@ use serde_json::{Value, json};
 use crate::{
     kube::{Kind, until},
     lab::{Lab, condition, name_of},
-    world::{DEPLOYMENT, OPERATOR, World},
+    world::{DEPLOYMENT, OPERATOR, World, kill_process},
 };
 
-/// As kill -9: the pod is gone at once, whatever it was at.
-fn kill(world: &World, pod: &str) {
+/// Takes a pod away at once, without waiting for its end.
+fn remove(world: &World, pod: &str) {
     world.kube.run(&["delete", "pod", "-n", OPERATOR, pod, "--grace-period=0", "--force"]);
+}
+
+/// SIGKILL to every operator, and the next one awaited.
+fn kill_operators(world: &World, lab: &Lab<'_>, written: usize) {
+    lab.say(&format!("killing the operator, {written} Deployments are there"));
+    for pod in world.operators() {
+        match world.settings.own {
+            Some(_) => kill_process(&pod, DEPLOYMENT),
+            None => remove(world, &name_of(&pod)),
+        }
+    }
+    world.await_operators(1);
 }
 
 pub fn an_operator_killed_while_it_works_ends_in_the_declared_state(world: &World) {
@@ -22,17 +34,15 @@ pub fn an_operator_killed_while_it_works_ends_in_the_declared_state(world: &Worl
         documents.push(lab.synthetic(&camera, json!({"suspend": true})));
         documents.push(lab.sink(&format!("frames{i}"), &camera, json!({"suspend": true})));
     }
-    lab.apply(&documents);
-    for _ in 0..3 {
-        let written = lab.kube().list(Kind::Deployment, Some(&lab.namespace), "").len();
-        lab.say(&format!("killing the operator, {written} Deployments are there"));
-        for pod in world.operators() {
-            kill(world, &name_of(&pod));
-        }
-        until("an operator works again", || match world.operators().len() {
-            0 => anyhow::bail!("none runs"),
-            _ => Ok(()),
-        });
+    let written = || lab.kube().list(Kind::Deployment, Some(&lab.namespace), "").len();
+    std::thread::scope(|scope| {
+        // The first kill comes while resources are still coming in.
+        scope.spawn(|| lab.apply(&documents));
+        until("the operator is at work", || if written() > 0 { Ok(()) } else { anyhow::bail!("nothing is made yet") });
+        kill_operators(world, &lab, written());
+    });
+    for _ in 0..2 {
+        kill_operators(world, &lab, written());
     }
     for document in &documents {
         let kind = if document["kind"] == "FrameSink" { Kind::Sink } else { Kind::Camera };
@@ -71,21 +81,22 @@ pub fn a_second_operator_takes_over_from_a_killed_leader(world: &World) {
     let leading = names.iter().find(|name| leader.starts_with(name.as_str()));
     let leading = leading.unwrap_or_else(|| panic!("{leader} is none of {names:?}"));
     let waiting = names.iter().find(|name| *name != leading).expect("there are two");
-    lab.say(&format!("killing {leading}, {waiting} waits"));
-    kill(world, leading);
-    until("the one that waited leads", || {
+    lab.say(&format!("removing {leading}, {waiting} waits"));
+    remove(world, leading);
+    // The one that waited, or the new one, whoever looks first.
+    let next = until("another leads", || {
         let now = holder(world)?;
-        if now.starts_with(waiting.as_str()) { Ok(()) } else { anyhow::bail!("{now}") }
+        if now.starts_with(leading.as_str()) { anyhow::bail!("{now}") } else { Ok(now) }
     });
     lab.edit(Kind::Camera, "cam", &json!({"frameRate": {"target": 5}}));
     lab.await_ready(Kind::Camera, "cam");
 
     lab.say("and one that stops in good order hands over without waiting for the Lease to run out");
     world.await_operators(2);
-    world.kube.run(&["delete", "pod", "-n", OPERATOR, waiting]);
+    world.kube.run(&["delete", "pod", "-n", OPERATOR, &next]);
     until("another leads", || {
         let now = holder(world)?;
-        if now.starts_with(waiting.as_str()) { anyhow::bail!("{now}") } else { Ok(()) }
+        if now == next { anyhow::bail!("{now}") } else { Ok(()) }
     });
     world.install(&[]);
     world.await_operators(1);

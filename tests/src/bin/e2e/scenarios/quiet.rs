@@ -89,11 +89,19 @@ fn still(lab: &Lab<'_>) {
 pub fn a_settled_operator_writes_nothing_but_changed_figures(world: &World) {
     let Some(run) = world.own("the operator's quiet") else { return };
     let lab = Lab::open(world, "quiet");
+    let begun = world.audit_end(run);
     still(&lab);
     lab.apply(&[lab.synthetic("live", json!({})), lab.sink("live", "live", json!({}))]);
     lab.await_ready(Kind::Camera, "live");
     lab.await_ready(Kind::Sink, "live");
     await_convergence(world, run, is_status);
+    // Silence says something only where writes would be heard.
+    let (heard, _) = writes(&world.audited(run, begun));
+    for write in
+        ["patch deployments/", "patch statefulsets/", "patch camerastreams/status ", "patch framesinks/status "]
+    {
+        assert!(heard.iter().any(|w| w.starts_with(write)), "the audit log has no {write}: {heard:#?}");
+    }
     let from = world.audit_end(run);
     let found = writes_until_renewed(world, run, from, RENEWALS);
     let others: Vec<&String> = found.iter().filter(|w| !is_status(w)).collect();
