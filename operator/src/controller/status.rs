@@ -129,7 +129,12 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
     }
     status["conditions"] = json!(new);
     status["observedGeneration"] = json!(meta.generation);
-    patch(&api, &name, K::KIND.as_str(), &status).await?;
+    // Server-side apply parses the whole object by the schema, which this one may not fit: the API server would answer 500.
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    match api.patch_status(&name, &params, &Patch::Merge(json!({"status": status}))).await {
+        Err(kube::Error::Api(gone)) if gone.code == 404 => {}
+        answer => drop(answer.map_err(failed)?),
+    }
     warn!(resource = format!("{}/{name_of}", K::KIND), "{}", refusal.message);
     Ok(Action::await_change())
 }
