@@ -83,7 +83,7 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let found = store.get(&ObjectRef::new(&name.name).within(&name.namespace))?;
-    Some(found.0.as_ref().map(K::clone).map_err(|_| ()))
+    Some(found.0.clone().map_err(|_| ()))
 }
 
 /// A resource's namespaced name.

@@ -26,11 +26,11 @@ fn kilobytes(bytes: u64) -> Option<i64> {
 /// Fills in a camera's figures; where its worker says nothing, the last ones stay.
 pub fn of_camera(pods: &[PodView], old: &CameraStreamStatus, status: &mut CameraStreamStatus) {
     let reports = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.report.as_ref()?.as_ref().ok());
-    let figures = reports.filter_map(|report| match &report.figures {
+    let mut figures = reports.filter_map(|report| match &report.figures {
         Figures::Camera(figures) => Some(figures),
         Figures::Sink(_) => None,
     });
-    match figures.last() {
+    match figures.next_back() {
         Some(CameraFigures { fps, frame_bytes, frames_acknowledged, frames_dropped, last_frame_time, .. }) => {
             status.fps = Some(rounded(*fps));
             status.frame_kilobytes = kilobytes(*frame_bytes);

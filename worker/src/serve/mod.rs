@@ -77,26 +77,6 @@ fn unready_line(member: &Member) -> Option<String> {
     Some(format!("{kind} {name}: {why}\n"))
 }
 
-#[cfg(test)]
-mod tests {
-    use edgereel_crds::{plan::ObjectName, status::ConditionStatus};
-
-    use super::*;
-    use crate::{metrics::Metrics, run::fleet::Handles, state::ResourceState};
-
-    #[tokio::test]
-    async fn a_suspended_resource_does_not_make_the_process_unready_and_a_failing_one_does() {
-        let metrics = Metrics::default();
-        let name = ObjectName { namespace: "d".into(), name: "n".into() };
-        let state = ResourceState::new(Kind::FrameSink, name.clone());
-        let members = vec![Member::new(state.clone(), Handles::Sink(metrics.sink(&name)), None)];
-        let fleet = Arc::new(Fleet { metrics, members });
-        assert_eq!(readyz(State(fleet.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
-        assert_eq!(readyz(State(fleet)).await.status(), StatusCode::OK);
-    }
-}
-
 async fn status(State(fleet): State<Arc<Fleet>>) -> Response {
     let resources = fleet.members.iter().map(Member::report).collect();
     Json(WorkerStatus { version: env!("CARGO_PKG_VERSION").into(), resources }).into_response()
@@ -128,4 +108,24 @@ async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<S
         (header::HeaderName::from_static("x-captured-at"), frame.captured_at.to_string()),
     ];
     (headers, frame.jpeg).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::{plan::ObjectName, status::ConditionStatus};
+
+    use super::*;
+    use crate::{metrics::Metrics, run::fleet::Handles, state::ResourceState};
+
+    #[tokio::test]
+    async fn a_suspended_resource_does_not_make_the_process_unready_and_a_failing_one_does() {
+        let metrics = Metrics::default();
+        let name = ObjectName { namespace: "d".into(), name: "n".into() };
+        let state = ResourceState::new(Kind::FrameSink, name.clone());
+        let members = vec![Member::new(state.clone(), Handles::Sink(metrics.sink(&name)), None)];
+        let fleet = Arc::new(Fleet { metrics, members });
+        assert_eq!(readyz(State(fleet.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
+        assert_eq!(readyz(State(fleet)).await.status(), StatusCode::OK);
+    }
 }
