@@ -126,10 +126,10 @@ fn amount_matters(new: Option<i64>, old: Option<i64>, least: i64) -> bool {
     }
 }
 
-/// A count that only grows matters when it began, began anew, or grew by a tenth where growing is bad.
+/// A count that only grows matters when it began, began anew or doubled, or grew by a tenth where growing is bad.
 fn count_matters(new: Option<i64>, old: Option<i64>, bad: bool) -> bool {
     match (new, old) {
-        (Some(new), Some(old)) => new < old || (old == 0 && new > 0) || (bad && new - old > (old / 10).max(1)),
+        (Some(new), Some(old)) => new < old || (new > old && new / 2 >= old) || (bad && new - old > (old / 10).max(1)),
         (new, old) => new.is_some() != old.is_some(),
     }
 }

@@ -203,6 +203,7 @@ fn figures_are_written_when_they_matter_and_otherwise_once_in_a_while() {
         (with(|s| s.frame_kilobytes = Some(95)), false, "frames a little larger"),
         (with(|s| s.frame_kilobytes = Some(200)), true, "frames twice as large"),
         (with(|s| s.frames_acknowledged = Some(1900)), false, "a count that grows as it should"),
+        (with(|s| s.frames_acknowledged = Some(2000)), true, "a count that doubled"),
         (with(|s| s.frames_acknowledged = Some(3)), true, "a worker that started anew"),
         (with(|s| s.frames_dropped = Some(1)), true, "the first dropped frame"),
         (with(|s| s.node = Some("edge-2".into())), true, "another node"),
