@@ -107,18 +107,18 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
     }
     let failed = |source| Error::Api { what: "cannot write the status of a resource that cannot be read", source };
     let (name, namespace) = (meta.name.clone().unwrap_or_default(), meta.namespace.clone().unwrap_or_default());
+    let dynamic = ApiResource::erase::<K>(&());
+    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), &namespace, &dynamic);
+    let Some(stored) = api.get_opt(&name).await.map_err(failed)? else { return Ok(Action::await_change()) };
     let refusal = Refusal::new(
         Reason::ResourceMalformed,
         format!(
             "{}: the stored resource is not one that this operator can read; correct it, or upgrade the operator. What \
              it runs goes on",
-            invalid.error
+            unreadable(&stored).unwrap_or_else(|| invalid.error.clone())
         ),
     );
     let verdict = verdict::refused(&refusal);
-    let dynamic = ApiResource::erase::<K>(&());
-    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), &namespace, &dynamic);
-    let Some(stored) = api.get_opt(&name).await.map_err(failed)? else { return Ok(Action::await_change()) };
     let mut status = stored.data.get("status").cloned().unwrap_or_else(|| json!({}));
     let old: Vec<_> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
     let new = conditions(&verdict, K::ASPECT, meta.generation, &old, Timestamp::now());
@@ -137,6 +137,18 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
     }
     warn!(resource = format!("{}/{name_of}", K::KIND), "{}", refusal.message);
     Ok(Action::await_change())
+}
+
+/// What `edgereel validate` would say of the stored resource's form: the first field that cannot be read.
+fn unreadable(stored: &DynamicObject) -> Option<String> {
+    let document = json!({
+        "apiVersion": stored.types.as_ref()?.api_version,
+        "kind": stored.types.as_ref()?.kind,
+        "metadata": {"name": stored.name_any(), "namespace": stored.namespace()},
+        "spec": stored.data.get("spec")?,
+    });
+    let read = edgereel_crds::document::read(&[(stored.name_any(), document.to_string())]);
+    read.problems.first().map(|problem| format!("{}: {}", problem.field, problem.message))
 }
 
 /// Server-side apply to the status subresource: fields that are no longer there go away.
