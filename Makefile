@@ -38,7 +38,6 @@ e2e: ## operator and images in a real Kubernetes, as root; KUBECONFIG names anot
 
 cluster-up: ## start a real Kubernetes on this machine, as root: NODES=2 make cluster-up
 	@dev/setup.sh cluster
-	@dev/cluster/build.sh cluster helm >/dev/null
 	@dev/cluster/up.sh
 
 cluster-down: ## stop it and remove what it left

@@ -12,8 +12,9 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case ${1-} in -h | --help) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
 cd "$root"
-bin=$(dev/cluster/build.sh cluster helm)
-export PATH=$bin:$PATH
+bin=$(dev/cluster/build.sh)
+helm=$(dev/tools.sh helm)
+export PATH=$bin:$helm:$PATH
 if [ "${1-}" = --list ] || [ -n "${KUBECONFIG-}" ]; then
   exec target/debug/e2e "$@"
 fi

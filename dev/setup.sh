@@ -10,7 +10,7 @@
 #     bench      what `make bench` needs beside build and demo
 #
 #   Without a group: all of them. With --check nothing is installed; what is missing is printed, and the exit status is 1.
-#   Rust itself comes from https://rustup.rs, Go (1.24 or later, for the test cluster) from https://go.dev/dl; Kafka and
+#   Rust itself comes from https://rustup.rs, Go (1.26 or later, for the test cluster and Helm) from https://go.dev/dl; Kafka and
 #   Python packages are fetched by the tests, once.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -13,7 +13,7 @@ case ${1-} in -h | --help) set -- ;; *) [ $# -lt 1 ] || { mkdir -p "$1" && CLUST
 . "$(dirname "$0")/lib.sh"
 [ $# = 2 ] || { usage >&2; exit 2; }
 command -v openssl > /dev/null || fail "openssl is not installed: run dev/setup.sh cluster (make setup)"
-"$here/build.sh" cluster > /dev/null
+"$here/build.sh" > /dev/null
 PATH=$BIN:$PATH
 mkdir -p "$RUN/log" "$RUN/pid"
 # Loopback may not stand in a Service's endpoints.

@@ -1,14 +1,9 @@
 #!/usr/bin/env bash
-# Builds the test cluster's programs, and the tools that look at charts, from Go modules into the cache:
-# ${XDG_CACHE_HOME:-~/.cache}/edgereel/kubernetes-VERSION-HASH/bin. What is there already is not built again.
+# Builds the test cluster's programs (Kubernetes, etcd, CoreDNS and the pause image) from Go modules into the cache:
+# ${XDG_CACHE_HOME:-~/.cache}/edgereel/kubernetes-VERSION-HASH/bin. What is there already is not built again; the first
+# time takes about 16 CPU-minutes, and 4 GB in Go's own caches.
 #
-#   build.sh [cluster] [helm] [linters]       all of them unless named
-#
-#     cluster    Kubernetes, etcd, CoreDNS and the pause image; about 16 CPU-minutes, and 4 GB in Go's own caches
-#     helm       Helm
-#     linters    kubeconform and kube-score, for rendered manifests
-#
-# Needs Go 1.24 or later, and for `cluster` a C compiler with a static libc. The last line on stdout is the path of bin.
+# Needs Go 1.24 or later and a C compiler with a static libc. The last line on stdout is the path of bin.
 set -euo pipefail
 # shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -19,7 +14,6 @@ have=$(go env GOVERSION)
 [ "$(printf '%s\n' 1.24 "${have#go}" | sort -V | head -n1)" = 1.24 ] ||
   fail "Go is ${have#go}, and the test cluster needs 1.24 or later: https://go.dev/dl (Debian 12's own is older)"
 export CGO_ENABLED=0 GOFLAGS=-trimpath
-kubeconform=v0.7.0 kube_score=v1.20.0
 
 mkdir -p "$BIN" "$CACHE/images"
 # Two builds at once would only take each other's processors.
@@ -27,31 +21,6 @@ exec 9> "$CACHE/lock"
 flock 9
 work=$(mktemp -d "$CACHE/building.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-
-# built NAME: is it there? Otherwise it is said that it is being built.
-built() {
-  [ ! -x "$BIN/$1" ] || return 0
-  say "building $1"
-  return 1
-}
-
-cluster() {
-  local v=k8s.io/component-base/version name
-  if ! built kube; then
-    (cd "$here/kube" && nice -n 10 go build -o "$work/kube" \
-      -ldflags "-s -w -X $v.gitVersion=v$VERSION -X $v.gitMajor=${VERSION%%.*} -X $v.gitMinor=$(cut -d. -f2 <<< "$VERSION") -X k8s.io/client-go/pkg/version.gitVersion=v$VERSION" .)
-    mv "$work/kube" "$BIN/kube"
-  fi
-  for name in etcd coredns provisioner kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
-    ln -sfn kube "$BIN/$name"
-  done
-  if [ ! -f "$CACHE/images/pause.tar" ]; then
-    mkdir "$work/root"
-    "${CC:-cc}" -Os -static -s -o "$work/root/pause" "$here/pause.c"
-    tar -C "$work/root" --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/layer.tar" .
-    image localhost/pause:1 '{"Entrypoint":["/pause"],"User":"65535:65535"}'
-  fi
-}
 
 # Packs $work/layer.tar as an image of one layer, in the form of `docker save`, with no container tool at all.
 image() { # its name and its configuration
@@ -64,30 +33,20 @@ image() { # its name and its configuration
   mv "$work/image.tar" "$CACHE/images/pause.tar"
 }
 
-helm() {
-  built helm && return
-  local h=helm.sh/helm/v3 minor
-  minor=$(cut -d. -f2 <<< "$VERSION")
-  # Charts are rendered for this Kubernetes where no cluster is asked.
-  (cd "$here/kube" && nice -n 10 go build -o "$work/helm" \
-    -ldflags "-s -w -X $h/internal/version.version=$(go list -m -f '{{.Version}}' $h) -X $h/pkg/chartutil.k8sVersionMajor=1 -X $h/pkg/chartutil.k8sVersionMinor=$minor -X $h/pkg/lint/rules.k8sVersionMajor=1 -X $h/pkg/lint/rules.k8sVersionMinor=$minor" \
-    $h/cmd/helm)
-  mv "$work/helm" "$BIN/helm"
-}
-
-linters() {
-  built kubeconform || GOBIN=$work nice -n 10 go install -ldflags '-s -w' "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform"
-  built kube-score || GOBIN=$work nice -n 10 go install -ldflags '-s -w' "github.com/zegl/kube-score/cmd/kube-score@$kube_score"
-  for name in kubeconform kube-score; do
-    [ ! -f "$work/$name" ] || mv "$work/$name" "$BIN/$name"
-  done
-}
-
-[ $# -gt 0 ] || set -- cluster helm linters
-for part; do
-  case $part in
-    cluster | helm | linters) "$part" >&2 ;;
-    *) fail "unknown part $part; --help lists them" ;;
-  esac
+if [ ! -x "$BIN/kube" ]; then
+  say 'building Kubernetes and what it needs'
+  v=k8s.io/component-base/version
+  (cd "$here/kube" && nice -n 10 go build -o "$work/kube" \
+    -ldflags "-s -w -X $v.gitVersion=v$VERSION -X $v.gitMajor=${VERSION%%.*} -X $v.gitMinor=$(cut -d. -f2 <<< "$VERSION") -X k8s.io/client-go/pkg/version.gitVersion=v$VERSION" .) >&2
+  mv "$work/kube" "$BIN/kube"
+fi
+for name in etcd coredns provisioner kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
+  ln -sfn kube "$BIN/$name"
 done
+if [ ! -f "$CACHE/images/pause.tar" ]; then
+  mkdir "$work/root"
+  "${CC:-cc}" -Os -static -s -o "$work/root/pause" "$here/pause.c"
+  tar -C "$work/root" --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/layer.tar" .
+  image localhost/pause:1 '{"Entrypoint":["/pause"],"User":"65535:65535"}'
+fi
 echo "$BIN"

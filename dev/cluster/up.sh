@@ -26,7 +26,7 @@ done
 [ ${#RUN} -le 60 ] || fail "the path $RUN is too long for the sockets in it: set CLUSTER_RUN"
 # All but the last address of the bridge's /16 is taken for nodes and their pods.
 [[ $NODES =~ ^[1-9]$ ]] || fail "NODES is $NODES, and has to be 1 to 9"
-"$here/build.sh" cluster > /dev/null
+"$here/build.sh" > /dev/null
 PATH=$BIN:$PATH
 export KUBECONFIG=$RUN/admin.kubeconfig
 mkdir -p "$RUN/pid" "$RUN/log" "$RUN/volumes"
