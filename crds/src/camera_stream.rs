@@ -179,7 +179,7 @@ fn frame_bytes() -> ByteSize {
 #[x_kube(validation = Rule::new("!has(self.adaptive) || !self.adaptive || has(self.target)").message("adaptive needs target"))]
 #[x_kube(validation = Rule::new("!has(self.minimum) || (has(self.adaptive) && self.adaptive)").message("minimum is for adaptive: true"))]
 pub struct FrameRate {
-    /// Frames a second, 0.001 to 1000. The camera's surplus is dropped evenly and counted. Without it, all.
+    /// Frames a second, 0.001 to 1000. What the camera sends above it is dropped and counted. Without it, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.001, max = 1000.0))]
     pub target: Option<f64>,
@@ -302,7 +302,8 @@ pub struct Producer {
     pub acks: Acks,
     /// Compression of batches. Default: `none`; JPEG does not compress.
     pub compression: Compression,
-    /// How long a record may wait for others. Default: `5ms`.
+    /// How long a record may wait for others. Default: `0s`: no camera sends frames so close to each other that waiting
+    /// would bring two together, and those that have piled up go together anyway.
     pub linger: Duration,
     /// The largest batch. Default: `1Mi`.
     pub batch_bytes: ByteSize,
@@ -315,7 +316,7 @@ impl Default for Producer {
         Producer {
             acks: Acks::All,
             compression: Compression::None,
-            linger: Duration::millis(5),
+            linger: Duration::secs(0),
             batch_bytes: ByteSize::mebi(1),
             delivery_timeout: Duration::secs(30),
         }

@@ -105,12 +105,19 @@ pub struct FrameSinkSpec {
     /// Stop writing, and keep the resource and the data. Default: false.
     #[serde(default)]
     pub suspend: bool,
-    /// Which machines of a cluster may run it. `hostPath` needs it.
+    /// Which machines of a cluster may run it. With `hostPath`, Kubernetes needs it; `edgereel run` does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
     /// What its pods are like in a cluster.
     #[serde(default)]
     pub template: PodTemplate,
+}
+
+impl FrameSinkSpec {
+    /// Whether a cluster keeps its workers where their data lie: a directory of a node is found again only on that node.
+    pub fn stays_with_its_data(&self) -> bool {
+        !matches!(self.storage, Storage::HostPath(_)) || self.placement.as_ref().is_some_and(Placement::pins)
+    }
 }
 
 fn one() -> i32 {

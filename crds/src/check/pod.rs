@@ -1,9 +1,7 @@
-//! What a `template` and a `placement` have to keep to.
+//! What a `template` has to keep to.
 
 use super::{Report, paths};
 use crate::{
-    frame_sink::{FrameSinkSpec, Storage},
-    placement::Placement,
     pod::{PodTemplate, VolumeSource},
     problem::{FieldPath, shown},
 };
@@ -61,16 +59,4 @@ fn lies_in(path: &str, directory: &str) -> bool {
     let (path, directory) = (parts(path), parts(directory));
     let shorter = path.len().min(directory.len());
     path[..shorter] == directory[..shorter]
-}
-
-/// A directory of a node is found again only on that node.
-pub(super) fn pinned(spec: &FrameSinkSpec, report: &mut Report<'_>) {
-    let pinned = spec.placement.as_ref().is_some_and(Placement::pins);
-    if matches!(spec.storage, Storage::HostPath(_)) && !pinned {
-        report.add(
-            "spec.placement",
-            "it names no node, and a `hostPath` is left behind when a pod moves to another",
-            "add `placement: {nodes: [NODE]}`, a `nodeSelector`, or a required node affinity",
-        );
-    }
 }

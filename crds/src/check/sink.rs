@@ -47,7 +47,6 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     if let Storage::VolumeClaimTemplate(claim) = &spec.storage {
         check_claim_template(claim, report);
     }
-    pod::pinned(spec, report);
     pod::template(&spec.template, report);
     check_durability(&spec.durability, report);
     check_dead_letter(spec, report);

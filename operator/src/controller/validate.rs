@@ -1,8 +1,8 @@
 //! From what was found to a workload, or the reason why there is none. Pure; the check is the one that `edgereel run` and
-//! `edgereel validate` use.
+//! `edgereel validate` use, and beside it stands what only a cluster asks for.
 
 use edgereel_crds::{
-    CameraStream, FrameSink,
+    CameraStream, FrameSink, FrameSinkSpec,
     camera_stream::EnsureTopic,
     check::{FieldProblem, Kind, check},
     frame_sink::{From, Storage},
@@ -95,6 +95,17 @@ fn listed<'a>(keys: impl IntoIterator<Item = &'a String>) -> String {
     keys.into_iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether the sink's pods stay with what they recorded. The API server's rule says the same; this one is for resources
+/// from before it.
+fn placement(spec: &FrameSinkSpec) -> Result<(), Refusal> {
+    if spec.stays_with_its_data() {
+        return Ok(());
+    }
+    let message = "spec.placement: it names no node, and a `hostPath` is left behind when a pod moves to another; add \
+                   `placement: {nodes: [NODE]}`, a `nodeSelector`, or a required node affinity";
+    Err(Refusal::new(Reason::InvalidConfiguration, message))
+}
+
 fn host_paths(storage: Option<&Storage>, template: &PodTemplate, settings: &Settings) -> Result<(), Refusal> {
     let own = storage.and_then(|storage| match storage {
         Storage::HostPath(host) => Some(("spec.storage.hostPath.path".to_owned(), &host.path)),
@@ -163,6 +174,7 @@ pub fn sink(sink: &FrameSink, found: &Found, settings: &Settings) -> Result<Work
     let name = object_name(sink);
     let plan = plan(found, Kind::FrameSink, &name)?;
     let plan = plan.sinks.into_iter().find(|plan| plan.name == name).ok_or_else(undecided)?;
+    placement(&sink.spec)?;
     host_paths(Some(&sink.spec.storage), &sink.spec.template, settings)?;
     secrets(found)?;
     let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;

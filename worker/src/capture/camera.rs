@@ -180,7 +180,7 @@ impl Camera {
         self.metrics.width.set(info.width.into());
         self.metrics.height.set(info.height.into());
         let standing =
-            if self.frozen.is_on() { self.frozen.observe(jpeg::picture_hash(&jpeg, &info), now) } else { None };
+            self.frozen.observe(info.length.saturating_sub(info.scan_start), || jpeg::picture_hash(&jpeg, &info), now);
         if standing.is_none() && self.health.camera(End::Up) {
             info!(camera = self.name, width = info.width, height = info.height, "the camera is online");
         }
@@ -216,7 +216,11 @@ impl Camera {
     }
 
     fn mend(&mut self, bytes: Bytes) -> Result<(Bytes, JpegInfo), (DropReason, String)> {
-        let (jpeg, info, mended) = self.habit.mend(bytes).map_err(|defect| (defect.into(), defect.to_string()))?;
+        let mended = match self.habit.may_decode() {
+            true => computing(|| self.habit.mend(bytes)),
+            false => self.habit.mend(bytes),
+        };
+        let (jpeg, info, mended) = mended.map_err(|defect| (defect.into(), defect.to_string()))?;
         mended.reasons().for_each(|reason| {
             self.metrics.mended(reason).inc();
         });
@@ -229,9 +233,7 @@ impl Camera {
             Reencode::Size if jpeg.len() <= self.max_bytes => return Ok(jpeg),
             Reencode::Size | Reencode::Quality => {}
         }
-        // Milliseconds of pure computing: the runtime's other tasks move to other threads meanwhile.
-        let encoded = tokio::task::block_in_place(|| self.reencoder.apply(&jpeg, info));
-        match encoded {
+        match computing(|| self.reencoder.apply(&jpeg, info)) {
             Ok(Some(smaller)) => {
                 self.metrics.mended(MendReason::reencoded).inc();
                 Ok(smaller)
@@ -240,4 +242,9 @@ impl Camera {
             Err(e) => Err(((&e).into(), e.to_string())),
         }
     }
+}
+
+/// Milliseconds of pure computing: the runtime's other tasks move to other threads meanwhile.
+fn computing<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
 }

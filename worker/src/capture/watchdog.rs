@@ -3,33 +3,47 @@
 
 use std::time::{Duration, Instant};
 
-/// Watches the pictures' hashes.
+/// Watches for pictures that are the same as the one before.
 #[derive(Debug)]
 pub struct Frozen {
     limit: Duration,
-    picture: Option<(u64, Instant)>,
+    standing: Option<Standing>,
+}
+
+/// The picture that was seen last.
+#[derive(Debug)]
+struct Standing {
+    length: u32,
+    /// Unknown while no other picture had this length.
+    hash: Option<u64>,
+    since: Instant,
 }
 
 impl Frozen {
     /// A picture may stand for `limit`; zero turns the watch off.
     pub fn new(limit: Duration) -> Self {
-        Frozen { limit, picture: None }
-    }
-
-    /// Whether the hash is worth computing.
-    pub fn is_on(&self) -> bool {
-        !self.limit.is_zero()
+        Frozen { limit, standing: None }
     }
 
     /// Takes in the picture that came at `now`. Gives the time for which it has been standing, once that is too long.
-    pub fn observe(&mut self, picture: u64, now: Instant) -> Option<Duration> {
-        match self.picture {
-            Some((known, since)) if known == picture => {
-                let standing = now.duration_since(since);
-                (self.is_on() && standing >= self.limit).then_some(standing)
+    ///
+    /// A picture of another length is another picture: its `hash` is not asked for. So a picture's standing counts from
+    /// the second time that it comes.
+    pub fn observe(&mut self, length: u32, hash: impl FnOnce() -> u64, now: Instant) -> Option<Duration> {
+        if self.limit.is_zero() {
+            return None;
+        }
+        let hash = match &self.standing {
+            Some(standing) if standing.length == length => Some(hash()),
+            _ => None,
+        };
+        match &self.standing {
+            Some(standing) if hash.is_some() && standing.hash == hash => {
+                let time = now.duration_since(standing.since);
+                (time >= self.limit).then_some(time)
             }
             _ => {
-                self.picture = Some((picture, now));
+                self.standing = Some(Standing { length, hash, since: now });
                 None
             }
         }
@@ -68,12 +82,22 @@ mod tests {
     fn the_same_picture_for_the_whole_limit_is_frozen_and_another_one_thaws_it() {
         let (start, mut frozen) = (Instant::now(), Frozen::new(Duration::from_secs(60)));
         let at = |s| start + Duration::from_secs(s);
-        assert_eq!(frozen.observe(1, at(0)), None);
-        assert_eq!(frozen.observe(1, at(59)), None);
-        assert_eq!(frozen.observe(1, at(60)), Some(Duration::from_secs(60)));
-        assert_eq!(frozen.observe(1, at(90)), Some(Duration::from_secs(90)));
-        assert_eq!(frozen.observe(2, at(91)), None);
-        assert_eq!(frozen.observe(2, at(150)), None);
+        let mut see = |hash, second| frozen.observe(100, || hash, at(second));
+        assert_eq!([see(1, 0), see(1, 1), see(1, 60)], [None; 3]);
+        assert_eq!(see(1, 61), Some(Duration::from_secs(60)));
+        assert_eq!(see(1, 90), Some(Duration::from_secs(89)));
+        assert_eq!([see(2, 91), see(2, 150)], [None; 2]);
+        assert_eq!(see(2, 151), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_picture_of_another_length_is_another_one_and_is_not_even_hashed() {
+        let (start, mut frozen) = (Instant::now(), Frozen::new(Duration::from_secs(1)));
+        for second in 0..10 {
+            let length = 100 + u32::from(second % 2 == 0);
+            let unasked = || unreachable!("it was hashed");
+            assert_eq!(frozen.observe(length, unasked, start + Duration::from_secs(second)), None);
+        }
     }
 
     #[test]
@@ -99,7 +123,8 @@ mod tests {
     #[test]
     fn zero_turns_it_off() {
         let (start, mut frozen) = (Instant::now(), Frozen::new(Duration::ZERO));
-        assert_eq!(frozen.observe(1, start), None);
-        assert_eq!(frozen.observe(1, start + Duration::from_secs(3600)), None);
+        for hour in 0..3 {
+            assert_eq!(frozen.observe(1, || 1, start + Duration::from_secs(hour * 3600)), None);
+        }
     }
 }

@@ -249,9 +249,10 @@ fn sink(plan: &SinkPlan) -> String {
     let parts: Vec<&str> =
         [root.as_str(), directory.as_str(), name].into_iter().filter(|part| !part.is_empty()).collect();
     let suspended = if plan.spec.suspend { " (suspended)" } else { "" };
+    let homeless = if plan.spec.stays_with_its_data() { "" } else { " (in Kubernetes it needs `placement`)" };
     let (label, topics) = (Kind::FrameSink.label(&plan.name), plan.topics.join(", "));
     let (group, kafka) = (&plan.group, &plan.connection.name.name);
-    format!("{label}: topic {topics} on {kafka}, group {group} -> {what} {}{suspended}", parts.join("/"))
+    format!("{label}: topic {topics} on {kafka}, group {group} -> {what} {}{suspended}{homeless}", parts.join("/"))
 }
 
 /// The URL without a user name and password; nothing of it where it is no URL.
@@ -330,6 +331,9 @@ spec:
   suspend: true
 ";
         let plan = load(&[("lab.yaml".into(), text.into())]).expect("sound");
+        let homeless = load(&[("lab.yaml".into(), text.replace("placement: {nodes: [edge-1]}", "replicas: 1"))]);
+        let described = describe(&homeless.expect("sound on one machine"));
+        assert!(described[1].ends_with(".avi (suspended) (in Kubernetes it needs `placement`)"), "{described:?}");
         assert_eq!(
             describe(&plan),
             [

@@ -3,6 +3,8 @@
 //! A record is copied once, into librdkafka's queue; from there it goes to the socket as it is. Sending never blocks:
 //! what does not fit into the budget is refused, and the owner decides what to drop.
 
+mod bell;
+
 use std::{
     sync::{
         Arc,
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bell::Bell;
 use edgereel_crds::{plan::Connection, status::Reason};
 use jiff::Timestamp;
 use rdkafka::{
@@ -28,8 +31,6 @@ pub use super::producer_config::Options;
 use super::producer_config::configure;
 use crate::{metrics::DropReason, secrets::Secrets};
 
-/// How long the polling thread waits for an event; bounds how long a stop takes.
-const POLL: Duration = Duration::from_millis(100);
 /// How long the reports of purged records may take; they come from memory.
 const PURGE: Duration = Duration::from_secs(2);
 
@@ -121,8 +122,12 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         let poll = {
             let (producer, stop) = (producer.clone(), stop.clone());
             move || {
-                while !stop.load(Ordering::Relaxed) {
-                    producer.poll(POLL);
+                let bell = Bell::new(producer.client(), thread::current());
+                while !stop.load(Ordering::Acquire) {
+                    match bell.has_rung() {
+                        true => producer.poll(Duration::ZERO),
+                        false => thread::park(),
+                    }
                 }
             }
         };
@@ -210,11 +215,11 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
     }
 
     fn stop_polling(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(poller) = self.poller.take()
-            // The owner may drop the producer in a delivery callback.
-            && poller.thread().id() != thread::current().id()
-        {
+        self.stop.store(true, Ordering::Release);
+        let Some(poller) = self.poller.take() else { return };
+        poller.thread().unpark();
+        // The owner may drop the producer in a delivery callback.
+        if poller.thread().id() != thread::current().id() {
             // A panic there has been reported by its own hook.
             let _ = poller.join();
         }

@@ -80,6 +80,11 @@ pub struct EoiHabit {
 }
 
 impl EoiHabit {
+    /// Whether the next [`mend`](Self::mend) may take the time of a decoder.
+    pub fn may_decode(&self) -> bool {
+        !self.seen
+    }
+
     /// [`mend`]s the camera's next picture by what is known of the camera, and learns from it.
     pub fn mend(&mut self, jpeg: Bytes) -> Result<(Bytes, JpegInfo, Mended), Defect> {
         let missing_end = if self.seen { MissingEnd::Truncated } else { MissingEnd::Append };
