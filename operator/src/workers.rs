@@ -97,6 +97,7 @@ mod tests {
 
     fn pod() -> PodView {
         PodView {
+            uid: "u".into(),
             name: "gate-camera-1".into(),
             node: None,
             ip: Some("127.0.0.1".into()),

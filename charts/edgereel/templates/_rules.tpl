@@ -38,8 +38,9 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
-# What happened, in the words of `kubectl describe`.
+# What happened, in the words of `kubectl describe`; and what the kubelet and the StatefulSet's controller say only there of
+# a pod that does not start.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [list, create, patch]
 {{- end -}}

@@ -70,6 +70,21 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Whether the namespace is on its way out; see [`in_leaving_namespace`].
+    pub fn in_leaving_namespace(&self) -> bool {
+        matches!(self, ApplyError::Api { source, .. } if in_leaving_namespace(source))
+    }
+}
+
+/// Whether something was refused because its namespace is on its way out, and with it all that it holds. (The cause is
+/// `NamespaceTerminatingCause` of k8s.io/api/core/v1.)
+pub fn in_leaving_namespace(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    status.is_forbidden() && causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 /// The workloads as the API server last showed them.
 #[derive(Clone, Debug, Default)]
 pub struct Live {

@@ -4,7 +4,7 @@
 //! - [`validate`] makes a [`workload`] of it, or says why not (pure; the check that `edgereel validate` runs);
 //! - [`build`] makes the children (pure, one file a kind);
 //! - [`apply`] brings the cluster to them, with no request where nothing differs;
-//! - [`observe`] looks at rollout, pods and workers; [`verdict`] and [`figures`] judge them (pure); [`status`] writes.
+//! - [`observe`] looks at rollout, pods and workers, [`events`] at what stands still; [`verdict`] and [`figures`] judge them (pure); [`status`] writes.
 //!
 //! [`managed`] is the trait that the kinds implement; nothing here is written twice.
 
@@ -12,6 +12,7 @@ pub mod apply;
 pub mod build;
 pub mod context;
 pub mod dereference;
+pub mod events;
 pub mod figures;
 pub mod managed;
 pub mod names;
@@ -75,6 +76,8 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
             let children = build::build(&workload, &context.settings);
             match apply::apply(&workload, children, &context.client, &context.caches).await {
                 Ok(live) => (live, Judged::ByPods(asked(&workload)), Ok(())),
+                // The resource goes with it.
+                Err(error) if error.in_leaving_namespace() => return Ok(Action::await_change()),
                 Err(error) => (left_alone(resource, &context), Judged::Said(verdict::failed(&error)), Err(error)),
             }
         }
@@ -141,9 +144,10 @@ async fn observe<K: Managed>(resource: &K, live: &Live, users: i32, context: &Co
         pod.namespace().as_deref() == Some(&name.namespace)
             && pod.annotations().get(names::RESOURCE_ANNOTATION) == Some(&label)
     });
-    let mut pods = observe::pods(&pods);
+    let (mut rollout, mut pods) = (observe::rollout(live), observe::pods(&pods));
     context.workers.ask(&mut pods).await;
-    Observed { rollout: observe::rollout(live), pods, users }
+    events::explain(&mut rollout, &mut pods, &name.namespace, &context.client).await;
+    Observed { rollout, pods, users }
 }
 
 /// Deletes pods that a StatefulSet's rollout waits for in vain.
@@ -161,10 +165,12 @@ async fn clear_the_way<K: Managed>(resource: &K, observed: &Observed, context: &
     Ok(())
 }
 
-/// When to look again without a cause: at the figures where a worker runs, else once in a while. Up to a fifth sooner or
+/// When to look again without a cause: at the figures where a worker runs and at the events where something stands still
+/// (neither wakes us), else once in a while. Up to a fifth sooner or
 /// later, so that hundreds do not all come at once.
 fn next_look(observed: &Observed, poll: Duration) -> Duration {
     let rarely = Duration::from_secs(600);
-    let base = if observed.pods.iter().any(|pod| pod.running) { poll } else { rarely };
+    let rolls = observed.rollout.observed && !observed.rollout.done();
+    let base = if rolls || observed.pods.iter().any(|pod| pod.running) { poll } else { rarely };
     base.mul_f64(0.8 + 0.4 * rand::random::<f64>())
 }

@@ -31,6 +31,10 @@ pub struct Rollout {
     pub revision: Option<String>,
     /// Why no pod can be made, in the API server's words.
     pub failure: Option<String>,
+    /// Whose events say so: a StatefulSet has no condition for it.
+    pub uid: Option<String>,
+    /// What an event says that it waits for, when that may pass.
+    pub waits_for: Option<String>,
 }
 
 impl Rollout {
@@ -45,6 +49,8 @@ impl Rollout {
 pub struct PodView {
     /// Its name.
     pub name: String,
+    /// Its uid.
+    pub uid: String,
     /// The node that it is on.
     pub node: Option<String>,
     /// Its address.
@@ -61,6 +67,13 @@ pub struct PodView {
     pub trouble: Option<(Reason, String)>,
     /// What its worker says, or why it says nothing; none where it was not asked.
     pub report: Option<Result<ResourceReport, String>>,
+}
+
+impl PodView {
+    /// Whether it is on a node and does not start, without a word in its status.
+    pub fn stands_still(&self) -> bool {
+        self.node.is_some() && !self.running && !self.leaving && self.trouble.is_none()
+    }
 }
 
 /// The rollout of a workload.
@@ -81,8 +94,8 @@ fn of_deployment(deployment: &Deployment) -> Rollout {
         updated: status.updated_replicas.unwrap_or(0),
         ready: status.ready_replicas.unwrap_or(0),
         observed: status.observed_generation >= deployment.metadata.generation && status.observed_generation.is_some(),
-        revision: None,
         failure: failure.and_then(|c| c.message.clone()),
+        ..Rollout::default()
     }
 }
 
@@ -98,7 +111,8 @@ fn of_stateful_set(set: &StatefulSet) -> Rollout {
         ready: status.ready_replicas.unwrap_or(0),
         observed: status.observed_generation >= set.metadata.generation && status.observed_generation.is_some(),
         revision: status.update_revision,
-        failure: None,
+        uid: set.metadata.uid.clone(),
+        ..Rollout::default()
     }
 }
 
@@ -115,6 +129,7 @@ fn view(pod: &Pod) -> PodView {
     let container = status.container_statuses.iter().flatten().next();
     PodView {
         name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         ip: status.pod_ip.clone(),
         ready: condition("Ready").is_some_and(|c| c.status == "True"),

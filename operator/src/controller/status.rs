@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::{
     Error,
+    apply::in_leaving_namespace,
     context::Context,
     dereference::object_name,
     figures::{WorthWriting, conditions_matter},
@@ -82,7 +83,9 @@ async fn publish<K: Managed>(resource: &K, verdict: &Verdict, context: &Context)
         action: "Reconcile".into(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await {
+    if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await
+        && !in_leaving_namespace(&error)
+    {
         warn!(resource = resource.name_any(), "cannot write an event: {error}");
     }
 }

@@ -123,8 +123,9 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
     if !rollout.done() {
         let Rollout { desired, ready, updated, .. } = rollout;
         let mut text = format!("{ready} of {desired} workers are ready, {updated} are up to date");
-        if let Some(pod) = pods.iter().find(|pod| !pod.running) {
-            // The kubelet tells why (a directory that is not there, a claim that is not bound) only in events.
+        if let Some(words) = &rollout.waits_for {
+            text = format!("{text}; {words}");
+        } else if let Some(pod) = pods.iter().find(|pod| !pod.running) {
             text = format!("{text}; `kubectl describe pod {}` says what it waits for", pod.name);
         }
         return Verdict::reconciling(Reason::RolloutInProgress, text);

@@ -98,6 +98,10 @@ impl Server {
                 self.objects.remove(&object);
                 (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
             }
+            Method::GET if tail == "events" => {
+                let items = self.objects.get("events").cloned().unwrap_or(json!([]));
+                (200, json!({"apiVersion": "events.k8s.io/v1", "kind": "EventList", "metadata": {}, "items": items}))
+            }
             _ => match self.objects.get(&object) {
                 Some(found) => (200, found.clone()),
                 None => failure(404, "not found"),
@@ -107,8 +111,12 @@ impl Server {
 }
 
 fn failure(code: u16, message: &str) -> (u16, Value) {
+    // As the API server's NamespaceLifecycle admission says it.
+    let terminating = message.contains("being terminated");
+    let causes = if terminating { json!([{"reason": "NamespaceTerminating", "message": message}]) } else { json!([]) };
+    let reason = if code == 403 { "Forbidden" } else { "" };
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": message, "reason": "", "code": code});
+        "message": message, "reason": reason, "details": {"causes": causes}, "code": code});
     (code, status)
 }
 

@@ -141,6 +141,17 @@ async fn a_host_path_that_is_not_allowed_is_refused() {
     );
 }
 
+#[tokio::test]
+async fn a_sink_on_a_nodes_own_disk_names_the_node() {
+    let lab = Lab::new(&with("{path: /data/frames}}\n  placement: {nodes: [edge-1]}", "{path: /data/frames}}"));
+    assert_eq!(lab.sink("files").await, ["PATCH framesinks/files/status", "POST events"]);
+    assert_eq!(
+        lab.condition("framesinks/files", "Stalled"),
+        "True InvalidConfiguration: spec.placement: it names no node, and a `hostPath` is left behind when a pod moves to \
+         another; add `placement: {nodes: [NODE]}`, a `nodeSelector`, or a required node affinity"
+    );
+}
+
 fn secret(value: &str) -> serde_json::Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "data": {"username": "YQ==", "password": value,
         "other": value}})
@@ -301,6 +312,15 @@ async fn an_api_server_that_fails_is_tried_again_and_the_status_says_so() {
 }
 
 #[tokio::test]
+async fn in_a_namespace_that_is_on_its_way_out_nothing_is_insisted_on() {
+    let lab = Lab::new(RESOURCES);
+    lab.refuse("configmaps/gate-camera-config", 403, "namespace lab is being terminated");
+    let (requests, outcome) = lab.reconcile::<CameraStream>("gate").await;
+    assert!(outcome.is_ok());
+    assert_eq!(requests, ["PATCH configmaps/gate-camera-config"], "no status, no event, no other child");
+}
+
+#[tokio::test]
 async fn a_connection_says_whether_it_is_sound_and_who_uses_it() {
     let lab = Lab::new(RESOURCES);
     let (requests, outcome) = lab.reconcile::<KafkaConnection>("kafka").await;
@@ -308,6 +328,45 @@ async fn a_connection_says_whether_it_is_sound_and_who_uses_it() {
     assert_eq!(requests, ["PATCH kafkaconnections/kafka/status", "POST events"]);
     assert_eq!(lab.object("kafkaconnections/kafka")["status"]["users"], 2);
     assert!(lab.condition("kafkaconnections/kafka", "Ready").starts_with("True Running"));
+}
+
+/// A warning that has been said so often.
+fn warning(reason: &str, note: &str, times: u32) -> serde_json::Value {
+    json!([{"metadata": {"name": "w"}, "type": "Warning", "reason": reason, "note": note, "eventTime": null,
+        "deprecatedLastTimestamp": "2024-06-04T10:30:00Z", "deprecatedCount": times}])
+}
+
+#[tokio::test]
+async fn what_only_events_say_is_in_the_status() {
+    let mut lab = Lab::new(RESOURCES);
+    lab.sink("files").await;
+    lab.catch_up();
+    let mut set = lab.object("statefulsets/files-sink");
+    set["status"] = json!({"observedGeneration": 1, "replicas": 0});
+    lab.bring(set.clone());
+    let put = |lab: &Lab, events| lab.server.lock().expect("not poisoned").objects.insert("events".into(), events);
+    put(&lab, warning("FailedCreate", "exceeded quota", 9));
+    assert_eq!(lab.sink("files").await, ["GET events", "PATCH framesinks/files/status", "POST events"]);
+    let expected = "True PodFailed: no pod can be made: FailedCreate: exceeded quota";
+    assert_eq!(lab.condition("framesinks/files", "Stalled"), expected);
+
+    // The quota is gone, and the pod is there; but the node has no such directory.
+    set["status"]["replicas"] = json!(1);
+    lab.bring(set);
+    let mut pod = broken_pod("good");
+    pod["spec"] = json!({"nodeName": "edge-1", "containers": []});
+    pod["status"]["containerStatuses"][0]["state"]["waiting"] = json!({"reason": "ContainerCreating"});
+    lab.bring(pod);
+    put(&lab, warning("FailedMount", "/data is not a directory", 1));
+    lab.sink("files").await;
+    let reconciling = lab.condition("framesinks/files", "Reconciling");
+    assert!(
+        reconciling.starts_with("True RolloutInProgress: ") && reconciling.ends_with("not a directory"),
+        "{reconciling}"
+    );
+    put(&lab, warning("FailedMount", "/data is not a directory", 4));
+    lab.sink("files").await;
+    assert_eq!(lab.condition("framesinks/files", "Stalled"), "True PodFailed: FailedMount: /data is not a directory");
 }
 
 /// A pod of the sink's StatefulSet, of a revision, waiting for its image.

@@ -34,6 +34,7 @@ fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceRepo
 fn pod() -> PodView {
     PodView {
         name: "gate-camera-x".into(),
+        uid: "u".into(),
         node: Some("edge-1".into()),
         ip: Some("10.0.0.1".into()),
         ready: true,
@@ -46,7 +47,7 @@ fn pod() -> PodView {
 }
 
 fn done() -> Rollout {
-    Rollout { desired: 1, current: 1, updated: 1, ready: 1, observed: true, revision: None, failure: None }
+    Rollout { desired: 1, current: 1, updated: 1, ready: 1, observed: true, ..Rollout::default() }
 }
 
 /// `Ready` with its reason, then `Reconciling` and `Stalled` where they hold.
@@ -109,6 +110,12 @@ fn every_state_of_a_workload_has_its_conditions() {
             Rollout { failure: Some("exceeded quota".into()), ..unready.clone() },
             vec![],
             "False PodFailed: no pod can be made: exceeded quota [Stalled]",
+        ),
+        (
+            Asked::default(),
+            Rollout { waits_for: Some("FailedMount: a moment".into()), ..unready.clone() },
+            vec![],
+            "False RolloutInProgress: 0 of 1 workers are ready, 1 are up to date; FailedMount: a moment [Reconciling]",
         ),
         (
             Asked::default(),

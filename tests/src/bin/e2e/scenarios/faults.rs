@@ -89,6 +89,37 @@ pub fn a_missing_secret_is_named_until_it_is_created(world: &World) {
     lab.await_ready(Kind::Camera, "cam");
 }
 
+pub fn what_kubernetes_says_only_in_events_is_in_the_status(world: &World) {
+    if world.own("a directory that is not there").is_none() {
+        return;
+    }
+    let lab = Lab::open(world, "events");
+    lab.apply(&[lab.synthetic("cam", json!({}))]);
+    lab.await_ready(Kind::Camera, "cam");
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "1"}},
+    });
+    lab.apply(&[quota]);
+    lab.run(&["wait", "--for=jsonpath={.status.used.pods}=1", "--timeout=60s", "resourcequota/full"]);
+    let later = lab.disk.join("later");
+    lab.apply(&[lab.sink("frames", "cam", json!({"storage": {"hostPath": {"path": later}}}))]);
+    // A StatefulSet whose pods may not be made has no condition that says so.
+    let message = lab.await_reason(Kind::Sink, "frames", "Stalled", "PodFailed");
+    assert!(message.contains("exceeded quota"), "not the API server's words: {message}");
+
+    lab.run(&["delete", "resourcequota", "full"]);
+    let message = until("the kubelet's words", || {
+        let message = lab.await_reason(Kind::Sink, "frames", "Stalled", "PodFailed");
+        if message.contains("quota") { anyhow::bail!("{message}") } else { Ok(message) }
+    });
+    assert!(message.contains("is not a directory"), "not the kubelet's words: {message}");
+
+    fs::create_dir(&later).unwrap_or_else(|e| panic!("{e}"));
+    open_to_workers(&later).unwrap_or_else(|e| panic!("{e:#}"));
+    lab.await_ready(Kind::Sink, "frames");
+    lab.verify(&["cam"], &["frames"]);
+}
+
 /// A file system of a fixed size at a directory of this machine. Dropped, it is unmounted.
 struct SmallDisk<'p>(&'p Path);
 

@@ -39,6 +39,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     faults::a_killed_worker_comes_back_and_no_frame_is_missing,
     faults::a_bad_image_stops_at_the_first_pod_and_one_edit_mends_it,
     faults::a_missing_secret_is_named_until_it_is_created,
+    faults::what_kubernetes_says_only_in_events_is_in_the_status,
     faults::a_full_volume_pauses_the_sink_and_nothing_is_lost,
     hands::a_child_deleted_by_hand_is_put_back,
     hands::a_child_edited_by_hand_is_put_back,
