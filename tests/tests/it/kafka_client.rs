@@ -340,7 +340,7 @@ fn a_record_larger_than_the_topic_takes_is_reported_with_the_limits_to_raise() {
     cluster.create_topic(&name, 1, &[("max.message.bytes", "10000")]);
     let (producer, deliveries) = producer(&connection, &secrets, &name, |_, _, limit| *limit = 1_000_000);
     send(&producer, None, &[0; 20_000], 7).expect("our own limit is higher");
-    let Delivery { token, result } = next(&deliveries);
+    let Delivery { token, result, .. } = next(&deliveries);
     let undelivered = result.expect_err("too large for the topic");
     assert_eq!((token, undelivered.reason), (7, DropReason::too_large));
     assert_fault(&undelivered.fault, Reason::MessageTooLarge, &[&name, "max.message.bytes", "maxFrameBytes"]);
@@ -422,6 +422,34 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_is_killed_and_comes_b
     let stored = cluster.consume_all(&name);
     let distinct: HashSet<_> = stored.iter().map(|r| r.value.clone()).collect();
     assert_eq!((distinct.len() as u64, stored.len() as u64), (sent, sent));
+}
+
+#[test]
+fn deliveries_wait_to_be_asked_for_where_nobody_is_in_a_hurry() {
+    let topic = made("leisurely", 1);
+    let (producer, deliveries) =
+        producer(&connection(kafka::shared().bootstrap()), &Secrets::default(), &topic, no_change);
+    producer.set_prompt(false);
+    send(&producer, None, b"one", 1).expect("room");
+    wait::until("the report is there", PATIENCE, || {
+        assert_eq!(deliveries.try_iter().count(), 0, "nobody asked");
+        producer.has_reports()
+    });
+    let asked = Timestamp::now();
+    producer.serve();
+    let delivery = deliveries.try_recv().expect("it was asked for");
+    assert!(
+        delivery.result.is_ok() && delivery.at <= asked,
+        "{:?} came at {}, asked at {asked}",
+        delivery.result,
+        delivery.at
+    );
+    send(&producer, None, b"two", 2).expect("room");
+    wait::until("the report is there", PATIENCE, || producer.has_reports());
+    producer.set_prompt(true);
+    assert_eq!(next(&deliveries).token, 2);
+    send(&producer, None, b"three", 3).expect("room");
+    assert_eq!(next(&deliveries).token, 3);
 }
 
 #[test]

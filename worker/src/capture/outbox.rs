@@ -184,6 +184,11 @@ impl Outbox {
         self.bytes() > self.memory / 4
     }
 
+    /// Whether frames wait to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     /// Takes no more frames in.
     pub fn close(&self) {
         self.lock().closed = true;

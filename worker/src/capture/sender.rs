@@ -40,7 +40,7 @@ pub(super) struct Sent {
     bytes: usize,
 }
 
-/// What the producer's own thread does with each delivery.
+/// What is done with each delivery.
 struct Deliveries {
     camera: String,
     health: Arc<Health>,
@@ -51,11 +51,11 @@ struct Deliveries {
 
 impl Deliveries {
     fn take(&self, delivery: Delivery<Sent>) {
-        let Delivery { token, result } = delivery;
+        let Delivery { token, at, result } = delivery;
         match result {
             Ok(_) => {
                 self.metrics.acknowledged.inc();
-                let latency = Timestamp::now().duration_since(token.captured_at).as_secs_f64();
+                let latency = at.duration_since(token.captured_at).as_secs_f64();
                 self.metrics.ack_latency.observe(latency.max(0.0));
                 if self.health.kafka(End::Up) {
                     info!(camera = self.camera, "Kafka acknowledges");
@@ -125,7 +125,10 @@ impl Sender {
         let mut silent = Silent::new(SILENCE);
         let mut deadline = None;
         while !self.outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            // The deliveries of earlier frames are taken in with each new one, unless frames wait for them.
+            self.producer.serve();
             self.pump()?;
+            self.producer.set_prompt(self.outbox.is_closed() || self.outbox.has_waiting());
             tokio::select! {
                 () = self.outbox.changed() => {}
                 _ = look.tick() => self.look(self.producer.health(), &mut silent),

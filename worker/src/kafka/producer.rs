@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bell::Bell;
+use bell::{Bell, Ring};
 use edgereel_crds::{plan::Connection, status::Reason};
 use jiff::Timestamp;
 use rdkafka::{
@@ -66,6 +66,8 @@ pub enum SendError {
 pub struct Delivery<T> {
     /// What was given with the record.
     pub token: T,
+    /// When it was decided: a moment later at most than librdkafka heard of it.
+    pub at: Timestamp,
     /// Its partition and offset, once acknowledged.
     pub result: Result<(i32, i64), Undelivered>,
 }
@@ -79,9 +81,10 @@ pub struct Undelivered {
     pub fault: KafkaFault,
 }
 
-/// A producer for one topic, with its own polling thread.
+/// A producer for one topic, with its own thread for what comes back.
 pub struct FrameProducer<T: Send + Sync + 'static> {
     producer: Arc<BaseProducer<Reports<T>>>,
+    bell: Arc<Bell<Reports<T>>>,
     topic: String,
     budget: u64,
     subject: Subject,
@@ -115,26 +118,26 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         let context = context.about(subject.clone());
         let health = context.health().clone();
         let counts = Arc::<Counts>::default();
-        let reports =
-            Reports { context, subject: subject.clone(), counts: counts.clone(), on_delivery: Box::new(on_delivery) };
+        let ring = Arc::new(Ring::new());
+        let reports = Reports {
+            context,
+            subject: subject.clone(),
+            counts: counts.clone(),
+            ring: ring.clone(),
+            on_delivery: Box::new(on_delivery),
+        };
         let producer = BaseProducer::from_config_and_context(&config, reports).map_err(|e| subject.fault(&e))?;
         let (producer, stop) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
-        let poll = {
-            let (producer, stop) = (producer.clone(), stop.clone());
-            move || {
-                let bell = Bell::new(producer.client(), thread::current());
-                while !stop.load(Ordering::Acquire) {
-                    match bell.has_rung() {
-                        true => producer.poll(Duration::ZERO),
-                        false => thread::park(),
-                    }
-                }
-            }
+        let bell = Arc::new(Bell::new(producer.clone(), ring));
+        let attend = {
+            let (bell, stop) = (bell.clone(), stop.clone());
+            move || bell.attend(&stop)
         };
-        let poller = thread::Builder::new().name("kafka producer".into()).spawn(poll);
+        let poller = thread::Builder::new().name("kafka producer".into()).spawn(attend);
         let poller = poller.map_err(|e| KafkaFault::passing(Reason::InternalError, format!("no thread: {e}")))?;
         Ok(FrameProducer {
             producer,
+            bell,
             topic: options.topic.to_owned(),
             budget: options.budget,
             subject,
@@ -175,6 +178,22 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
                 _ => SendError::Fatal(self.fatal().unwrap_or_else(|| self.subject.fault(&error))),
             }
         })
+    }
+
+    /// Calls `on_delivery` for all deliveries that there are, on this thread. Never blocks.
+    pub fn serve(&self) {
+        self.bell.serve();
+    }
+
+    /// Whether [`serve`](Self::serve) would have something to do.
+    pub fn has_reports(&self) -> bool {
+        self.bell.has_rung()
+    }
+
+    /// Whether deliveries are told of as they come, as they are at first. Otherwise they wait for [`serve`](Self::serve),
+    /// which saves waking a thread for each.
+    pub fn set_prompt(&self, prompt: bool) {
+        self.bell.set_prompt(prompt);
     }
 
     /// Bytes that wait or are in flight: values, keys and headers.
@@ -243,6 +262,7 @@ struct Reports<T> {
     context: Context,
     subject: Subject,
     counts: Arc<Counts>,
+    ring: Arc<Ring>,
     on_delivery: Box<dyn Fn(Delivery<T>) + Send + Sync>,
 }
 
@@ -262,7 +282,7 @@ impl<T: Send + Sync> ProducerContext for Reports<T> {
                 Err(Undelivered { reason: drop_reason(error), fault: self.fault(error) })
             }
         };
-        (self.on_delivery)(Delivery { token, result });
+        (self.on_delivery)(Delivery { token, at: self.ring.came_at(), result });
     }
 }
 
