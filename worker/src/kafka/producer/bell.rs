@@ -25,8 +25,10 @@ use rdkafka::{
 /// What a ring leaves behind, for whoever serves.
 #[derive(Debug)]
 pub struct Ring {
-    /// When it rang, in Unix microseconds; 0 once someone took it.
+    /// When the queue's first event came, in Unix microseconds; 0 once it is taken out.
     at: AtomicI64,
+    /// When the event that is being served came; 0 if that is not known, or told already.
+    serving: AtomicI64,
     prompt: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -34,12 +36,17 @@ pub struct Ring {
 impl Ring {
     /// Nothing has rung yet; each ring wakes the thread.
     pub fn new() -> Self {
-        Ring { at: AtomicI64::new(0), prompt: AtomicBool::new(true), thread: OnceLock::new() }
+        Ring {
+            at: AtomicI64::new(0),
+            serving: AtomicI64::new(0),
+            prompt: AtomicBool::new(true),
+            thread: OnceLock::new(),
+        }
     }
 
-    /// When what is being served came: known for the first after a ring, else it is now.
+    /// When what is being served came: known for the first after a ring; else it is now, which is never too early.
     pub fn came_at(&self) -> Timestamp {
-        match self.at.swap(0, Ordering::AcqRel) {
+        match self.serving.swap(0, Ordering::AcqRel) {
             0 => Timestamp::now(),
             micros => Timestamp::from_microsecond(micros).unwrap_or_else(|_| Timestamp::now()),
         }
@@ -81,6 +88,7 @@ impl<C: ProducerContext> Bell<C> {
     /// Calls back for all that there is. Never blocks.
     pub fn serve(&self) {
         while self.has_rung() {
+            self.ring.serving.store(self.ring.at.swap(0, Ordering::AcqRel), Ordering::Release);
             self.producer.poll(Duration::ZERO);
         }
     }
