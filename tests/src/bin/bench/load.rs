@@ -114,7 +114,7 @@ pub fn memory(bench: &Bench, seconds: u64) -> Result<Value> {
     await_time(Duration::from_secs(seconds));
     let mut result =
         json!({"captureResidentMiB": resident_mib(capture.child())?, "capturePeakMiB": peak_mib(capture.child())?});
-    for (name, sink) in [("jpegFiles", Sink::JpegFiles), ("mjpeg", Sink::Mjpeg), ("xvid", Sink::Xvid)] {
+    for (name, sink) in [("jpeg", Sink::JpegFiles), ("mjpeg", Sink::Mjpeg), ("xvid", Sink::Xvid)] {
         let out = scratch::dir("memory");
         let resource = resources::sink(name, &topic, sink.output(), &out, json!({}));
         let worker = Edgereel::run([resources::write(&[connection.clone(), resource])]);
