@@ -1,11 +1,11 @@
 //! What Kubernetes says only in events: why a StatefulSet's pod cannot be made, and what a pod's volumes wait for.
 
+use edgereel_crds::status::Reason;
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp};
 use kube::{Api, Client, api::ListParams};
 use tracing::debug;
 
 use super::observe::{PodView, Rollout};
-use edgereel_crds::status::Reason;
 
 /// Said so often, it is no accident of a start, such as a volume that comes a moment after its pod.
 const INSISTENT: i32 = 3;
