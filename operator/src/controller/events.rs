@@ -9,7 +9,8 @@ use super::observe::{PodView, Rollout};
 
 /// Said so often, it is no accident of a start, such as a volume that comes a moment after its pod.
 const INSISTENT: i32 = 3;
-/// Newer events come later in a list; a workload that stands still has a handful.
+/// More are never there: an object's events live an hour, and client-go's spam filter (EventCorrelator) lets 25 of each
+/// reporter through, and then one in five minutes.
 const MOST: u32 = 100;
 
 /// The last thing that was said of an object, where that is a warning.

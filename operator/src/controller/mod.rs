@@ -4,7 +4,8 @@
 //! - [`validate`] makes a [`workload`] of it, or says why not (pure; the check that `edgereel validate` runs);
 //! - [`build`] makes the children (pure, one file a kind);
 //! - [`apply`] brings the cluster to them, with no request where nothing differs;
-//! - [`observe`] looks at rollout, pods and workers, [`events`] at what stands still; [`verdict`] and [`figures`] judge them (pure); [`status`] writes.
+//! - [`observe`] looks at rollout, pods and workers, [`events`] at what stands still; [`verdict`] and [`figures`] judge
+//!   them (pure); [`status`] writes.
 //!
 //! [`managed`] is the trait that the kinds implement; nothing here is written twice.
 
@@ -166,8 +167,7 @@ async fn clear_the_way<K: Managed>(resource: &K, observed: &Observed, context: &
 }
 
 /// When to look again without a cause: at the figures where a worker runs and at the events where something stands still
-/// (neither wakes us), else once in a while. Up to a fifth sooner or
-/// later, so that hundreds do not all come at once.
+/// (neither wakes us), else once in a while. Up to a fifth sooner or later, so that hundreds do not all come at once.
 fn next_look(observed: &Observed, poll: Duration) -> Duration {
     let rarely = Duration::from_secs(600);
     let rolls = observed.rollout.observed && !observed.rollout.done();

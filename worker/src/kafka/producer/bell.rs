@@ -90,6 +90,8 @@ impl<C: ProducerContext> Bell<C> {
         while self.has_rung() {
             self.ring.serving.store(self.ring.at.swap(0, Ordering::AcqRel), Ordering::Release);
             self.producer.poll(Duration::ZERO);
+            // It may have been no delivery: the next one has a time of its own.
+            self.ring.serving.store(0, Ordering::Release);
         }
     }
 
