@@ -192,27 +192,33 @@ fn succeeded(code: RDKafkaRespErr, words: impl FnOnce() -> String) -> Result<(),
     }
 }
 
-fn c_string(text: &str) -> Result<CString, Refusal> {
+/// A text as C takes it.
+pub(super) fn c_string(text: &str) -> Result<CString, Refusal> {
     CString::new(text).map_err(|_| Refusal::new(Code::InvalidArgument, "a zero byte in a name or a setting"))
 }
 
+/// A C string as text.
+///
 /// # Safety
 /// `string` is null or a C string that lives through the call.
-unsafe fn text(string: *const c_char) -> String {
+pub(super) unsafe fn text(string: *const c_char) -> String {
     // SAFETY: as above.
     if string.is_null() { String::new() } else { unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned() }
 }
 
 /// A pointer with the function that frees it.
-struct Owned<T> {
-    ptr: *mut T,
+pub(super) struct Owned<T> {
+    /// Never null.
+    pub(super) ptr: *mut T,
     destroy: unsafe extern "C" fn(*mut T),
 }
 
 impl<T> Owned<T> {
+    /// Takes ownership; none of a null pointer.
+    ///
     /// # Safety
     /// `ptr` is null, or valid, owned by the caller, and freed by `destroy`.
-    unsafe fn new(ptr: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
+    pub(super) unsafe fn new(ptr: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
         (!ptr.is_null()).then_some(Owned { ptr, destroy })
     }
 }

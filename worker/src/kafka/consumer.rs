@@ -5,17 +5,12 @@
 //!
 //! # How partitions are handed over
 //!
-//! The group asks for partitions back through a callback that runs inside `poll`, on this thread, and waits until it
-//! returns; so does a stop. In it:
-//!
-//! 1. [`Event::Revoked`] goes to the writer with a [`Handover`]. Records that still wait in the channel are of no use
-//!    any more; the writer passes over them.
-//! 2. The writer makes durable what it has written, and calls [`Handover::commit`]. The commit is made *here*, in the
-//!    callback and synchronously: an asynchronous one would be answered through `poll`, which cannot run while the
-//!    callback does, and a commit from the writer's thread could go out after the partitions have changed hands, under
-//!    the new generation.
-//! 3. The writer finalises its files and drops the handover. Only then does the generation end and are the partitions
-//!    given up.
+//! 1. The group asks for them (or the writer stops), and [`Event::Revoked`] goes to the writer. Polling goes on; records
+//!    that still come are the next owner's.
+//! 2. The writer makes durable what it has written, and commits it as it always does: the group stays in its generation
+//!    until the partitions are let go, so the commit cannot go out under the next one.
+//! 3. The writer finalises its files and answers with [`Command::HandedOver`]. Only then does the generation end and are
+//!    the partitions let go.
 //!
 //! Nobody waits for ever: after [`HANDOVER_TIME`] the generation ends without the writer, whose [`Tenure`] then stops
 //! it from renaming and committing. When partitions are *lost* (the session expired, another owner may be at work
@@ -23,19 +18,25 @@
 //!
 //! # The map
 //!
-//! [`polled`] is the thread, [`rebalance`] its callbacks, [`partitions`] what is assigned, [`starting`] asks the brokers where
-//! reading begins and [`start`] decides it. [`messages`] is what crosses to the writer, [`tenure`] its right to write, and
-//! [`budget`] what may wait for it. [`configure`] sets librdkafka up, [`native`] is what rdkafka does not hand out.
+//! [`polled`] is the thread and its stages, [`taking_up`] what happens between the group's gift and the first record,
+//! [`start`] decides where reading begins, by what the group committed ([`mark`]) and what the sink's folder remembers
+//! ([`earlier`]). [`partitions`] is what is assigned, [`ends`] looks after it on timers. [`messages`] is what crosses to the
+//! writer, [`tenure`] its right to write, and [`budget`] what may wait for it. [`configure`] sets librdkafka up; [`native`] and
+//! [`questions`] are its events and requests.
 
 pub mod budget;
 mod configure;
+mod context;
+pub mod earlier;
+mod ends;
+pub mod mark;
 mod messages;
 mod native;
 mod partitions;
 mod polled;
-mod rebalance;
+mod questions;
 pub mod start;
-mod starting;
+mod taking_up;
 pub mod tenure;
 
 use std::{
@@ -50,8 +51,8 @@ use edgereel_crds::{
 };
 use rdkafka::ClientConfig;
 
-pub use self::messages::{Assigned, Begun, Command, Commit, Event, Handover, Record, TopicPartition};
-use self::{configure::configure, polled::Polled, tenure::Tenure};
+pub use self::messages::{Assigned, Begun, Command, Commit, Event, Record, TopicPartition};
+use self::{configure::configure, earlier::Earlier, native::Waker, polled::Polled, tenure::Tenure};
 use super::client::{Context, KafkaFault};
 
 /// How long the writer may take to flush and commit when partitions are asked back.
@@ -71,6 +72,10 @@ pub struct Settings {
     pub start_from: StartFrom,
     /// What to do when the committed offset is gone.
     pub on_offset_lost: OnOffsetLost,
+    /// What the sink read in its earlier life, as its own folder says.
+    pub earlier: Earlier,
+    /// Other workers of the sink may have some of the partitions.
+    pub shared: bool,
     /// Read only when all partitions of all topics are assigned to this worker.
     pub whole: bool,
     /// Bytes of records that may wait for the writer.
@@ -80,6 +85,7 @@ pub struct Settings {
 /// The consumer's thread, as the writer sees it.
 pub struct Consumer {
     commands: mpsc::Sender<Command>,
+    waker: Waker,
     tenure: Tenure,
     thread: JoinHandle<()>,
 }
@@ -96,6 +102,7 @@ impl Consumer {
         configure(&mut config, &settings);
         let tenure = Tenure::default();
         let (commands, inbox) = mpsc::channel();
+        let waker = Waker::default();
         let subject = context.subject().group(&settings.group).topic(&settings.topics.join(", "));
         let polled = Polled {
             config,
@@ -104,6 +111,7 @@ impl Consumer {
             tenure: tenure.clone(),
             send: Arc::new(send),
             inbox,
+            waker: waker.clone(),
         };
         // The first consumer is made here, so that a wrong setting is the caller's error.
         let first = polled.open()?;
@@ -111,13 +119,14 @@ impl Consumer {
             .name("consumer".into())
             .spawn(move || polled.run(first))
             .map_err(|e| KafkaFault::passing(Reason::InternalError, format!("cannot start a thread: {e}")))?;
-        Ok(Consumer { commands, tenure, thread })
+        Ok(Consumer { commands, waker, tenure, thread })
     }
 
     /// Sends a command; without effect when the consumer has ended.
     pub fn command(&self, command: Command) {
         // Its end was told as an event.
         let _ = self.commands.send(command);
+        self.waker.wake();
     }
 
     /// The right to write, for leases.
@@ -128,8 +137,9 @@ impl Consumer {
     /// Lets the thread end, without a hand-over if it was not closed before, and waits for so long at most. True when it
     /// has ended.
     pub fn join(self, within: Duration) -> bool {
-        let Consumer { commands, thread, .. } = self;
+        let Consumer { commands, waker, thread, .. } = self;
         drop(commands);
+        waker.wake();
         let deadline = Instant::now() + within;
         while !thread.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));

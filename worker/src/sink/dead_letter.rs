@@ -109,7 +109,8 @@ impl DeadLetters {
     /// Sends a record.
     pub fn send(&self, record: &consumer::Record, why: &Invalid) -> Result<Sent, Fault> {
         let said = annotations(record, why, &self.sink, self.replica);
-        let own = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
+        let own =
+            record.headers.iter().map(|(key, value)| (std::str::from_utf8(key).unwrap_or_default(), value.as_deref()));
         let headers: Vec<_> = own.chain(said.iter().map(|(key, value)| (*key, Some(value.as_bytes())))).collect();
         let copy = Record {
             key: record.key.as_deref(),

@@ -117,6 +117,10 @@ impl Output for JpegFiles {
         false
     }
 
+    fn folder(&self) -> &Path {
+        self.private.path()
+    }
+
     fn resume(&mut self, _: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         self.disk.remove(&self.private.path().join(INCOMING))?;
         self.unsynced = Unsynced::default();

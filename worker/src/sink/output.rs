@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -93,6 +94,9 @@ pub trait Output: Send {
     /// Whether one worker must have all partitions, merged by capture time (a video), or each stands alone (files).
     fn needs_all_partitions(&self) -> bool;
 
+    /// This worker's own folder, beside the output and on its file system.
+    fn folder(&self) -> &Path;
+
     /// A new assignment. Cleans up what an earlier worker left beyond the committed state, so that after this call the
     /// files hold exactly the frames before the committed offsets. Where a partition has no committed offset, the
     /// runner commits its start offset with this call's returned metadata before the first write.
@@ -124,11 +128,11 @@ impl Default for FlushJob {
 /// Turns an IO result into an output's.
 pub trait At<T> {
     /// Names the action and the path of a failure.
-    fn at(self, action: &str, path: &std::path::Path) -> Result<T, OutputError>;
+    fn at(self, action: &str, path: &Path) -> Result<T, OutputError>;
 }
 
 impl<T> At<T> for io::Result<T> {
-    fn at(self, action: &str, path: &std::path::Path) -> Result<T, OutputError> {
+    fn at(self, action: &str, path: &Path) -> Result<T, OutputError> {
         self.map_err(|e| OutputError::from_io(action, path, &e))
     }
 }

@@ -7,6 +7,7 @@
 //! What is committed is what was disposed of when the flush was sealed, after the flush: see [`progress`].
 //!
 //! - [`open`] opens everything; here is the loop, and what each event does stands in the file of its stage:
+//! - [`stage`] is what it is doing, [`memory`] what its folder remembers of an earlier life;
 //! - [`assignment`] takes partitions up, [`writing`] writes their frames ([`intake`] decodes and queues them),
 //!   [`committing`] flushes ([`flusher`]) and commits ([`progress`]), [`handing_over`] gives the partitions back.
 //! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] finds the disk.
@@ -16,9 +17,11 @@ mod committing;
 mod flusher;
 mod handing_over;
 mod intake;
+pub mod memory;
 mod open;
 pub mod progress;
 mod readiness;
+mod stage;
 mod storage;
 mod telling;
 mod writing;
@@ -36,10 +39,10 @@ use edgereel_crds::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    assignment::Assignment,
     flusher::{Flushed, Flusher},
     intake::Decoder,
-    readiness::Membership,
+    memory::Memory,
+    stage::Stage,
     writing::Stuck,
 };
 use super::{dead_letter::DeadLetters, output::Output};
@@ -56,10 +59,12 @@ use crate::{
 };
 
 /// How often the state is looked at when nothing happens.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(250);
 const DISK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a stop may take: flush, commit, finish, leave.
 const STOP_TIME: Duration = Duration::from_secs(9);
+/// How long partitions may be assigned without being written, because their start cannot be committed.
+const START_TIME: Duration = Duration::from_secs(60);
 
 /// What a sink needs of the process.
 #[derive(Clone)]
@@ -113,11 +118,11 @@ struct Runner<'a> {
     inbox: mpsc::Receiver<Message>,
     health: Health,
     decoder: Decoder,
-    assignment: Option<Assignment>,
+    memory: Memory,
+    stage: Stage,
     stuck: Option<Stuck>,
     backoff: Backoff,
     ending: Option<Ending>,
-    membership: Membership,
     fault: Option<KafkaFault>,
     disk_measured: Instant,
     state_told: Option<Instant>,
@@ -163,33 +168,52 @@ impl Runner<'_> {
 
     fn on_event(&mut self, event: Event) -> Result<(), Fault> {
         match event {
-            Event::Assigned { generation, partitions, total } => self.on_assigned(generation, &partitions, total)?,
+            Event::TakingUp { partitions } => {
+                self.stuck = None;
+                self.stage = Stage::TakingUp { partitions };
+                self.state_told = None;
+            }
+            Event::Assigned { generation, partitions, total } => self.on_assigned(generation, partitions, total)?,
             Event::Record(record) => {
                 let ending = self.ending.is_some();
-                if let Some(a) = self.assignment.as_mut().filter(|a| a.is(record.generation) && !ending) {
+                if let Some(a) = self.stage.writing_mut().filter(|a| a.is(record.generation) && !ending) {
                     self.env.metrics.consumed.inc();
+                    a.progress.received(&record.source, record.offset);
                     a.queue.push(self.decoder.decode(record));
                 }
             }
-            Event::EndOfPartition { generation, source } => {
-                if let Some(a) = self.assignment.as_mut().filter(|a| a.is(generation)) {
-                    a.queue.end(&source);
+            Event::EndOfPartition { generation, source, end, as_of } => {
+                if let Some(a) = self.stage.writing_mut().filter(|a| a.is(generation)) {
+                    a.queue.end(&source, as_of);
+                    a.progress.reached(&source, end);
                 }
             }
-            Event::Watermarks(ends) => {
-                if let Some(a) = &mut self.assignment {
-                    a.ends = ends;
+            Event::Ends { generation, ends } => {
+                if let Some(a) = self.stage.assignment_mut().filter(|a| a.is(generation)) {
+                    a.learn_ends(ends);
                 }
                 self.tell_lag();
             }
-            Event::Revoked(handover) => self.hand_over(&handover)?,
+            Event::Partition { generation, source, fault } => {
+                if let Some(a) = self.stage.assignment_mut().filter(|a| a.is(generation)) {
+                    match fault {
+                        Some(fault) => {
+                            tracing::warn!(sink = %self.plan.name, "{source}: {fault}");
+                            self.env.state.note_error(&fault.message);
+                            a.unreadable.insert(source, fault);
+                        }
+                        None => drop(a.unreadable.remove(&source)),
+                    }
+                }
+                self.state_told = None;
+            }
+            Event::Revoked { generation } => self.on_revoked(generation)?,
             Event::Lost => {
-                self.assignment = None;
                 self.stuck = None;
-                self.membership = Membership::Joining;
-                self.tell_lag();
+                self.stage = Stage::Joining;
+                self.state_told = None;
             }
-            Event::Committed { generation, result } => self.on_committed(generation, result)?,
+            Event::Committed { id, result } => self.on_committed(id, result)?,
             Event::Fault { fault, last: true } => match &self.ending {
                 Some(_) => {}
                 None => return Err(fault.into()),
@@ -219,6 +243,7 @@ impl Runner<'_> {
         if self.env.shutdown.is_cancelled() {
             self.end(Ok(()));
         }
+        self.stage.check(Instant::now())?;
         if self.disk_measured.elapsed() >= DISK_INTERVAL {
             self.disk_measured = Instant::now();
             storage::measure(&self.root, &self.env.metrics);

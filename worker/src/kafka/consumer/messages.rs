@@ -1,18 +1,18 @@
 //! All that crosses between the consumer's thread and the writer.
 
 use std::{
-    sync::{Arc, mpsc},
-    time::Duration,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use bytes::Bytes;
-use edgereel_crds::status::Reason;
 
-use super::budget::Charge;
+use super::{budget::Charge, mark::Mark};
 use crate::kafka::client::KafkaFault;
-
-/// How long a commit may take then.
-const COMMIT_TIME: Duration = Duration::from_secs(6);
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,12 +23,18 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic {}, partition {}", self.topic, self.partition)
+    }
+}
+
 /// What the group knows of one assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assigned {
     /// The partition.
     pub source: TopicPartition,
-    /// The committed offset (the next to read) and its metadata.
+    /// The committed offset (the next to read) and the state that the output stored with it.
     pub committed: Option<(i64, String)>,
 }
 
@@ -45,8 +51,8 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// Its value; none for a tombstone.
     pub value: Option<Bytes>,
-    /// Its headers, in order.
-    pub headers: Vec<(String, Option<Bytes>)>,
+    /// Its headers, in order; names are bytes.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
     /// Milliseconds since 1970; none for records of an old format.
     pub timestamp_ms: Option<i64>,
     /// Its part of the memory budget.
@@ -64,22 +70,41 @@ pub struct Begun {
     pub high: i64,
     /// Records that were gone before they were read.
     pub lost: u64,
+    /// What stands for its topic beside the offset.
+    pub mark: Mark,
+    /// Whether that is committed already, just so.
+    pub marked: bool,
 }
 
 /// What to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
+    /// Its own number: an answer is matched to its commit by it.
+    pub id: u64,
     /// The assignment that it belongs to.
     pub generation: u64,
     /// The next offset to read of each partition, all in one request.
     pub offsets: Vec<(TopicPartition, i64)>,
-    /// Stored with each of the offsets.
-    pub metadata: String,
+    /// The output's state, stored with each of the offsets.
+    pub state: String,
+}
+
+impl Commit {
+    /// A commit with a number that no other of this process has.
+    pub fn new(generation: u64, offsets: Vec<(TopicPartition, i64)>, state: String) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Commit { id: LAST.fetch_add(1, Ordering::Relaxed) + 1, generation, offsets, state }
+    }
 }
 
 /// What the consumer tells the writer.
 #[derive(Debug)]
 pub enum Event {
+    /// The group gave partitions, maybe none; where their reading begins is being asked.
+    TakingUp {
+        /// How many.
+        partitions: usize,
+    },
     /// Partitions were assigned; any earlier assignment is over.
     Assigned {
         /// The assignment's number.
@@ -91,23 +116,44 @@ pub enum Event {
     },
     /// A record, in the order of its partition.
     Record(Record),
-    /// Everything that the partition held at the last fetch has been sent.
+    /// Everything that the partition held has been sent.
     EndOfPartition {
         /// The assignment's number.
         generation: u64,
         /// The partition.
         source: TopicPartition,
+        /// The offset after all of it; beyond the last record where transaction markers stand.
+        end: i64,
+        /// When that was so.
+        as_of: Instant,
     },
-    /// How far the partitions reach: the offset after the last record of each.
-    Watermarks(Vec<(TopicPartition, i64)>),
-    /// The partitions are asked back: flush, commit, finish, drop the handover.
-    Revoked(Handover),
+    /// How far the partitions reach: the offset after the last committed record of each.
+    Ends {
+        /// The assignment's number.
+        generation: u64,
+        /// Those that are known.
+        ends: Vec<(TopicPartition, i64)>,
+    },
+    /// A partition cannot be read, or can be again.
+    Partition {
+        /// The assignment's number.
+        generation: u64,
+        /// The partition.
+        source: TopicPartition,
+        /// Why not; none when it can.
+        fault: Option<KafkaFault>,
+    },
+    /// The partitions are asked back: flush, commit, finish, and answer with [`Command::HandedOver`].
+    Revoked {
+        /// The assignment's number.
+        generation: u64,
+    },
     /// The partitions are gone already: drop everything.
     Lost,
     /// A commit was answered.
     Committed {
         /// As in the [`Commit`].
-        generation: u64,
+        id: u64,
         /// Whether the offsets are stored.
         result: Result<(), KafkaFault>,
     },
@@ -125,24 +171,13 @@ pub enum Event {
 /// What the writer asks of the consumer.
 #[derive(Debug)]
 pub enum Command {
-    /// Commit; answered by [`Event::Committed`]. One at a time.
+    /// Commit; answered by [`Event::Committed`].
     Commit(Commit),
+    /// All of this assignment is flushed and committed, or given up: let its partitions go.
+    HandedOver {
+        /// The assignment's number.
+        generation: u64,
+    },
     /// Hand over ([`Event::Revoked`]), leave, and end ([`Event::Closed`]).
     Close,
-}
-
-/// The writer's side of a hand-over; dropping it lets the partitions go.
-#[derive(Debug)]
-pub struct Handover {
-    pub(super) ask: mpsc::Sender<Commit>,
-    pub(super) answer: mpsc::Receiver<Result<(), KafkaFault>>,
-}
-
-impl Handover {
-    /// Commits, and waits for the answer.
-    pub fn commit(&self, commit: Commit) -> Result<(), KafkaFault> {
-        let gone = || KafkaFault::passing(Reason::NotAssigned, "the partitions went before the commit was made");
-        self.ask.send(commit).map_err(|_| gone())?;
-        self.answer.recv_timeout(COMMIT_TIME).map_err(|_| gone())?
-    }
 }

@@ -1,4 +1,6 @@
-//! The assigned partitions, as the polling thread sees them: what was sent on, what is paused, where the ends are.
+//! The partitions of an assignment, as the polling thread sees them: what was sent on, what is paused, what cannot be read.
+
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     TopicPartitionList,
@@ -6,70 +8,132 @@ use rdkafka::{
 };
 
 use super::{
-    Listener,
     budget::{Charge, Held, Share},
-    messages::{Begun, Event, TopicPartition},
-    native::cached_high,
-    rebalance::GroupContext,
+    context::GroupContext,
+    mark::Mark,
+    messages::{Begun, TopicPartition},
 };
 use crate::kafka::client::KafkaFault;
 
-/// The assignment, and what the callbacks leave for the poller.
-#[derive(Default)]
-pub struct State {
+/// A partition that could not be fetched is tried again several times in this; after it without a failure, it can be.
+const FAILING: Duration = Duration::from_secs(5);
+
+/// The partitions of one assignment.
+pub struct Partitions {
     /// The assignment's number.
     pub generation: u64,
-    /// What is assigned.
-    pub partitions: Vec<Partition>,
-    /// What each of them may hold; none while nothing is assigned.
-    pub share: Option<Share>,
-    /// What a callback failed with.
-    pub failure: Option<KafkaFault>,
-    /// librdkafka's words for its last error.
-    pub reason: String,
+    /// The partitions.
+    pub all: Vec<Partition>,
+    share: Share,
 }
 
 /// An assigned partition.
 pub struct Partition {
-    source: TopicPartition,
-    /// The next offset that is new.
-    next: i64,
-    /// The end that was told last.
-    told_end: Option<i64>,
+    /// Which.
+    pub source: TopicPartition,
+    /// What is committed beside its offset.
+    pub mark: Mark,
+    /// Everything before this offset was sent on.
+    pub next: i64,
     held: Held,
     paused: bool,
+    failed: Option<(KafkaFault, Instant)>,
+    leaderless: Option<KafkaFault>,
+    /// The fault that the writer was told of.
+    told: Option<KafkaFault>,
 }
 
-/// A record's place and its charge.
-pub struct Taken {
-    /// The assignment.
-    pub generation: u64,
-    /// Where it stands.
-    pub source: TopicPartition,
-    /// Its part of the budget.
-    pub charge: Charge,
-    /// What its partition holds.
-    pub held: Held,
-    /// What its partition may hold.
-    pub share: Share,
-}
+impl Partitions {
+    /// Each at its beginning; together they may hold `memory` bytes.
+    pub fn new(generation: u64, begun: &[Begun], memory: usize) -> Self {
+        let partition = |begun: &Begun| Partition {
+            source: begun.assigned.source.clone(),
+            mark: begun.mark.clone(),
+            next: begun.start,
+            held: Held::default(),
+            paused: false,
+            failed: None,
+            leaderless: None,
+            told: None,
+        };
+        Partitions { generation, all: begun.iter().map(partition).collect(), share: Share::of(memory, begun.len()) }
+    }
 
-impl State {
-    fn find(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
-        self.partitions.iter_mut().find(|p| p.source.partition == partition && *p.source.topic == *topic)
+    /// Which they are.
+    pub fn sources(&self) -> Vec<TopicPartition> {
+        self.all.iter().map(|partition| partition.source.clone()).collect()
+    }
+
+    /// One of them.
+    pub fn find(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
+        self.all.iter_mut().find(|p| p.source.partition == partition && *p.source.topic == *topic)
+    }
+
+    /// Notes a record as sent on. None when it is not of this assignment, or was sent before.
+    pub fn take(&mut self, topic: &str, partition: i32, offset: i64, size: usize) -> Option<(TopicPartition, Charge)> {
+        let found = self.find(topic, partition).filter(|found| offset >= found.next)?;
+        found.next = offset + 1;
+        found.failed = None;
+        Some((found.source.clone(), found.held.charge(size)))
+    }
+
+    /// Whether enough of this one waits.
+    pub fn is_full(&mut self, source: &TopicPartition) -> bool {
+        let share = self.share;
+        self.find(&source.topic, source.partition).is_some_and(|found| share.is_used_up(found.held.bytes()))
+    }
+
+    /// Whether one of them is paused.
+    pub fn has_paused(&self) -> bool {
+        self.all.iter().any(|partition| partition.paused)
+    }
+
+    /// Pauses one of them.
+    pub fn pause(&mut self, consumer: &BaseConsumer<GroupContext>, source: &TopicPartition) {
+        if let Some(found) = self.find(&source.topic, source.partition) {
+            found.paused = consumer.pause(&found.list()).is_ok();
+        }
+    }
+
+    /// Resumes the paused ones that have room again.
+    pub fn resume_with_room(&mut self, consumer: &BaseConsumer<GroupContext>) {
+        let share = self.share;
+        for partition in self.all.iter_mut().filter(|p| p.paused && share.has_room(p.held.bytes())) {
+            partition.paused = consumer.resume(&partition.list()).is_err();
+        }
+    }
+
+    /// Those whose fault is another than the writer was told; they count as told from here on.
+    pub fn news(&mut self, now: Instant) -> Vec<(TopicPartition, Option<KafkaFault>)> {
+        let mut news = Vec::new();
+        for partition in &mut self.all {
+            // A failure that is not repeated has passed, unless it is one that librdkafka tells only once.
+            partition.failed.take_if(|(fault, at)| fault.retriable && now.duration_since(*at) > FAILING);
+            let fault = partition.failed.as_ref().map(|(fault, _)| fault).or(partition.leaderless.as_ref());
+            if fault != partition.told.as_ref() {
+                partition.told = fault.cloned();
+                news.push((partition.source.clone(), partition.told.clone()));
+            }
+        }
+        news
     }
 }
 
 impl Partition {
-    /// At its beginning.
-    pub fn new(begun: &Begun) -> Self {
-        Partition {
-            source: begun.assigned.source.clone(),
-            next: begun.start,
-            told_end: None,
-            held: Held::default(),
-            paused: false,
-        }
+    /// A fetch failed.
+    pub fn fail(&mut self, fault: KafkaFault, now: Instant) {
+        self.failed = Some((fault, now));
+    }
+
+    /// Whether a broker leads it.
+    pub fn led(&mut self, fault: Option<KafkaFault>) {
+        self.leaderless = fault;
+    }
+
+    /// It was read to this offset.
+    pub fn reach(&mut self, end: i64) {
+        self.next = self.next.max(end);
+        self.failed = None;
     }
 
     /// librdkafka's list of this one.
@@ -77,91 +141,5 @@ impl Partition {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.source.topic, self.source.partition);
         list
-    }
-
-    fn is_at_end(&self, consumer: &BaseConsumer<GroupContext>) -> bool {
-        cached_high(consumer, &self.source.topic, self.source.partition).is_some_and(|high| self.next >= high)
-    }
-
-    /// Tells each end once.
-    fn tell_end(&mut self, generation: u64, send: &Listener) -> bool {
-        if self.told_end == Some(self.next) {
-            return true;
-        }
-        self.told_end = Some(self.next);
-        send(Event::EndOfPartition { generation, source: self.source.clone() })
-    }
-}
-
-impl GroupContext {
-    /// Notes a record as sent on. None when it is not of this assignment, or was sent before.
-    pub fn take(&self, topic: &str, partition: i32, offset: i64, size: usize) -> Option<Taken> {
-        let mut state = self.state();
-        let (generation, share) = (state.generation, state.share?);
-        let found = state.find(topic, partition)?;
-        if offset < found.next {
-            return None;
-        }
-        found.next = offset + 1;
-        let charge = found.held.charge(size);
-        Some(Taken { generation, source: found.source.clone(), charge, held: found.held.clone(), share })
-    }
-
-    /// Pauses one partition.
-    pub fn pause(&self, consumer: &BaseConsumer<Self>, source: &TopicPartition) {
-        if let Some(found) = self.state().find(&source.topic, source.partition) {
-            found.paused = consumer.pause(&found.list()).is_ok();
-        }
-    }
-
-    /// Resumes the paused partitions that have room again.
-    pub fn resume_with_room(&self, consumer: &BaseConsumer<Self>) {
-        let mut state = self.state();
-        let Some(share) = state.share else { return };
-        for partition in state.partitions.iter_mut().filter(|p| p.paused && share.has_room(p.held.bytes())) {
-            partition.paused = consumer.resume(&partition.list()).is_err();
-        }
-    }
-
-    /// librdkafka met the end of a partition, but rdkafka does not say of which topic: with several, the watermark
-    /// tells.
-    pub fn ended(&self, consumer: &BaseConsumer<Self>, partition: i32) -> bool {
-        let mut state = self.state();
-        let same_number = state.partitions.iter().filter(|p| p.source.partition == partition).count();
-        let generation = state.generation;
-        let mut listening = true;
-        for found in state.partitions.iter_mut().filter(|p| p.source.partition == partition) {
-            let at_end = same_number == 1 || found.is_at_end(consumer);
-            if at_end && !found.paused {
-                listening = found.tell_end(generation, &self.send);
-            }
-        }
-        listening
-    }
-
-    /// Tells that a partition was read to its end if that was its last record: sooner than librdkafka, which waits for the
-    /// next fetch.
-    pub fn tell_end_after(&self, consumer: &BaseConsumer<Self>, source: &TopicPartition) {
-        let mut state = self.state();
-        let generation = state.generation;
-        if let Some(found) = state.find(&source.topic, source.partition).filter(|found| found.is_at_end(consumer)) {
-            found.tell_end(generation, &self.send);
-        }
-    }
-
-    /// Tells how far the partitions reach, and which of them have been read to their end.
-    pub fn tell_watermarks(&self, consumer: &BaseConsumer<Self>) {
-        let mut state = self.state();
-        let generation = state.generation;
-        let mut marks = Vec::with_capacity(state.partitions.len());
-        for partition in &mut state.partitions {
-            let high = cached_high(consumer, &partition.source.topic, partition.source.partition);
-            marks.extend(high.map(|high| (partition.source.clone(), high)));
-            if high.is_some_and(|high| partition.next >= high) {
-                partition.tell_end(generation, &self.send);
-            }
-        }
-        drop(state);
-        (self.send)(Event::Watermarks(marks));
     }
 }

@@ -1,13 +1,17 @@
 //! Partitions that the group gave to this worker: taken up, with all that is known of them.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
+use edgereel_crds::status::Reason;
 use jiff::Timestamp;
 
-use super::{Runner, flusher::Batch, intake::Queue, progress::Progress, readiness::Membership};
+use super::{Runner, flusher::Batch, intake::Queue, progress::Progress, stage::Stage};
 use crate::{
     fault::Fault,
-    kafka::consumer::{Begun, Command, Commit, Consumer, TopicPartition},
+    kafka::{
+        client::KafkaFault,
+        consumer::{Begun, Commit, TopicPartition},
+    },
     sink::{fault::OutputError, output::Lease},
 };
 
@@ -23,27 +27,45 @@ pub struct Assignment {
     pub dirty_since: Option<Instant>,
     /// The flush and commit that are not answered yet.
     pub under_way: Option<UnderWay>,
-    /// The start offsets, where their commit failed and is to be sent again.
-    pub start_again: Option<Commit>,
+    /// Where it began; taken when the start offsets are committed and the sink's folder has noted them.
+    pub starting: Option<Starting>,
     /// Not before this: a commit failed.
     pub not_before: Instant,
     /// The offset after each partition's last record.
     pub ends: Vec<(TopicPartition, i64)>,
+    /// The partitions that cannot be read now.
+    pub unreadable: BTreeMap<TopicPartition, KafkaFault>,
     /// The capture time of what was disposed of last.
     pub last_time: Option<Timestamp>,
+    /// How many partitions the topics have, whoever reads them.
+    pub total: usize,
+    /// How many are ours.
+    pub ours: usize,
+}
+
+/// What has to happen before the first write.
+pub struct Starting {
+    /// The partitions, for the sink's folder.
+    pub begun: Vec<Begun>,
+    /// The start offsets, where they have to be committed and no such commit is under way.
+    pub commit: Option<Commit>,
+    /// Since when it is tried.
+    pub since: Instant,
+    /// The full disk that it waits for, for people.
+    pub storage: Option<String>,
 }
 
 /// A flush and its commit.
 pub struct UnderWay {
     /// How far it is.
-    pub stage: Stage,
+    pub step: Step,
     /// What is committed when the flush is done.
     pub commit: Commit,
     pub batch: Batch,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
     /// The start offsets are being committed: nothing is written before.
     Starting,
     /// The disk works.
@@ -58,33 +80,37 @@ impl Assignment {
         self.progress.generation() == generation
     }
 
-    /// Whether frames may be written: the start offsets are committed.
-    pub fn has_started(&self) -> bool {
-        self.start_again.is_none() && self.under_way.as_ref().is_none_or(|u| u.stage != Stage::Starting)
+    /// Takes in how far partitions reach. What is not known anew stays as it was: a partition that cannot be asked is not
+    /// left out of the lag.
+    pub fn learn_ends(&mut self, ends: Vec<(TopicPartition, i64)>) {
+        for (source, end) in ends {
+            if let Some(known) = self.ends.iter_mut().find(|(known, _)| *known == source) {
+                known.1 = end;
+            }
+        }
     }
 
-    /// Has the start offsets committed. Nothing is written before they are.
-    pub fn start(&mut self, commit: Commit, consumer: &Consumer) {
-        consumer.command(Command::Commit(commit.clone()));
-        self.under_way = Some(UnderWay { stage: Stage::Starting, commit, batch: Batch::default() });
+    /// Whether frames may be written: the start offsets are committed, and the sink's folder knows of them.
+    pub fn has_started(&self) -> bool {
+        self.starting.is_none()
     }
 }
 
 impl Runner<'_> {
-    pub(super) fn on_assigned(&mut self, generation: u64, begun: &[Begun], total: usize) -> Result<(), Fault> {
+    pub(super) fn on_assigned(&mut self, generation: u64, begun: Vec<Begun>, total: usize) -> Result<(), Fault> {
         self.env.metrics.rebalances.inc();
         self.stuck = None;
-        self.assignment = None;
-        self.membership = Membership::Assigned { ours: begun.len(), total };
         if begun.is_empty() {
+            self.stage = Stage::StandingBy { total };
+            self.tell_lag();
             return Ok(());
         }
         self.fault = None;
         for partition in begun.iter().filter(|p| p.lost > 0) {
             let source = &partition.assigned.source;
             let message = format!(
-                "topic {}, partition {}: {} records were gone before they were read; going on at offset {}",
-                source.topic, source.partition, partition.lost, partition.start
+                "{source}: {} records were gone before they were read; going on at offset {}",
+                partition.lost, partition.start
             );
             tracing::error!(sink = %self.plan.name, "{message}");
             self.env.state.note_error(message);
@@ -93,35 +119,70 @@ impl Runner<'_> {
         let tenure = self.consumer.tenure();
         let lease = Lease::new(generation, tenure.generation.clone(), tenure.valid_until.clone());
         let assigned: Vec<_> = begun.iter().map(|b| b.assigned.clone()).collect();
-        let metadata = match self.output.resume(&assigned, lease) {
-            Ok(metadata) => metadata,
-            // The group has moved on already: its next event is on its way.
-            Err(OutputError::Superseded) => return Ok(()),
+        let state = match self.output.resume(&assigned, lease) {
+            Ok(state) => state,
+            Err(OutputError::Superseded) => {
+                self.superseded();
+                return Ok(());
+            }
             Err(e) => return Err(e.into()),
         };
-        let progress = Progress::new(generation, begun);
-        let mut assignment = Assignment {
-            queue: Queue::new(self.output.needs_all_partitions(), begun),
-            batch: Batch::default(),
-            dirty_since: None,
-            under_way: None,
-            start_again: None,
-            not_before: Instant::now(),
-            ends: begun.iter().map(|b| (b.assigned.source.clone(), b.high)).collect(),
-            last_time: None,
-            progress,
-        };
-        // Offsets that a tool reset, or that another program committed for this group, come without the output's state.
-        let stateless = |b: &Begun| b.assigned.committed.as_ref().is_some_and(|(_, known)| *known != metadata);
-        if assignment.progress.wants_start() || begun.iter().any(stateless) {
-            let commit = assignment.progress.commit(metadata);
-            assignment.start(commit, &self.consumer);
-        }
+        let progress = Progress::new(generation, &begun);
+        // Offsets that a tool reset, or that another program committed for this group, come without the output's state or
+        // the topic's id.
+        let unmarked = |b: &Begun| !b.marked || b.assigned.committed.as_ref().is_some_and(|(_, known)| *known != state);
+        let commit = (progress.wants_start() || begun.iter().any(unmarked)).then(|| progress.commit(state));
         tracing::info!(
             sink = %self.plan.name, group = self.plan.group, partitions = begun.len(), total, "partitions assigned"
         );
-        self.assignment = Some(assignment);
+        self.stage = Stage::Writing(Assignment {
+            queue: Queue::new(self.output.needs_all_partitions(), &begun),
+            batch: Batch::default(),
+            dirty_since: None,
+            under_way: None,
+            not_before: Instant::now(),
+            ends: begun.iter().map(|b| (b.assigned.source.clone(), b.high)).collect(),
+            unreadable: BTreeMap::new(),
+            last_time: None,
+            total,
+            ours: begun.len(),
+            starting: Some(Starting { begun, commit, since: Instant::now(), storage: None }),
+            progress,
+        });
+        self.start()?;
         self.tell_lag();
+        Ok(())
+    }
+
+    /// Has the start offsets committed, notes them in the sink's folder, and lets writing begin: in this order. A crash
+    /// after the first finds its offsets; what the folder says was committed and can only be gone if somebody deleted it.
+    pub(super) fn start(&mut self) -> Result<(), Fault> {
+        let Some(a) = self.stage.assignment_mut() else { return Ok(()) };
+        let Some(starting) = a.starting.as_mut().filter(|_| a.under_way.is_none()) else { return Ok(()) };
+        if starting.since.elapsed() > super::START_TIME {
+            let message = format!(
+                "the offsets at which reading begins could not be committed within {} s: look at the brokers",
+                super::START_TIME.as_secs()
+            );
+            return Err(Fault::new(Reason::KafkaUnreachable, message));
+        }
+        if a.not_before > Instant::now() {
+            return Ok(());
+        }
+        if let Some(commit) = starting.commit.take() {
+            a.under_way = Some(UnderWay { step: Step::Starting, commit: commit.clone(), batch: Batch::default() });
+            self.consumer.command(crate::kafka::consumer::Command::Commit(commit));
+            return Ok(());
+        }
+        match self.memory.note(&starting.begun) {
+            Ok(()) => a.starting = None,
+            Err(error @ OutputError::NoSpace { .. }) => {
+                starting.storage = Some(error.to_string());
+                starting.since = Instant::now();
+                a.not_before = Instant::now() + self.backoff.next(&mut rand::rng());
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 }

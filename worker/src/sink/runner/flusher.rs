@@ -1,6 +1,7 @@
 //! Runs flush jobs on a thread of its own, and keeps what their frames' latencies are made from.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -17,8 +18,8 @@ const MAX_TIMES: usize = 100_000;
 /// A job's outcome.
 #[derive(Debug)]
 pub struct Flushed {
-    /// The assignment that it belongs to.
-    pub generation: u64,
+    /// The number of the commit that it is for.
+    pub id: u64,
     /// How long it took.
     pub took: Duration,
     /// Whether its frames are durable.
@@ -38,10 +39,16 @@ impl Flusher {
     pub fn start(done: impl Fn(Flushed) + Send + 'static) -> Result<Self, Fault> {
         let (jobs, inbox) = mpsc::channel::<(u64, Job)>();
         let work = move || {
-            for (generation, job) in inbox {
+            for (id, job) in inbox {
                 let begun = Instant::now();
-                let result = job();
-                done(Flushed { generation, took: begun.elapsed(), result });
+                // A job that panics is a fault of its sink, which waits for the outcome.
+                let result = panic::catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+                    Err(Fault::new(
+                        Reason::InternalError,
+                        "a fault of ours: the flush panicked (the log has its words)",
+                    ))
+                });
+                done(Flushed { id, took: begun.elapsed(), result });
             }
         };
         thread::Builder::new()
@@ -52,9 +59,9 @@ impl Flusher {
     }
 
     /// Runs a job; its outcome comes through the callback.
-    pub fn run(&self, generation: u64, job: Job) {
+    pub fn run(&self, id: u64, job: Job) {
         // The thread lives as long as this sender.
-        let _ = self.jobs.send((generation, job));
+        let _ = self.jobs.send((id, job));
     }
 }
 

@@ -1,65 +1,58 @@
-//! Gives the partitions back: flush, commit, finish the files, while the group waits.
+//! Gives the partitions back: flush, commit, finish the files, and only then let them go. The group waits meanwhile.
 
 use std::time::Instant;
 
-use edgereel_crds::status::Reason;
-use jiff::Timestamp;
-
-use super::{Message, Runner, STOP_TIME, assignment::Stage, readiness::Membership};
-use crate::{fault::Fault, kafka::consumer::Handover, sink::fault::OutputError};
+use super::{Runner, stage::Stage};
+use crate::{fault::Fault, kafka::consumer::Command, sink::fault::OutputError};
 
 impl Runner<'_> {
-    /// The consumer's thread waits for this: see [`crate::kafka::consumer`].
-    pub(super) fn hand_over(&mut self, handover: &Handover) -> Result<(), Fault> {
+    /// The partitions are asked back, by the group or for a stop.
+    pub(super) fn on_revoked(&mut self, generation: u64) -> Result<(), Fault> {
         self.stuck = None;
-        self.membership = Membership::Joining;
-        let Some(mut a) = self.assignment.take() else { return Ok(()) };
-        if !a.has_started() {
-            return Ok(());
-        }
-        if let Some(under_way) = a.under_way.take() {
-            if under_way.stage == Stage::Flushing {
-                self.await_flush(a.progress.generation())?;
+        match self.stage.take() {
+            // Nothing was written yet.
+            Some(a) if a.is(generation) && a.has_started() => {
+                self.stage = Stage::HandingOver(a);
+                self.go_on_handing_over()
             }
-            // Its commit is made, or made again, by the one below.
-            a.batch.absorb(under_way.batch);
-        }
-        let Some((job, metadata)) = self.seal()? else { return Ok(()) };
-        if a.progress.is_dirty() {
-            let begun = Instant::now();
-            job()?;
-            self.env.metrics.flush.observe(begun.elapsed().as_secs_f64());
-            let commit = a.progress.commit(metadata);
-            if let Err(fault) = handover.commit(commit.clone()) {
-                tracing::warn!(sink = %self.plan.name, "the last commit failed, these frames will be written again: {fault}");
-                return Ok(());
+            _ => {
+                self.stage = Stage::Joining;
+                self.consumer.command(Command::HandedOver { generation });
+                Ok(())
             }
-            a.progress.committed(&commit);
-            a.batch.settle(&self.env.metrics, Timestamp::now());
-            self.output.committed()?;
-        }
-        match self.output.finish() {
-            Ok(()) | Err(OutputError::Superseded) => Ok(()),
-            Err(e) => Err(e.into()),
         }
     }
 
-    /// Waits for the flush under way. Meanwhile the consumer's thread waits for us, so that only records which it sent
-    /// before can come: they belong to the next owner.
-    fn await_flush(&mut self, generation: u64) -> Result<(), Fault> {
-        let deadline = Instant::now() + STOP_TIME;
-        loop {
-            match self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Message::Flushed(done)) if done.generation == generation => {
-                    self.env.metrics.flush.observe(done.took.as_secs_f64());
-                    return done.result;
-                }
-                Ok(_) => {}
-                Err(_) => {
-                    let message = format!("the disk of {} takes too long to sync", self.root.display());
-                    return Err(Fault::new(Reason::StorageError, message));
-                }
-            }
+    /// The next step of a hand-over, when the one before is done: flush and commit what is left, then finish.
+    pub(super) fn go_on_handing_over(&mut self) -> Result<(), Fault> {
+        let Stage::HandingOver(a) = &self.stage else { return Ok(()) };
+        if a.under_way.is_some() {
+            return Ok(());
         }
+        if a.progress.is_dirty() {
+            self.flush()?;
+            return Ok(());
+        }
+        match self.output.finish() {
+            Ok(()) | Err(OutputError::Superseded) => {}
+            Err(e) => return Err(e.into()),
+        }
+        self.give_back();
+        Ok(())
+    }
+
+    /// Lets the partitions go.
+    pub(super) fn give_back(&mut self) {
+        if let Some(a) = self.stage.take() {
+            self.consumer.command(Command::HandedOver { generation: a.progress.generation() });
+        }
+    }
+
+    /// The right to write has ended: nothing of this assignment matters any more. What comes next is an event; if none does,
+    /// [`Stage::check`] makes an end.
+    pub(super) fn superseded(&mut self) {
+        self.give_back();
+        self.stuck = None;
+        self.stage = Stage::Superseded(Instant::now());
     }
 }

@@ -51,8 +51,9 @@ impl Decoder {
 
     /// Decodes a record.
     pub fn decode(&self, record: Record) -> Entry {
-        let header =
-            |name: &str| record.headers.iter().rfind(|(key, _)| key == name).and_then(|(_, value)| value.as_deref());
+        let header = |name: &str| {
+            record.headers.iter().rfind(|(key, _)| *key == name.as_bytes()).and_then(|(_, value)| value.as_deref())
+        };
         let view = RecordView {
             value: record.value.clone(),
             header: &header,
@@ -105,10 +106,10 @@ impl Queue {
         }
     }
 
-    /// A partition was read to its end.
-    pub fn end(&mut self, source: &TopicPartition) {
+    /// A partition was read to its end, as it was then.
+    pub fn end(&mut self, source: &TopicPartition, as_of: Instant) {
         if let Queue::Merged(merge) = self {
-            merge.end(source, Instant::now());
+            merge.end(source, as_of);
         }
     }
 

@@ -12,7 +12,7 @@ use edgereel_crds::{
     status::{ConditionStatus, ConditionType, Reason},
 };
 
-use super::{Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, readiness::Membership, storage};
+use super::{Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage};
 use crate::{
     backoff::Backoff,
     fault::Fault,
@@ -42,6 +42,10 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         }
         _ => None,
     };
+    let memory = Memory::open(output.folder())?;
+    // Of a worker with a number: the folder above its own is its sink's.
+    let sink_folder = if replica > 0 { output.folder().parent() } else { None };
+    let earlier = memory.earlier(sink_folder.unwrap_or(output.folder()))?;
     let (sender, inbox) = mpsc::channel();
     let context = Context::new(&plan.connection, &env.secrets)?;
     let health = context.health().clone();
@@ -52,6 +56,8 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         instance: format!("{}-{}.{}-{replica}", plan.group, plan.name.namespace, plan.name.name),
         start_from: plan.spec.start_from.clone(),
         on_offset_lost: plan.spec.on_offset_lost,
+        earlier,
+        shared: plan.spec.replicas > 1,
         whole: output.needs_all_partitions(),
         memory: MEMORY,
     };
@@ -75,11 +81,11 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         inbox,
         health,
         decoder: Decoder::new(plan),
-        assignment: None,
+        memory,
+        stage: Stage::Joining,
         stuck: None,
         backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
         ending: None,
-        membership: Membership::Joining,
         fault: None,
         disk_measured: Instant::now(),
         state_told: None,

@@ -18,6 +18,10 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug)]
 struct Partition {
     next: i64,
+    /// The offset after the last record that came.
+    received: i64,
+    /// The partition was read to this offset, which may be beyond its last record: transaction markers have offsets, too.
+    reached: i64,
     /// None until a commit of this assignment, or of an earlier one at the same place, is known to stand.
     committed: Option<i64>,
 }
@@ -27,7 +31,7 @@ impl Progress {
     pub fn new(generation: u64, begun: &[Begun]) -> Self {
         let partition = |b: &Begun| {
             let committed = b.assigned.committed.as_ref().map(|(next, _)| *next).filter(|next| *next == b.start);
-            (b.assigned.source.clone(), Partition { next: b.start, committed })
+            (b.assigned.source.clone(), Partition { next: b.start, received: b.start, reached: b.start, committed })
         };
         Progress { generation, partitions: begun.iter().map(partition).collect() }
     }
@@ -43,11 +47,28 @@ impl Progress {
         self.partitions.values().any(|p| p.committed.is_none())
     }
 
+    /// A record came.
+    pub fn received(&mut self, source: &TopicPartition, offset: i64) {
+        if let Some(partition) = self.partitions.get_mut(source) {
+            partition.received = partition.received.max(offset + 1);
+        }
+    }
+
+    /// The partition was read to this offset: nothing more came before it.
+    pub fn reached(&mut self, source: &TopicPartition, end: i64) {
+        if let Some(partition) = self.partitions.get_mut(source) {
+            partition.reached = partition.reached.max(end);
+            partition.pass();
+        }
+    }
+
     /// A record was disposed of. False, and no effect, when its partition is not assigned or is past it.
     pub fn dispose(&mut self, source: &TopicPartition, offset: i64) -> bool {
         match self.partitions.get_mut(source) {
             Some(partition) if offset >= partition.next => {
                 partition.next = offset + 1;
+                partition.received = partition.received.max(partition.next);
+                partition.pass();
                 true
             }
             _ => false,
@@ -59,10 +80,10 @@ impl Progress {
         self.partitions.values().any(|p| p.committed != Some(p.next))
     }
 
-    /// What to commit if everything disposed of so far is durable: all partitions in one request.
-    pub fn commit(&self, metadata: String) -> Commit {
+    /// What to commit if everything disposed of so far is durable: all partitions in one request, with the output's state.
+    pub fn commit(&self, state: String) -> Commit {
         let offsets = self.partitions.iter().map(|(source, p)| (source.clone(), p.next)).collect();
-        Commit { generation: self.generation, offsets, metadata }
+        Commit::new(self.generation, offsets, state)
     }
 
     /// A commit stands. Of another assignment it means nothing.
@@ -87,12 +108,21 @@ impl Progress {
     }
 }
 
+impl Partition {
+    /// Passes over what holds no record, once every record that came is disposed of.
+    fn pass(&mut self) {
+        if self.next >= self.received {
+            self.next = self.next.max(self.reached);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kafka::consumer::Assigned;
+    use crate::kafka::consumer::{Assigned, mark::Mark};
 
     fn source(partition: i32) -> TopicPartition {
         TopicPartition { topic: "frames".into(), partition }
@@ -100,7 +130,8 @@ mod tests {
 
     fn begun(partition: i32, committed: Option<i64>, start: i64) -> Begun {
         let committed = committed.map(|next| (next, String::new()));
-        Begun { assigned: Assigned { source: source(partition), committed }, start, high: start + 100, lost: 0 }
+        let assigned = Assigned { source: source(partition), committed };
+        Begun { assigned, start, high: start + 100, lost: 0, mark: Mark::default(), marked: true }
     }
 
     #[test]
@@ -134,11 +165,52 @@ mod tests {
     fn a_commit_of_an_earlier_assignment_counts_for_nothing() {
         let mut progress = Progress::new(3, &[begun(0, Some(0), 0)]);
         progress.dispose(&source(0), 4);
-        progress.committed(&Commit { generation: 1, offsets: vec![(source(0), 5)], metadata: String::new() });
+        progress.committed(&Commit::new(1, vec![(source(0), 5)], String::new()));
         assert!(progress.is_dirty());
     }
 
+    #[test]
+    fn markers_of_transactions_are_passed_once_all_before_them_is_disposed_of() {
+        let mut progress = Progress::new(1, &[begun(0, Some(0), 0)]);
+        // 0 and 1 are records, 2 commits them, 3 to 5 are an aborted transaction.
+        progress.received(&source(0), 0);
+        progress.received(&source(0), 1);
+        progress.reached(&source(0), 6);
+        assert!(!progress.is_dirty(), "the end of what was read is no end of what was written");
+        progress.dispose(&source(0), 0);
+        assert_eq!(progress.commit(String::new()).offsets, [(source(0), 1)]);
+        progress.dispose(&source(0), 1);
+        let commit = progress.commit(String::new());
+        assert_eq!(commit.offsets, [(source(0), 6)]);
+        progress.committed(&commit);
+        assert_eq!(progress.lag(&[(source(0), 6)]), (0, false));
+        // An aborted transaction alone.
+        progress.reached(&source(0), 9);
+        assert_eq!(progress.commit(String::new()).offsets, [(source(0), 9)]);
+    }
+
     proptest! {
+        /// Whatever comes, ends and is disposed of: an end is never committed before a record that stands before it.
+        #[test]
+        fn no_end_is_committed_before_its_records(steps in prop::collection::vec((0u8..3, 0i64..4), 0..100)) {
+            let mut progress = Progress::new(1, &[begun(0, Some(0), 0)]);
+            let (mut at, mut waiting) = (0, std::collections::VecDeque::new());
+            for (what, gap) in steps {
+                match what {
+                    0 => { at += gap; progress.received(&source(0), at); waiting.push_back(at); at += 1; }
+                    1 => { at += gap; progress.reached(&source(0), at); }
+                    _ => if let Some(offset) = waiting.pop_front() { progress.dispose(&source(0), offset); },
+                }
+                let next = progress.commit(String::new()).offsets[0].1;
+                prop_assert!(waiting.front().is_none_or(|first| next <= *first), "{next} passes {waiting:?}");
+            }
+            while let Some(offset) = waiting.pop_front() {
+                progress.dispose(&source(0), offset);
+            }
+            progress.reached(&source(0), at);
+            prop_assert_eq!(progress.commit(String::new()).offsets[0].1, at);
+        }
+
         /// Whatever is delivered again and whenever flushes are sealed and answered: no commit covers an offset that was
         /// not disposed of, and commits never go back.
         #[test]

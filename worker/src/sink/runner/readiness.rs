@@ -2,32 +2,39 @@
 
 use edgereel_crds::status::{ConditionType, Reason};
 
+use super::stage::Stage;
 use crate::{
     kafka::client::{KafkaFault, Snapshot},
     state::ResourceState,
 };
 
-/// What the group has given this worker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Membership {
-    /// Nothing yet.
-    #[default]
+/// What the sink does, as far as it matters to its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Waiting for the group.
     Joining,
-    /// So many of all partitions.
-    Assigned {
-        /// Given to this worker to write.
-        ours: usize,
-        /// That there are.
-        total: usize,
-    },
+    /// Asking where so many partitions stand, or committing where their reading begins.
+    TakingUp(usize),
+    /// Nothing, of so many partitions.
+    StandingBy(usize),
+    /// Writing; some partition may not be readable.
+    Writing(Option<KafkaFault>),
+    /// Giving its partitions back.
+    HandingOver,
+    /// Its right to write has ended.
+    Superseded,
 }
 
-impl Membership {
-    /// How many partitions this worker has, and how many there are, where that is known.
-    pub fn partitions(&self) -> (usize, Option<usize>) {
-        match self {
-            Membership::Joining => (0, None),
-            Membership::Assigned { ours, total } => (*ours, Some(*total)),
+impl From<&Stage> for Doing {
+    fn from(stage: &Stage) -> Self {
+        match stage {
+            Stage::Joining => Doing::Joining,
+            Stage::TakingUp { partitions } => Doing::TakingUp(*partitions),
+            Stage::StandingBy { total } => Doing::StandingBy(*total),
+            Stage::Writing(a) if !a.has_started() => Doing::TakingUp(a.ours),
+            Stage::Writing(a) => Doing::Writing(a.unreadable.values().next().cloned()),
+            Stage::HandingOver(_) => Doing::HandingOver,
+            Stage::Superseded(_) => Doing::Superseded,
         }
     }
 }
@@ -35,8 +42,8 @@ impl Membership {
 /// What is known.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
-    /// The group's gift.
-    pub membership: &'a Membership,
+    /// What the sink does.
+    pub doing: Doing,
     /// Whether the brokers are reached.
     pub kafka: Snapshot,
     /// A fault that may pass, since the last assignment.
@@ -69,19 +76,25 @@ pub fn judge(facts: &Facts) -> Verdict {
         return Verdict::NotReady(fault.reason, fault.message.clone());
     }
     let group = facts.group;
-    match (facts.membership, facts.fault) {
-        (Membership::Assigned { ours: 1.., .. }, _) => Verdict::Ready("writing frames".into()),
-        (_, Some(fault)) => Verdict::NotReady(fault.reason, fault.message.clone()),
-        (Membership::Joining, None) => {
-            Verdict::NotReady(Reason::KafkaConnecting, format!("joining the consumer group {group}"))
+    let connecting = |message: String| Verdict::NotReady(Reason::KafkaConnecting, message);
+    match (&facts.doing, facts.fault) {
+        (Doing::Writing(None), _) => Verdict::Ready("writing frames".into()),
+        (Doing::Writing(Some(fault)), _) | (_, Some(fault)) => Verdict::NotReady(fault.reason, fault.message.clone()),
+        (Doing::Joining, None) => connecting(format!("joining the consumer group {group}")),
+        (Doing::TakingUp(n), None) => connecting(format!("taking up {n} partitions of consumer group {group}")),
+        (Doing::HandingOver, None) => {
+            connecting(format!("giving partitions back to consumer group {group}: flushing and committing"))
         }
-        (Membership::Assigned { total: 0, .. }, None) => {
+        (Doing::Superseded, None) => {
+            Verdict::NotReady(Reason::NotAssigned, format!("consumer group {group} has taken the partitions away"))
+        }
+        (Doing::StandingBy(0), None) => {
             Verdict::NotReady(Reason::TopicMissing, "the topic has no partitions yet".into())
         }
-        (Membership::Assigned { .. }, None) if facts.shared => {
+        (Doing::StandingBy(_), None) if facts.shared => {
             Verdict::Ready("standing by: the sink's other workers have all partitions".into())
         }
-        (Membership::Assigned { total, .. }, None) => Verdict::NotReady(
+        (Doing::StandingBy(total), None) => Verdict::NotReady(
             Reason::NotAssigned,
             format!(
                 "other members of group {group} hold some or all of the {total} partitions, and this sink needs them: \
@@ -109,20 +122,25 @@ mod tests {
     fn ready_means_that_frames_flow_or_that_others_write_them() {
         let down = KafkaFault::passing(Reason::KafkaUnreachable, "no broker");
         let missing = KafkaFault::passing(Reason::TopicMissing, "no topic");
-        let assigned = |ours, total| Membership::Assigned { ours, total };
+        let corrupt = KafkaFault::passing(Reason::KafkaUnreachable, "partition 1 cannot be read");
+        let writing = Doing::Writing(None);
         let cases = [
-            (assigned(3, 3), Snapshot::Up, None, None, false, None),
-            (assigned(3, 3), Snapshot::Up, Some(&missing), None, false, None),
-            (assigned(0, 3), Snapshot::Up, None, None, true, None),
-            (assigned(0, 3), Snapshot::Up, None, None, false, Some(Reason::NotAssigned)),
-            (assigned(0, 0), Snapshot::Up, None, None, false, Some(Reason::TopicMissing)),
-            (assigned(3, 3), Snapshot::Down(down.clone()), None, None, false, Some(Reason::KafkaUnreachable)),
-            (assigned(3, 3), Snapshot::Up, None, Some("full"), false, Some(Reason::StorageFull)),
-            (Membership::Joining, Snapshot::Up, None, None, false, Some(Reason::KafkaConnecting)),
-            (Membership::Joining, Snapshot::Up, Some(&missing), None, false, Some(Reason::TopicMissing)),
+            (writing.clone(), Snapshot::Up, None, None, false, None),
+            (writing.clone(), Snapshot::Up, Some(&missing), None, false, None),
+            (Doing::Writing(Some(corrupt)), Snapshot::Up, None, None, false, Some(Reason::KafkaUnreachable)),
+            (Doing::StandingBy(3), Snapshot::Up, None, None, true, None),
+            (Doing::StandingBy(3), Snapshot::Up, None, None, false, Some(Reason::NotAssigned)),
+            (Doing::StandingBy(0), Snapshot::Up, None, None, false, Some(Reason::TopicMissing)),
+            (writing.clone(), Snapshot::Down(down.clone()), None, None, false, Some(Reason::KafkaUnreachable)),
+            (writing, Snapshot::Up, None, Some("full"), false, Some(Reason::StorageFull)),
+            (Doing::Joining, Snapshot::Up, None, None, false, Some(Reason::KafkaConnecting)),
+            (Doing::Joining, Snapshot::Up, Some(&missing), None, false, Some(Reason::TopicMissing)),
+            (Doing::TakingUp(3), Snapshot::Up, None, None, true, Some(Reason::KafkaConnecting)),
+            (Doing::HandingOver, Snapshot::Up, None, None, true, Some(Reason::KafkaConnecting)),
+            (Doing::Superseded, Snapshot::Up, None, None, true, Some(Reason::NotAssigned)),
         ];
-        for (membership, kafka, fault, storage, shared, expected) in cases {
-            let facts = Facts { membership: &membership, kafka, fault, storage, group: "g", shared };
+        for (doing, kafka, fault, storage, shared, expected) in cases {
+            let facts = Facts { doing, kafka, fault, storage, group: "g", shared };
             let reason = match judge(&facts) {
                 Verdict::Ready(_) => None,
                 Verdict::NotReady(reason, _) => Some(reason),

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     Runner,
     readiness::{self, Facts, Verdict},
+    stage::Stage,
 };
 
 impl Runner<'_> {
@@ -14,14 +15,14 @@ impl Runner<'_> {
             return;
         }
         let facts = Facts {
-            membership: &self.membership,
+            doing: (&self.stage).into(),
             kafka: self.health.snapshot(),
             fault: self.fault.as_ref(),
-            storage: self.stuck.as_ref().and_then(|stuck| stuck.storage.as_deref()),
+            storage: self.full(),
             group: &self.plan.group,
             shared: self.plan.spec.replicas > 1,
         };
-        let (ours, total) = self.membership.partitions();
+        let (ours, total) = self.stage.partitions();
         self.env.metrics.assigned_partitions.set(ours as i64);
         if let Some(total) = total {
             self.env.metrics.topic_partitions.set(total as i64);
@@ -31,12 +32,20 @@ impl Runner<'_> {
         readiness::tell(verdict, &self.env.state);
     }
 
-    /// Sets the lag, in records and in seconds.
+    /// The full disk that writing waits for.
+    fn full(&self) -> Option<&str> {
+        let starting = || self.stage.assignment()?.starting.as_ref()?.storage.as_deref();
+        self.stuck.as_ref().and_then(|stuck| stuck.storage.as_deref()).or_else(starting)
+    }
+
+    /// Sets the lag, in records and in seconds. Between two assignments it stays as it was last known.
     pub(super) fn tell_lag(&self) {
         let metrics = &self.env.metrics;
-        let Some(a) = &self.assignment else {
-            metrics.lag.set(0);
-            metrics.lag_seconds.set(0.0);
+        let Some(a) = self.stage.assignment() else {
+            if let Stage::StandingBy { .. } = self.stage {
+                metrics.lag.set(0);
+                metrics.lag_seconds.set(0.0);
+            }
             return;
         };
         let (records, behind) = a.progress.lag(&a.ends);

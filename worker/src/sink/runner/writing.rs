@@ -39,7 +39,7 @@ impl Runner<'_> {
             if self.ending.is_some() {
                 return Ok(TICK);
             }
-            let Some(assignment) = self.assignment.as_mut().filter(|a| a.has_started()) else { return Ok(TICK) };
+            let Some(assignment) = self.stage.writing_mut().filter(|a| a.has_started()) else { return Ok(TICK) };
             let now = Instant::now();
             let (entry, late) = match self.stuck.take_if(|stuck| stuck.until <= now) {
                 Some(stuck) => (stuck.entry, stuck.late),
@@ -85,7 +85,7 @@ impl Runner<'_> {
                 }
                 let captured_at = frame.captured_at;
                 self.disposed(&entry);
-                if let Some(a) = self.assignment.as_mut().filter(|_| written.stored) {
+                if let Some(a) = self.stage.writing_mut().filter(|_| written.stored) {
                     a.batch.add(captured_at);
                 }
                 if self.backoff.failures() > 0 {
@@ -104,8 +104,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Err(OutputError::Superseded) => {
-                // Nothing of this assignment matters any more; what comes next is an event.
-                self.assignment = None;
+                self.superseded();
                 Ok(())
             }
             Err(OutputError::Frame { reason, message }) => self.on_invalid(entry, late, &Invalid { reason, message }),
@@ -115,7 +114,7 @@ impl Runner<'_> {
 
     /// The record is done with.
     fn disposed(&mut self, entry: &Entry) {
-        if let Some(a) = &mut self.assignment {
+        if let Some(a) = self.stage.writing_mut() {
             a.progress.dispose(&entry.record.source, entry.record.offset);
             a.dirty_since.get_or_insert_with(Instant::now);
             a.last_time = Some(entry.time());

@@ -212,6 +212,10 @@ impl Output for Video {
         true
     }
 
+    fn folder(&self) -> &Path {
+        self.private.path()
+    }
+
     fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         lease.check()?;
         self.lease = None;

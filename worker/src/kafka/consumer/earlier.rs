@@ -1,0 +1,56 @@
+//! What a sink's own folder says of its earlier life: which topics it has read, and from where.
+//!
+//! A group's offsets can be deleted, and expire after a week without members (`offsets.retention.minutes`). Kafka alone
+//! cannot tell such a group from one that never was: this can.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{mark::TopicId, messages::TopicPartition};
+
+/// What was read before, by topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Earlier {
+    /// The topics.
+    pub topics: BTreeMap<String, EarlierTopic>,
+}
+
+/// A topic that was read before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierTopic {
+    /// Its id, where the brokers gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<TopicId>,
+    /// The partitions that it had at the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<i32>,
+    /// The offset at which the reading of each partition began.
+    pub began: BTreeMap<i32, i64>,
+}
+
+impl Earlier {
+    /// What is known of a topic.
+    pub fn topic(&self, name: &str) -> Option<&EarlierTopic> {
+        self.topics.get(name)
+    }
+
+    /// Whether this partition was read before.
+    pub fn has_read(&self, source: &TopicPartition) -> bool {
+        self.topic(&source.topic).is_some_and(|topic| topic.began.contains_key(&source.partition))
+    }
+
+    /// Takes in what another worker of the same sink knows: the earliest beginning of each partition.
+    pub fn absorb(&mut self, other: Earlier) {
+        for (name, theirs) in other.topics {
+            let ours = self.topics.entry(name).or_default();
+            ours.id = ours.id.take().or(theirs.id);
+            ours.first = ours.first.or(theirs.first);
+            for (partition, offset) in theirs.began {
+                let began = ours.began.entry(partition).or_insert(offset);
+                *began = (*began).min(offset);
+            }
+        }
+    }
+}
