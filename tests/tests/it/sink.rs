@@ -1,6 +1,8 @@
 //! A sink's promises against a real Kafka: nothing missing, nothing twice, nothing torn, whatever happens meanwhile.
 
 mod bench;
+mod group;
+mod memory;
 
 use std::{collections::BTreeMap, fs};
 
@@ -336,16 +338,7 @@ fn a_backlog_is_read_within_the_memory_that_is_promised() {
     for batch in 0..6 {
         bench.kafka.produce(&bench.topic, frames(batch * 500..(batch + 1) * 500, 3, 85_000));
     }
-    let worker = bench.spawn(0, &bench.root);
-    let mut peak = 0;
-    wait::until_ok("the backlog is stored", PATIENCE, || {
-        peak = peak.max(peak_memory_kb(worker.pid()).unwrap_or(0));
-        match bench.kafka.lag(&bench.group, &bench.topic) {
-            Ok(0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    });
-    worker.kill();
+    let peak = memory::peak_kb_until_stored(&bench);
     assert!((1..96 * 1024).contains(&peak), "{peak} KiB at the peak");
     bench.assert_complete();
 }
@@ -369,13 +362,6 @@ fn frames_without_a_key_become_one_video_in_the_order_of_their_capture_though_th
     let expected: Vec<_> = (0..900).map(|n| jpeg(n, 20_000)).collect();
     let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
     assert_eq!((found.len(), differs), (900, None), "frames, and the first that is not where it belongs");
-}
-
-/// The most memory that a process ever had, in KiB.
-fn peak_memory_kb(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Deletes the records of partition 0 before an offset, as retention does.

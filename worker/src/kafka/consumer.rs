@@ -40,7 +40,7 @@ mod taking_up;
 pub mod tenure;
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -72,8 +72,8 @@ pub struct Settings {
     pub start_from: StartFrom,
     /// What to do when the committed offset is gone.
     pub on_offset_lost: OnOffsetLost,
-    /// What the sink read in its earlier life, as its own folder says.
-    pub earlier: Earlier,
+    /// What the sink has read so far, as its own folder says. The writer adds to it.
+    pub earlier: Arc<Mutex<Earlier>>,
     /// Other workers of the sink may have some of the partitions.
     pub shared: bool,
     /// Read only when all partitions of all topics are assigned to this worker.

@@ -198,7 +198,7 @@ impl Runner<'_> {
                 if let Some(a) = self.stage.assignment_mut().filter(|a| a.is(generation)) {
                     match fault {
                         Some(fault) => {
-                            tracing::warn!(sink = %self.plan.name, "{source}: {fault}");
+                            tracing::warn!(sink = %self.plan.name, "{fault}");
                             self.env.state.note_error(&fault.message);
                             a.unreadable.insert(source, fault);
                         }

@@ -163,6 +163,7 @@ fn plan_of(topic: &str, group: &str, bootstrap: &str, root: &Path, special: &Val
     for (field, value) in special.as_object().expect("an object") {
         spec[field] = value.clone();
     }
+    let topics = serde_json::from_value(spec["from"]["topics"].clone()).expect("names");
     let spec: FrameSinkSpec = serde_json::from_value(spec).expect("a valid spec");
     let name = |name: &str| ObjectName { namespace: "lab".into(), name: name.into() };
     let connection = json!({"bootstrapServers": [bootstrap]});
@@ -170,7 +171,7 @@ fn plan_of(topic: &str, group: &str, bootstrap: &str, root: &Path, special: &Val
     SinkPlan {
         name: name("frames"),
         connection: Connection { name: name("lab"), spec: connection },
-        topics: vec![topic.to_owned()],
+        topics,
         group: group.to_owned(),
         on_invalid: spec.on_invalid.unwrap_or(OnInvalid::Fail),
         camera: None,

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{mark::TopicId, messages::TopicPartition};
+use super::{
+    mark::TopicId,
+    messages::{Begun, TopicPartition},
+};
 
 /// What was read before, by topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,21 @@ impl Earlier {
     /// Whether this partition was read before.
     pub fn has_read(&self, source: &TopicPartition) -> bool {
         self.topic(&source.topic).is_some_and(|topic| topic.began.contains_key(&source.partition))
+    }
+
+    /// Takes in where the reading of these partitions began. What is known already stays.
+    pub fn note(&mut self, begun: &[Begun]) {
+        for partition in begun {
+            let source = &partition.assigned.source;
+            let topic = self.topics.entry(source.topic.to_string()).or_default();
+            if matches!((&topic.id, &partition.mark.id), (Some(known), Some(now)) if known != now) {
+                // Another topic of that name: nothing of the former one holds for it.
+                *topic = EarlierTopic::default();
+            }
+            topic.id = partition.mark.id.clone().or(topic.id.take());
+            topic.first = partition.mark.first;
+            topic.began.entry(source.partition).or_insert(partition.start);
+        }
     }
 
     /// Takes in what another worker of the same sink knows: the earliest beginning of each partition.

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use edgereel_crds::status::Reason;
-use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{
     messages::TopicPartition,
@@ -12,7 +11,7 @@ use super::{
     partitions::Partitions,
     questions::{self, Wanted},
 };
-use crate::kafka::client::{KafkaFault, Subject};
+use crate::kafka::client::KafkaFault;
 
 /// From one look at the ends to the next.
 const ENDS: Duration = Duration::from_secs(1);
@@ -73,14 +72,7 @@ impl Ends {
     }
 
     /// Takes an answer in, if it is to one of these questions.
-    pub fn answer(
-        &mut self,
-        number: u64,
-        answer: &NativeAnswer,
-        partitions: &mut Partitions,
-        subject: &Subject,
-        now: Instant,
-    ) -> Told {
+    pub fn answer(&mut self, number: u64, answer: &NativeAnswer, partitions: &mut Partitions, now: Instant) -> Told {
         let mut told = Told { as_of: now, ends: Vec::new(), reached: Vec::new(), made_anew: None };
         if let Some(asked_at) = self.ends.answered(number) {
             told.as_of = asked_at;
@@ -108,7 +100,8 @@ impl Ends {
                     let led = topic.partitions.iter().find(|(n, _)| *n == partition.source.partition);
                     let leaderless = led.is_some_and(|(_, led)| !led);
                     partition.led(leaderless.then(|| {
-                        subject.topic(&topic.name).code(Code::LeaderNotAvailable, &partition.source.to_string())
+                        let message = format!("{} has no leader: look at the brokers that hold it", partition.source);
+                        KafkaFault::passing(Reason::KafkaUnreachable, message)
                     }));
                 }
             }

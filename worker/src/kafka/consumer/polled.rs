@@ -5,7 +5,7 @@
 //! event that may not come.
 
 use std::{
-    sync::mpsc,
+    sync::{PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -350,7 +350,7 @@ impl<'a> Poll<'a> {
                 self.decide();
             }
             Stage::Reading(Some(partitions), ends) => {
-                let told = ends.answer(number, answer, partitions, self.polled.context.subject(), now);
+                let told = ends.answer(number, answer, partitions, now);
                 if let Some(fault) = told.made_anew {
                     return self.hand_over(Then::Anew(fault));
                 }
@@ -369,7 +369,9 @@ impl<'a> Poll<'a> {
     /// Takes up what was given, once all is known.
     fn decide(&mut self) {
         let Stage::TakingUp(taking) = &self.stage else { return };
-        match taking.decide(&self.polled.settings) {
+        let settings = &self.polled.settings;
+        let earlier = settings.earlier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match taking.decide(settings, &earlier) {
             Ok(None) => {}
             Err(fault) => self.fail(fault),
             Ok(Some(Decision::Rejoin(why))) => self.rejoin(&why),
@@ -410,7 +412,11 @@ impl<'a> Poll<'a> {
             return self.fail(KafkaFault::passing(Reason::NotAssigned, message));
         }
         tracing::info!(group, "asking the group for another assignment: {why}");
-        self.unassign();
+        self.stage = Stage::Joining;
+        // The group's turn has to be over first: until something is assigned, a subscription is put off.
+        if let Err(e) = self.consumer.assign(&TopicPartitionList::new()) {
+            return self.fail(self.subject().fault(&e));
+        }
         if let Err(fault) = self.polled.subscribe(self.consumer) {
             self.fail(fault);
         }
@@ -592,4 +598,26 @@ fn offsets_list(commit: &Commit, partitions: &Partitions) -> Result<TopicPartiti
         element.set_metadata(mark.with(&commit.state));
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn whatever_ends_the_thread_its_resource_hears_of_it() {
+        let (sender, inbox) = mpsc::channel();
+        let send: Listener = Arc::new(move |event| sender.send(event).is_ok());
+        let thread = thread::spawn(move || {
+            let _farewell = Farewell(send);
+            panic!("as from a binding that cannot read a name");
+        });
+        assert!(thread.join().is_err());
+        let Ok(Event::Fault { fault, last: true }) = inbox.recv() else { panic!("a fault") };
+        assert_eq!(fault.reason, Reason::InternalError);
+        assert!(matches!(inbox.recv(), Ok(Event::Closed)));
+        assert!(inbox.recv().is_err(), "nobody keeps the other end");
+    }
 }

@@ -14,6 +14,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{
     Settings,
+    earlier::Earlier,
     mark::{Mark, TopicId},
     messages::{Assigned, Begun, TopicPartition},
     native::Element,
@@ -178,7 +179,7 @@ impl TakingUp {
     }
 
     /// Decides, once everything is known.
-    pub fn decide(&self, settings: &Settings) -> Result<Option<Decision>, KafkaFault> {
+    pub fn decide(&self, settings: &Settings, earlier: &Earlier) -> Result<Option<Decision>, KafkaFault> {
         let Some(topics) = self.topics() else { return Ok(None) };
         let total = total(topics);
         if let Some(stale) = self.foreign(settings, topics) {
@@ -204,7 +205,7 @@ impl TakingUp {
         if matches!(settings.start_from, StartFrom::Timestamp(_)) && times.is_none() {
             return Ok(None);
         }
-        let known = Known { settings, topics, committed, low, high, times };
+        let known = Known { settings, earlier, topics, committed, low, high, times };
         let begun = self.given.iter().map(|source| known.begin(source)).collect::<Result<Vec<_>, _>>()?;
         Ok(Some(Decision::TakeUp(begun, total)))
     }
@@ -246,6 +247,7 @@ pub fn start_time(settings: &Settings) -> Result<Option<i64>, KafkaFault> {
 /// Everything that the brokers said.
 struct Known<'a> {
     settings: &'a Settings,
+    earlier: &'a Earlier,
     topics: &'a [Topic],
     committed: &'a [Element],
     low: &'a [Element],
@@ -269,13 +271,13 @@ impl Known<'_> {
         let (committed_mark, state) = committed.map_or((Mark::default(), ""), |e| Mark::split(&e.metadata));
         let topic = self.topics.iter().find(|topic| *topic.name == *source.topic);
         let id: Option<TopicId> = topic.and_then(|topic| topic.id.clone());
-        let earlier = settings.earlier.topic(&source.topic);
+        let earlier = self.earlier.topic(&source.topic);
         let first = self.first(source);
         let facts = Facts {
             committed: committed.map(|element| element.offset),
             committed_id: committed_mark.id.clone(),
             id: id.clone(),
-            was_read: settings.earlier.has_read(source),
+            was_read: self.earlier.has_read(source),
             earlier_id: earlier.and_then(|topic| topic.id.clone()),
             added: self.is_added(source, first),
             low,
@@ -317,7 +319,7 @@ impl Known<'_> {
     fn first(&self, source: &TopicPartition) -> Option<i32> {
         let topic = || self.committed.iter().filter(|element| element.source.topic == source.topic);
         let marked = topic().filter(|element| element.offset >= 0).find_map(|e| Mark::split(&e.metadata).0.first);
-        let earlier = self.settings.earlier.topic(&source.topic).and_then(|topic| topic.first);
+        let earlier = self.earlier.topic(&source.topic).and_then(|topic| topic.first);
         marked.or(earlier)
     }
 }
@@ -326,7 +328,7 @@ impl Known<'_> {
 fn lost_place(settings: &Settings, source: &TopicPartition, facts: &Facts, why: Why) -> KafkaFault {
     let Settings { group, .. } = settings;
     let holds = format!("the topic holds {} to {}", facts.low, facts.high);
-    let next = facts.committed.map_or_else(|| "none".to_owned(), |next| next.to_string());
+    let next = facts.committed.unwrap_or_default();
     let what = match why {
         Why::Cut => format!(
             "group {group} is to go on at offset {next}, but {holds}: retention deleted records before they were read"
@@ -337,12 +339,11 @@ fn lost_place(settings: &Settings, source: &TopicPartition, facts: &Facts, why: 
         Why::MadeAnew => {
             let id = |id: &Option<TopicId>| id.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
             let former = facts.committed_id.as_ref().or(facts.earlier_id.as_ref()).cloned();
-            format!(
-                "the topic was made anew (its id was {}, and is {}): offset {next} of group {group} is one of the former \
-                 topic; {holds}",
-                id(&former),
-                id(&facts.id)
-            )
+            let offset = match facts.committed {
+                Some(next) => format!("offset {next} of group {group} is one of the former topic"),
+                None => format!("group {group} has no offset in it"),
+            };
+            format!("the topic was made anew (its id was {}, and is {}): {offset}; {holds}", id(&former), id(&facts.id))
         }
         Why::Forgotten => format!(
             "group {group} has no offset, though this sink has read it before (its folder below .edgereel says so): the \
@@ -355,3 +356,6 @@ fn lost_place(settings: &Settings, source: &TopicPartition, facts: &Facts, why: 
     };
     KafkaFault::lasting(Reason::OffsetLost, format!("{source}: {what}{remedy}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,3 +102,20 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_that_panics_is_its_sinks_fault_and_the_next_one_is_run() {
+        let (sender, inbox) = mpsc::channel();
+        let flusher = Flusher::start(move |done| drop(sender.send(done))).expect("started");
+        flusher.run(1, Box::new(|| panic!("in a job")));
+        flusher.run(2, Box::new(|| Ok(())));
+        let first = inbox.recv().expect("told");
+        assert_eq!((first.id, first.result.map_err(|fault| fault.reason)), (1, Err(Reason::InternalError)));
+        let second = inbox.recv().expect("told");
+        assert_eq!((second.id, second.result), (2, Ok(())));
+    }
+}

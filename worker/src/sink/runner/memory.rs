@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use edgereel_crds::status::Reason;
@@ -25,43 +26,37 @@ pub const FILE: &str = "topics.json";
 pub struct Memory {
     path: PathBuf,
     own: Earlier,
+    /// What all workers of the sink knew at the start, and this one has noted since.
+    known: Arc<Mutex<Earlier>>,
 }
 
 impl Memory {
-    /// Reads what this worker noted in `folder`; nothing if it never did.
-    pub fn open(folder: &Path) -> Result<Self, OutputError> {
+    /// Reads what this worker noted in its `folder`, nothing if it never did, and what its sink's other workers did, whose
+    /// folders stand in and below `sink`.
+    pub fn open(folder: &Path, sink: &Path) -> Result<Self, OutputError> {
         let path = folder.join(FILE);
         let own = read(&path)?;
-        Ok(Memory { path, own })
+        let mut known = own.clone();
+        for other in everyones(sink)? {
+            known.absorb(other);
+        }
+        Ok(Memory { path, own, known: Arc::new(Mutex::new(known)) })
     }
 
-    /// What this worker remembers, and its sink's other workers, whose folders stand beside each other.
-    pub fn earlier(&self, sink: &Path) -> Result<Earlier, OutputError> {
-        let mut all = self.own.clone();
-        for other in everyones(sink)? {
-            all.absorb(other);
-        }
-        Ok(all)
+    /// What is known, now and later.
+    pub fn known(&self) -> Arc<Mutex<Earlier>> {
+        self.known.clone()
     }
 
     /// Notes, durably, where the reading of these partitions began. Nothing is written when it is known.
     pub fn note(&mut self, begun: &[Begun]) -> Result<(), OutputError> {
         let mut next = self.own.clone();
-        for partition in begun {
-            let source = &partition.assigned.source;
-            let topic = next.topics.entry(source.topic.to_string()).or_default();
-            if topic.id != partition.mark.id && topic.id.is_some() && partition.mark.id.is_some() {
-                // Another topic of that name: nothing of the former one holds for it.
-                *topic = Default::default();
-            }
-            topic.id = partition.mark.id.clone().or(topic.id.take());
-            topic.first = partition.mark.first;
-            topic.began.entry(source.partition).or_insert(partition.start);
-        }
+        next.note(begun);
         if next != self.own {
             write(&self.path, &next)?;
             self.own = next;
         }
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).note(begun);
         Ok(())
     }
 }
@@ -125,14 +120,19 @@ mod tests {
         Begun { assigned: Assigned { source, committed: None }, start, high: start, lost: 0, mark, marked: false }
     }
 
+    fn known(folder: &Path, sink: &Path) -> Earlier {
+        Memory::open(folder, sink).unwrap().known().lock().unwrap().clone()
+    }
+
     #[test]
     fn what_was_noted_is_there_after_a_restart_and_the_first_beginning_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let mut memory = Memory::open(dir.path()).unwrap();
-        assert_eq!(memory.earlier(dir.path()).unwrap(), Earlier::default());
+        let mut memory = Memory::open(dir.path(), dir.path()).unwrap();
+        assert_eq!(*memory.known().lock().unwrap(), Earlier::default());
         memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")]).unwrap();
         memory.note(&[begun("gate", 0, 500, "a")]).unwrap();
-        let earlier = Memory::open(dir.path()).unwrap().earlier(dir.path()).unwrap();
+        let earlier = known(dir.path(), dir.path());
+        assert_eq!(*memory.known().lock().unwrap(), earlier, "and without one");
         let gate = earlier.topic("gate").unwrap();
         assert_eq!(gate.began, [(0, 5), (1, 7)].into());
         assert_eq!((gate.id.clone(), gate.first), (Some(TopicId::new("a")), Some(3)));
@@ -141,11 +141,10 @@ mod tests {
     #[test]
     fn a_topic_made_anew_has_no_past() {
         let dir = tempfile::tempdir().unwrap();
-        let mut memory = Memory::open(dir.path()).unwrap();
+        let mut memory = Memory::open(dir.path(), dir.path()).unwrap();
         memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")]).unwrap();
         memory.note(&[begun("gate", 0, 0, "b")]).unwrap();
-        let earlier = memory.earlier(dir.path()).unwrap();
-        assert_eq!(earlier.topic("gate").unwrap().began, [(0, 0)].into());
+        assert_eq!(known(dir.path(), dir.path()).topic("gate").unwrap().began, [(0, 0)].into());
     }
 
     #[test]
@@ -153,17 +152,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let other = dir.path().join("replica-1");
         fs::create_dir(&other).unwrap();
-        Memory::open(dir.path()).unwrap().note(&[begun("gate", 0, 5, "a")]).unwrap();
-        Memory::open(&other).unwrap().note(&[begun("gate", 1, 7, "a"), begun("gate", 0, 2, "a")]).unwrap();
-        let earlier = Memory::open(&other).unwrap().earlier(dir.path()).unwrap();
-        assert_eq!(earlier.topic("gate").unwrap().began, [(0, 2), (1, 7)].into());
+        Memory::open(dir.path(), dir.path()).unwrap().note(&[begun("gate", 0, 5, "a")]).unwrap();
+        let mut second = Memory::open(&other, dir.path()).unwrap();
+        second.note(&[begun("gate", 1, 7, "a"), begun("gate", 0, 2, "a")]).unwrap();
+        assert_eq!(known(&other, dir.path()).topic("gate").unwrap().began, [(0, 2), (1, 7)].into());
     }
 
     #[test]
     fn a_damaged_file_is_named_and_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "{").unwrap();
-        let error = Memory::open(dir.path()).err().unwrap();
+        let error = Memory::open(dir.path(), dir.path()).err().unwrap();
         assert!(error.to_string().contains("topics.json is damaged"), "{error}");
     }
 }

@@ -42,10 +42,9 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         }
         _ => None,
     };
-    let memory = Memory::open(output.folder())?;
-    // Of a worker with a number: the folder above its own is its sink's.
+    // A worker with a number has its folder in its sink's.
     let sink_folder = if replica > 0 { output.folder().parent() } else { None };
-    let earlier = memory.earlier(sink_folder.unwrap_or(output.folder()))?;
+    let memory = Memory::open(output.folder(), sink_folder.unwrap_or(output.folder()))?;
     let (sender, inbox) = mpsc::channel();
     let context = Context::new(&plan.connection, &env.secrets)?;
     let health = context.health().clone();
@@ -56,7 +55,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         instance: format!("{}-{}.{}-{replica}", plan.group, plan.name.namespace, plan.name.name),
         start_from: plan.spec.start_from.clone(),
         on_offset_lost: plan.spec.on_offset_lost,
-        earlier,
+        earlier: memory.known(),
         shared: plan.spec.replicas > 1,
         whole: output.needs_all_partitions(),
         memory: MEMORY,
