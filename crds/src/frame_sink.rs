@@ -74,10 +74,13 @@ pub struct FrameSinkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249))]
     pub group: Option<String>,
-    /// Where to begin when the group has no committed offset. Default: `earliest`.
+    /// Where to begin at the sink's first start. Default: `earliest`. A partition that is added to a topic later is read from
+    /// its beginning. A group whose offsets are deleted or have expired is no first start, if the sink has read before:
+    /// see `onOffsetLost`.
     #[serde(default)]
     pub start_from: StartFrom,
-    /// What to do when the committed offset is no longer in the topic. Default: `fail`.
+    /// What to do when the place to go on at is gone: cut by retention, of a topic that was made anew since, or deleted with
+    /// the group. Default: `fail`.
     #[serde(default)]
     pub on_offset_lost: OnOffsetLost,
     /// How frames stand in the records. Default: `auto`, decided record by record.
@@ -137,7 +140,7 @@ pub enum From {
     ),
 }
 
-/// Where to begin when the group has no committed offset: `earliest`, `latest`, or an RFC 3339 time.
+/// Where to begin at the first start: `earliest`, `latest`, or an RFC 3339 time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StartFrom {
     /// The oldest record that the topic still has.
@@ -203,7 +206,7 @@ impl JsonSchema for StartFrom {
     }
 }
 
-/// What to do when the committed offset is no longer in the topic (deleted by retention, or the topic made anew).
+/// What to do when the place to go on at is gone (cut by retention, of a topic made anew since, or deleted with the group).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnOffsetLost {

@@ -3,6 +3,7 @@
 mod bench;
 mod group;
 mod memory;
+mod slow;
 
 use std::{collections::BTreeMap, fs};
 

@@ -56,6 +56,7 @@ use crate::{
     metrics::SinkMetrics,
     secrets::Secrets,
     state::ResourceState,
+    throttle::Throttle,
 };
 
 /// How often the state is looked at when nothing happens.
@@ -63,6 +64,8 @@ const TICK: Duration = Duration::from_millis(250);
 const DISK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a stop may take: flush, commit, finish, leave.
 const STOP_TIME: Duration = Duration::from_secs(9);
+/// A kind of log line is written this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long partitions may be assigned without being written, because their start cannot be committed.
 const START_TIME: Duration = Duration::from_secs(60);
 
@@ -126,7 +129,9 @@ struct Runner<'a> {
     fault: Option<KafkaFault>,
     disk_measured: Instant,
     state_told: Option<Instant>,
-    warned: Option<Instant>,
+    /// How often it is said that the disk is full, and that a record is no frame: each by itself.
+    full_said: Throttle,
+    invalid_said: Throttle,
 }
 
 impl Runner<'_> {

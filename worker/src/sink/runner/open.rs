@@ -12,7 +12,9 @@ use edgereel_crds::{
     status::{ConditionStatus, ConditionType, Reason},
 };
 
-use super::{Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage};
+use super::{
+    LOG_INTERVAL, Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage,
+};
 use crate::{
     backoff::Backoff,
     fault::Fault,
@@ -21,6 +23,7 @@ use crate::{
         consumer::{Consumer, Settings},
     },
     sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video},
+    throttle::Throttle,
 };
 
 /// Bytes of records that may wait between the consumer and the output.
@@ -88,7 +91,8 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         fault: None,
         disk_measured: Instant::now(),
         state_told: None,
-        warned: None,
+        full_said: Throttle::new(LOG_INTERVAL),
+        invalid_said: Throttle::new(LOG_INTERVAL),
     })
 }
 

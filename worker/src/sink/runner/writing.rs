@@ -17,9 +17,6 @@ use crate::{
 
 /// Entries written between two looks at the events.
 const BURST: usize = 32;
-/// A kind of log line is written this often.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
-
 /// An entry that could not be disposed of for now.
 pub struct Stuck {
     /// What it is.
@@ -96,8 +93,8 @@ impl Runner<'_> {
             }
             Err(error @ OutputError::NoSpace { .. }) => {
                 let until = Instant::now() + self.backoff.next(&mut rand::rng());
-                if self.warns() {
-                    tracing::warn!(sink = %self.plan.name, "{error}");
+                if let Some(held_back) = self.full_said.allow(Instant::now()) {
+                    tracing::warn!(sink = %self.plan.name, held_back, "{error}");
                 }
                 self.stuck = Some(Stuck { entry, late, until, storage: Some(error.to_string()) });
                 self.state_told = None;
@@ -140,20 +137,11 @@ impl Runner<'_> {
             }
         }
         self.env.metrics.invalid(why.reason).inc();
-        if self.warns() {
-            tracing::warn!(sink = %self.plan.name, "{message}");
+        if let Some(held_back) = self.invalid_said.allow(Instant::now()) {
+            tracing::warn!(sink = %self.plan.name, held_back, "{message}");
         }
         self.env.state.note_error(message);
         self.disposed(&entry);
         Ok(())
-    }
-
-    /// Whether a warning may be logged now.
-    fn warns(&mut self) -> bool {
-        let pass = self.warned.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
-        if pass {
-            self.warned = Some(Instant::now());
-        }
-        pass
     }
 }
