@@ -1,6 +1,6 @@
 //! What happens to a sink's group and topics: deleted, made anew, grown, given to others, written in transactions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use edgereel_crds::status::Reason;
 use edgereel_tests::{
@@ -92,6 +92,24 @@ fn a_partition_that_is_added_while_the_sink_runs_is_read_from_its_beginning() {
     let names: Vec<_> = bench.files().into_keys().collect();
     assert!(names.contains(&"1-000000.jpg".into()) && names.contains(&"2-000000.jpg".into()), "{names:?}");
     assert!(!names.contains(&"0-000000.jpg".into()), "from before the first start");
+}
+
+#[test]
+fn a_topic_that_comes_after_the_sink_is_read_from_its_beginning() {
+    let bench = Bench::without_topic(&unique("comes"), json!({"startFrom": "latest"}));
+    let worker = bench.start(0);
+    worker.await_reason(Reason::TopicMissing);
+    wait::until("the sink has noted it", PATIENCE, || {
+        std::fs::read_to_string(bench.root.join("frames/.edgereel/lab.frames/topics.json"))
+            .is_ok_and(|text| text.contains(&bench.topic))
+    });
+    bench.kafka.create_topic(&bench.topic, 2, KEEP);
+    bench.kafka.produce(&bench.topic, frames(0..20, 2, 1_000));
+    wait::until_ok("all is read", PATIENCE, || match worker.metrics.stored.get() {
+        20 => Ok(()),
+        other => Err(format!("{other} stored; {}", worker.says())),
+    });
+    worker.stop().expect("a clean stop");
 }
 
 #[test]
@@ -212,7 +230,7 @@ fn transactions_are_read_when_they_are_committed_and_the_lag_comes_to_nothing() 
 #[test]
 fn a_partition_whose_leader_is_away_makes_the_sink_unready_and_stays_in_the_lag() {
     let kafka: &'static Cluster = Box::leak(Box::new(Cluster::start(3, Options::default()).expect("three brokers")));
-    let mut bench = Bench::new("led", 1, json!({}));
+    let mut bench = Bench::without_topic(&unique("led"), json!({}));
     bench.kafka = kafka;
     // Without copies: the partitions of a broker that goes are gone with it.
     let topic = NewTopic::new(&bench.topic, 6, TopicReplication::Fixed(1)).set(KEEP[0].0, KEEP[0].1);
@@ -236,6 +254,55 @@ fn a_partition_whose_leader_is_away_makes_the_sink_unready_and_stays_in_the_lag(
     for broker in 0..3 {
         kafka.stop(broker);
     }
+}
+
+/// The log file of a topic's partition on a broker's disk.
+fn segment(kafka: &Cluster, topic: &str, partition: i32) -> PathBuf {
+    let mut folders = vec![kafka.dir().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.ends_with(format!("{topic}-{partition}/00000000000000000000.log")) {
+                return path;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    panic!("no segment of {topic}-{partition} below {}", kafka.dir().display());
+}
+
+#[test]
+fn a_record_that_the_brokers_disk_has_spoilt_is_named_and_never_stored_or_passed() {
+    let kafka: &'static Cluster = Box::leak(Box::new(Cluster::start(1, Options::default()).expect("a broker")));
+    let mut bench = Bench::without_topic(&unique("spoilt"), json!({}));
+    bench.kafka = kafka;
+    kafka.create_topic(&bench.topic, 2, KEEP);
+    kafka.produce(&bench.topic, frames(0..10, 2, 1_000));
+    let worker = bench.start(0);
+    bench.await_no_lag();
+    worker.stop().expect("a clean stop");
+    // One record in a batch of its own, spoilt before anybody reads it.
+    kafka.produce(&bench.topic, frames(11..12, 2, 1_000));
+    let path = segment(kafka, &bench.topic, 1);
+    let mut bytes = std::fs::read(&path).expect("read");
+    let at = bytes.len() - 500;
+    bytes[at] ^= 0x01;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("opened");
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes[at..at + 1], at as u64).expect("written");
+    kafka.produce(&bench.topic, frames(12..20, 2, 1_000));
+    let worker = bench.start(0);
+    wait::until_ok("it says which partition", PATIENCE, || {
+        let says = worker.says();
+        if says.contains("partition 1 cannot be read") && !worker.state.is_ready() { Ok(()) } else { Err(says) }
+    });
+    wait::until("the other partition is read", PATIENCE, || bench.committed().get(&0) == Some(&9));
+    wait::until("the lag is told", PATIENCE, || worker.metrics.lag.get() == 5);
+    worker.stop().expect("a clean stop");
+    assert_eq!(bench.committed(), BTreeMap::from([(0, 9), (1, 5)]));
+    assert_eq!(bench.files().len(), 14);
+    kafka.stop(0);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub fn configure(config: &mut ClientConfig, settings: &Settings) {
         // The default of a second caps a backlog's throughput once the queue has been full.
         ("fetch.queue.backoff.ms", "10"),
         ("fetch.error.backoff.ms", "200"),
+        // What a broker's disk has spoilt is an error and no frame; the Java client checks by default, librdkafka does not.
+        ("check.crcs", "true"),
         // librdkafka counts keys and values, not headers: so few records are held back even where headers are large. A
         // fetch's answer counts whole, so that small records are not slowed down.
         ("queued.min.messages", "32"),

@@ -59,6 +59,15 @@ impl Earlier {
         }
     }
 
+    /// Takes in that these topics are not there yet: all their partitions will have been added. Of what was read before it
+    /// says nothing new.
+    pub fn note_missing(&mut self, topics: &[String]) {
+        for topic in topics {
+            let missing = EarlierTopic { first: Some(0), ..EarlierTopic::default() };
+            self.topics.entry(topic.clone()).or_insert(missing);
+        }
+    }
+
     /// Takes in what another worker of the same sink knows: the earliest beginning of each partition.
     pub fn absorb(&mut self, other: Earlier) {
         for (name, theirs) in other.topics {

@@ -160,6 +160,8 @@ struct Poll<'a> {
     number: &'a mut u64,
     /// How often in a row the group gave what cannot be read.
     rejoins: u32,
+    /// The question which topics are there, asked because one is not.
+    missing: Option<u64>,
     listening: bool,
     end: Option<End>,
 }
@@ -167,7 +169,17 @@ struct Poll<'a> {
 impl<'a> Poll<'a> {
     fn new(polled: &'a Polled, consumer: &'a BaseConsumer<GroupContext>, number: &'a mut u64) -> Self {
         let queue = EventQueue::new(consumer, &polled.waker);
-        Poll { polled, consumer, queue, stage: Stage::Joining, number, rejoins: 0, listening: true, end: None }
+        Poll {
+            polled,
+            consumer,
+            queue,
+            stage: Stage::Joining,
+            number,
+            rejoins: 0,
+            missing: None,
+            listening: true,
+            end: None,
+        }
     }
 
     fn subject(&self) -> &Subject {
@@ -330,6 +342,10 @@ impl<'a> Poll<'a> {
 
     fn on_answer(&mut self, number: u64, answer: &NativeAnswer) {
         let now = Instant::now();
+        if self.missing.take_if(|asked| *asked == number).is_some() {
+            let missing = questions::topics(answer).map(|topics| questions::missing(&topics)).unwrap_or_default();
+            return self.send(Event::Missing(missing));
+        }
         match &mut self.stage {
             Stage::TakingUp(taking) => {
                 let Some(question) = taking.question(number) else { return };
@@ -377,6 +393,10 @@ impl<'a> Poll<'a> {
             Ok(Some(Decision::Rejoin(why))) => self.rejoin(&why),
             Ok(Some(Decision::TakeUp(begun, total))) => {
                 self.rejoins = 0;
+                let missing = taking.missing();
+                if !missing.is_empty() {
+                    self.send(Event::Missing(missing));
+                }
                 let mut list = TopicPartitionList::with_capacity(begun.len());
                 for partition in &begun {
                     let source = &partition.assigned.source;
@@ -499,6 +519,11 @@ impl<'a> Poll<'a> {
             Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => return,
             code => self.subject().code(code, words),
         };
+        if fault.reason == Reason::TopicMissing && matches!(self.stage, Stage::Joining) {
+            *self.number += 1;
+            self.missing = Some(*self.number);
+            self.queue.ask_topics(&self.polled.settings.topics, *self.number, ANSWER);
+        }
         if fatal || code == Code::FencedInstanceId {
             self.lose();
             return self.fail(fault);

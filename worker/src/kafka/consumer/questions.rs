@@ -44,6 +44,19 @@ pub struct Topic {
     pub error: Option<Refused>,
 }
 
+impl Topic {
+    /// Whether there is no such topic.
+    pub fn is_missing(&self) -> bool {
+        let unknown = |code: &Code| matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic);
+        self.error.as_ref().is_some_and(|(code, _)| unknown(code))
+    }
+}
+
+/// The names of those that are not there.
+pub fn missing(topics: &[Topic]) -> Vec<String> {
+    topics.iter().filter(|topic| topic.is_missing()).map(|topic| topic.name.clone()).collect()
+}
+
 /// What the members of a group have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {

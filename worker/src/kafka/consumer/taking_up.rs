@@ -18,7 +18,7 @@ use super::{
     mark::{Mark, TopicId},
     messages::{Assigned, Begun, TopicPartition},
     native::Element,
-    questions::{Members, Refused, Topic},
+    questions::{self, Members, Refused, Topic},
     start::{Facts, First, Start, Why, decide_start},
 };
 use crate::kafka::client::{KafkaFault, Subject};
@@ -121,7 +121,9 @@ impl TakingUp {
         let refused = match &answer {
             Err((code, words)) => Some((*code, words.clone())),
             Ok(Answer::Offsets(all)) => all.iter().find_map(|e| e.error.map(|code| (code, e.source.to_string()))),
-            Ok(Answer::Topics(all)) => all.iter().find_map(|t| t.error.clone()).filter(|(code, _)| !is_unknown(*code)),
+            Ok(Answer::Topics(all)) => {
+                all.iter().filter(|topic| !topic.is_missing()).find_map(|topic| topic.error.clone())
+            }
             Ok(Answer::Members(members)) => {
                 (!members.stable).then(|| (Code::RebalanceInProgress, "the group is being rebalanced".to_owned()))
             }
@@ -162,6 +164,11 @@ impl TakingUp {
     /// Why it takes so long, if a broker said so.
     pub fn trouble(&self) -> Option<&KafkaFault> {
         self.refused.as_ref().map(|(fault, _)| fault)
+    }
+
+    /// The topics that are not there.
+    pub fn missing(&self) -> Vec<String> {
+        self.topics().map(|topics| questions::missing(topics)).unwrap_or_default()
     }
 
     fn topics(&self) -> Option<&Vec<Topic>> {
@@ -218,10 +225,6 @@ impl TakingUp {
         };
         self.given.iter().find(stale).map(|source| format!("{source} is not among the topics that are to be read"))
     }
-}
-
-fn is_unknown(code: Code) -> bool {
-    matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic)
 }
 
 fn total(topics: &[Topic]) -> usize {

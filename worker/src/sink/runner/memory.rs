@@ -50,13 +50,22 @@ impl Memory {
 
     /// Notes, durably, where the reading of these partitions began. Nothing is written when it is known.
     pub fn note(&mut self, begun: &[Begun]) -> Result<(), OutputError> {
+        self.change(|earlier| earlier.note(begun))
+    }
+
+    /// Notes, durably, that these topics are not there yet.
+    pub fn note_missing(&mut self, topics: &[String]) -> Result<(), OutputError> {
+        self.change(|earlier| earlier.note_missing(topics))
+    }
+
+    fn change(&mut self, change: impl Fn(&mut Earlier)) -> Result<(), OutputError> {
         let mut next = self.own.clone();
-        next.note(begun);
+        change(&mut next);
         if next != self.own {
             write(&self.path, &next)?;
             self.own = next;
         }
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).note(begun);
+        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(())
     }
 }
