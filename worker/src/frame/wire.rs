@@ -1,9 +1,10 @@
 //! A frame as a Kafka record, and back.
 //!
 //! Records carry CloudEvents headers in Kafka's binary mode (CloudEvents Kafka protocol binding 1.0.2, §3.2) whatever
-//! their value; a reader needs none of them.
+//! their value; a reader needs none of them. [`time`] says when a record's frame was captured.
 
 mod json;
+pub mod time;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -90,17 +91,31 @@ fn json_value(jpeg: &[u8], time: &str) -> Bytes {
     value.into()
 }
 
+/// A record's header: its name, which is bytes and nothing else, and its value.
+pub type Header = (Bytes, Option<Bytes>);
+
+/// A header's value. Where a name stands more than once, the last counts, whatever it holds: each writer on a record's way
+/// puts its headers behind those that it found.
+pub fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
+    headers.iter().rfind(|(other, _)| other == name)?.1.as_deref()
+}
+
+/// As [`header`], where the value is text.
+pub fn text_header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+    std::str::from_utf8(header(headers, name)?).ok()
+}
+
 /// A record as it came from Kafka, from any producer.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RecordView<'a> {
     /// The value; `None` for a tombstone.
     pub value: Option<Bytes>,
-    /// Looks up a header's value by its name.
-    pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+    /// The headers, in their order.
+    pub headers: &'a [Header],
     /// The key.
     pub key: Option<&'a [u8]>,
-    /// The record's timestamp.
-    pub timestamp: Timestamp,
+    /// The record's timestamp as it stands there, which should be milliseconds; `None` where it has none.
+    pub timestamp: Option<i64>,
 }
 
 /// What a record holds.
@@ -110,7 +125,7 @@ pub struct Decoded {
     pub jpeg: Bytes,
     /// Its structure.
     pub info: JpegInfo,
-    /// `ce_time`, else the JSON `timestamp` if it names an instant, else the record's timestamp.
+    /// `ce_time`, else the JSON `timestamp` if it names an instant, else [the record's](time::of_record).
     pub captured_at: Timestamp,
     /// The last part of `ce_source`, else the record's key.
     pub camera: Option<String>,
@@ -146,11 +161,12 @@ pub fn decode(record: &RecordView<'_>, format: SinkFormat) -> Result<Decoded, In
         SinkFormat::Jpeg | SinkFormat::Auto => (value, None),
     };
     let info = jpeg::inspect(&jpeg).map_err(|defect| Invalid::new(defect.into(), describe(defect, &jpeg)))?;
-    let header = |name| std::str::from_utf8((record.header)(name)?).ok();
+    let header = |name| text_header(record.headers, name);
+    let captured_at = header(CE_TIME).and_then(time::of_text).or(json_time);
     Ok(Decoded {
         jpeg,
         info,
-        captured_at: header(CE_TIME).and_then(|t| t.parse().ok()).or(json_time).unwrap_or(record.timestamp),
+        captured_at: captured_at.unwrap_or_else(|| time::of_record(record.timestamp)),
         camera: header(CE_SOURCE)
             .and_then(|source| source.trim_end_matches('/').rsplit('/').next())
             .or_else(|| std::str::from_utf8(record.key?).ok())
@@ -178,8 +194,6 @@ mod tests {
 
     use super::{super::jpeg::tests::picture, *};
 
-    const NO_HEADERS: &dyn Fn(&str) -> Option<&'static [u8]> = &|_| None;
-
     fn time(text: &str) -> Timestamp {
         text.parse().expect("a timestamp")
     }
@@ -187,10 +201,15 @@ mod tests {
     fn record(value: impl Into<Vec<u8>>) -> RecordView<'static> {
         RecordView {
             value: Some(Bytes::from(value.into())),
-            header: NO_HEADERS,
+            headers: &[],
             key: None,
-            timestamp: time("2024-06-04T10:30:01Z"),
+            timestamp: Some(1_717_497_001_000),
         }
+    }
+
+    fn headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<Header> {
+        let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+        headers.iter().map(|(name, value)| (copy(name.as_ref()), Some(copy(value.as_ref())))).collect()
     }
 
     fn frame() -> Frame {
@@ -243,9 +262,8 @@ mod tests {
             (FrameFormat::Json, SinkFormat::Json),
         ] {
             let encoded = encoder(format).encode(&frame);
-            let header =
-                |name: &str| encoded.headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_bytes());
-            let record = RecordView { header: &header, key: Some(b"other"), ..record(encoded.value.to_vec()) };
+            let headers = headers(&encoded.headers);
+            let record = RecordView { headers: &headers, key: Some(b"other"), ..record(encoded.value.to_vec()) };
             let decoded = decode(&record, sink).expect("a frame");
             assert_eq!(decoded.jpeg, frame.jpeg);
             assert_eq!(decoded.captured_at, time("2024-06-04T10:30:00.123456Z"));
@@ -258,7 +276,7 @@ mod tests {
         let record = RecordView { key: Some(b"cam1"), ..record(picture(32, 32, 0)) };
         let decoded = decode(&record, SinkFormat::Auto).expect("a frame");
         assert_eq!(Some(decoded.jpeg.as_ptr()), record.value.as_ref().map(|v| v.as_ptr()));
-        assert_eq!((decoded.captured_at, decoded.camera.as_deref()), (record.timestamp, Some("cam1")));
+        assert_eq!((decoded.captured_at, decoded.camera.as_deref()), (time("2024-06-04T10:30:01Z"), Some("cam1")));
         assert_eq!(decoded.sequence, None);
     }
 
@@ -296,6 +314,8 @@ mod tests {
             (r#""yesterday""#, "2024-06-04T10:30:01Z"),
             ("1717497000.5", "2024-06-04T10:30:00.5Z"),
             ("1717497000500", "2024-06-04T10:30:00.5Z"),
+            ("1717497000500250", "2024-06-04T10:30:00.50025Z"),
+            ("1717497000500250125", "2024-06-04T10:30:00.500250125Z"),
             ("7", "2024-06-04T10:30:01Z"),
             ("null", "2024-06-04T10:30:01Z"),
             (r#"{"a": []}"#, "2024-06-04T10:30:01Z"),
@@ -303,9 +323,39 @@ mod tests {
         for (given, expected) in cases {
             assert_eq!(decode(&json(given), SinkFormat::Auto).map(|d| d.captured_at), Ok(time(expected)), "{given}");
         }
-        let header = |name: &str| (name == CE_TIME).then_some(&b"2020-01-01T00:00:00Z"[..]);
-        let record = RecordView { header: &header, ..json(cases[0].0) };
-        assert_eq!(decode(&record, SinkFormat::Auto).map(|d| d.captured_at), Ok(time("2020-01-01T00:00:00Z")));
+        for (given, expected) in [
+            ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"),
+            ("1577836800000", "2020-01-01T00:00:00Z"),
+            ("yesterday", "2024-06-04T10:30:00.123Z"),
+        ] {
+            let headers = headers(&[(CE_TIME, given)]);
+            let record = RecordView { headers: &headers, ..json(cases[0].0) };
+            assert_eq!(decode(&record, SinkFormat::Auto).map(|d| d.captured_at), Ok(time(expected)), "{given}");
+        }
+    }
+
+    #[test]
+    fn of_headers_that_stand_twice_the_last_counts() {
+        let twice = headers(&[(CE_TIME, "2026-01-01T00:00:01Z"), ("x", "1"), (CE_TIME, "2026-01-01T00:00:02Z")]);
+        let record = RecordView { headers: &twice, ..record(picture(32, 32, 0)) };
+        assert_eq!(decode(&record, SinkFormat::Auto).map(|d| d.captured_at), Ok(time("2026-01-01T00:00:02Z")));
+        let emptied = [twice, vec![(Bytes::from(CE_TIME), None)]].concat();
+        assert_eq!((header(&emptied, "x"), header(&emptied, CE_TIME)), (Some(&b"1"[..]), None));
+    }
+
+    #[test]
+    fn headers_that_are_not_text_do_no_harm() {
+        let headers = headers(&[
+            (&b"caf\xe9"[..], &b"1"[..]),
+            (b"", b""),
+            (CE_TIME.as_bytes(), b"\xff"),
+            (CE_SOURCE.as_bytes(), b"\xfe"),
+            (CE_SEQUENCE.as_bytes(), b"\xfd"),
+        ]);
+        let record = RecordView { headers: &headers, key: Some(b"\xe9"), ..record(picture(32, 32, 0)) };
+        let decoded = decode(&record, SinkFormat::Auto).expect("a frame");
+        assert_eq!(decoded.captured_at, time("2024-06-04T10:30:01Z"));
+        assert_eq!((decoded.camera, decoded.sequence), (None, None));
     }
 
     #[test]

@@ -7,20 +7,20 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::plan::Connection;
-use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::Headers,
+    message::BorrowedMessage,
 };
 
 use super::{
     client::{Context, KafkaFault, Subject, client_config},
+    headers,
     health::Snapshot,
 };
-use crate::secrets::Secrets;
+use crate::{frame::wire::Header, secrets::Secrets};
 
 /// What a single request to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -49,15 +49,9 @@ pub struct StoredRecord {
     pub offset: i64,
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
-    pub headers: Vec<(String, Bytes)>,
-    pub timestamp: Timestamp,
-}
-
-impl StoredRecord {
-    /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_ref())
-    }
+    pub headers: Vec<Header>,
+    /// As it stands in the record.
+    pub timestamp: Option<i64>,
 }
 
 /// Reads topics without a group's rebalancing. Blocks.
@@ -190,21 +184,14 @@ impl TopicReader {
     }
 }
 
-fn stored(topic: &str, message: &impl Message) -> StoredRecord {
-    let headers = message.headers().map(|headers| {
-        headers.iter().map(|h| (h.key.to_owned(), Bytes::copy_from_slice(h.value.unwrap_or_default()))).collect()
-    });
+fn stored(topic: &str, message: &BorrowedMessage<'_>) -> StoredRecord {
     StoredRecord {
         topic: topic.to_owned(),
         partition: message.partition(),
         offset: message.offset(),
         key: message.key().map(Bytes::copy_from_slice),
         value: message.payload().map(Bytes::copy_from_slice),
-        headers: headers.unwrap_or_default(),
-        timestamp: message
-            .timestamp()
-            .to_millis()
-            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-            .unwrap_or(Timestamp::UNIX_EPOCH),
+        headers: headers::read(message),
+        timestamp: message.timestamp().to_millis(),
     }
 }

@@ -1,10 +1,19 @@
 //! Sends on what is not a frame, with its key, value and headers, and why it is none.
 //!
-//! The headers that say why are Kafka Connect's (KIP-298), so that the tools that read those work here too.
+//! The headers that say why are Kafka Connect's (KIP-298), so that the tools that read those work here too. They stand
+//! behind the record's own, of which some may have the same names: it may have been a dead letter before.
+//!
+//! A letter counts as delivered when it was acknowledged itself ([`ledger`]). One that the topic refuses is sent again
+//! until the topic takes it; meanwhile nothing is [settled](DeadLetters::settle), so that nothing is committed.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod ledger;
 
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
 use edgereel_crds::{
     camera_stream::Producer as Settings,
     plan::{ObjectName, SinkPlan},
@@ -12,12 +21,15 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-use crate::fault::Fault;
+pub use self::ledger::Mark;
+use self::ledger::{Ledger, Number, Settled};
 use crate::{
-    frame::wire::Invalid,
+    backoff::Backoff,
+    fault::Fault,
+    frame::wire::{Header, Invalid},
     kafka::{
         client::KafkaFault,
-        consumer,
+        consumer::{self, TopicPartition},
         producer::{FrameProducer, Options, Record, SendError},
         topics,
     },
@@ -27,6 +39,17 @@ use crate::{
 
 /// What may wait for the brokers' acknowledgement, in bytes.
 const BUDGET: u64 = 8 << 20;
+/// What a letter takes in the ledger beside its key, value and headers, about.
+const OVERHEAD: usize = 512;
+/// From one try to send what was refused to the next.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// Header: the topic of the record that a dead letter holds.
+pub const TOPIC: &str = "__connect.errors.topic";
+/// Header: its partition.
+pub const PARTITION: &str = "__connect.errors.partition";
+/// Header: its offset.
+pub const OFFSET: &str = "__connect.errors.offset";
 /// Header: the original record's timestamp, in Unix milliseconds; empty where it had none. Kafka Connect has no name for it.
 const TIMESTAMP: &str = "dev.edgereel.timestamp";
 /// The largest record that the topic should take: what the sink reads may be as large.
@@ -34,29 +57,55 @@ const LARGEST: u64 = 1 << 20;
 
 /// A dead-letter topic.
 pub struct DeadLetters {
-    producer: FrameProducer<()>,
-    ledger: Arc<Ledger>,
+    producer: FrameProducer<Number>,
+    book: Arc<Book>,
     topic: String,
     sink: ObjectName,
     replica: u32,
 }
 
-#[derive(Default)]
-struct Ledger {
-    counts: Mutex<Counts>,
+/// A record that is no frame, as it is sent.
+struct Letter {
+    source: TopicPartition,
+    offset: i64,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: Vec<Header>,
+}
+
+/// The ledger, and who waits for it.
+struct Book {
+    pages: Mutex<Pages>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct Counts {
-    sent: u64,
-    acknowledged: u64,
-    fault: Option<KafkaFault>,
+struct Pages {
+    ledger: Ledger<Letter, KafkaFault>,
+    backoff: Backoff,
+    /// When refused letters are sent again.
+    again: Option<Instant>,
 }
 
-impl Ledger {
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+impl Book {
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    /// Whether the letter was one that is waited for.
+    fn acknowledged(&mut self, number: Number) -> bool {
+        let known = self.ledger.strike_out(number);
+        if self.ledger.standing().is_none() {
+            self.backoff.reset();
+        }
+        known
+    }
+
+    fn refused(&mut self, number: Number, fault: KafkaFault) {
+        if self.ledger.refuse(number, fault) && self.again.is_none() {
+            self.again = Some(Instant::now() + self.backoff.next(&mut rand::rng()));
+        }
     }
 }
 
@@ -90,78 +139,198 @@ impl DeadLetters {
             budget: BUDGET,
             limit: report.max_message_bytes.unwrap_or(LARGEST),
         };
-        let ledger = Arc::<Ledger>::default();
-        let (reports, counter) = (ledger.clone(), metrics.dead_lettered.clone());
+        let pages =
+            Pages { ledger: Ledger::new(BUDGET as usize), backoff: Backoff::new(AGAIN.0, AGAIN.1), again: None };
+        let book = Arc::new(Book { pages: Mutex::new(pages), changed: Condvar::new() });
+        let (reports, counter, sink) = (book.clone(), metrics.dead_lettered.clone(), plan.name.clone());
         let producer = FrameProducer::new(&plan.connection, secrets, &options, move |delivery| {
-            let mut counts = reports.lock();
+            let mut pages = reports.lock();
             match delivery.result {
                 Ok(_) => {
-                    counts.acknowledged += 1;
-                    counter.inc();
+                    if pages.acknowledged(delivery.token) {
+                        counter.inc();
+                    }
                 }
-                Err(undelivered) => counts.fault = Some(undelivered.fault),
+                Err(undelivered) => {
+                    if pages.ledger.standing().is_none() {
+                        tracing::warn!(%sink, "a dead letter was refused and is sent again: {}", undelivered.fault);
+                    }
+                    pages.refused(delivery.token, undelivered.fault);
+                }
             }
             reports.changed.notify_all();
         })?;
-        Ok(DeadLetters { producer, ledger, topic: topic.to_owned(), sink: plan.name.clone(), replica })
+        Ok(DeadLetters { producer, book, topic: topic.to_owned(), sink: plan.name.clone(), replica })
     }
 
     /// Sends a record.
     pub fn send(&self, record: &consumer::Record, why: &Invalid) -> Result<Sent, Fault> {
-        let said = annotations(record, why, &self.sink, self.replica);
-        let own = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
-        let headers: Vec<_> = own.chain(said.iter().map(|(key, value)| (*key, Some(value.as_bytes())))).collect();
+        let letter = Arc::new(Letter::new(record, why, &self.sink, self.replica));
+        let bytes = letter.bytes();
+        let number = {
+            let mut pages = self.book.lock();
+            if !pages.ledger.has_room(bytes) {
+                return Ok(Sent::Later);
+            }
+            // Entered first: the report may come before `send` returns.
+            pages.ledger.enter(letter.clone(), bytes)
+        };
+        let sent = self.dispatch(number, &letter);
+        if !matches!(sent, Ok(Sent::Yes)) {
+            self.book.lock().ledger.strike_out(number);
+        }
+        sent
+    }
+
+    fn dispatch(&self, number: Number, letter: &Letter) -> Result<Sent, Fault> {
         let copy = Record {
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-            headers,
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+            headers: letter.headers.iter().map(|(name, value)| (name, value.as_deref())),
             // Retention goes by the record's time: with that of an old record, the letter could be deleted at once.
             timestamp: Timestamp::now(),
         };
-        // Counted first: the report may come before `send` returns.
-        self.ledger.lock().sent += 1;
-        let refused = match self.producer.send(copy, ()) {
-            Ok(()) => return Ok(Sent::Yes),
-            Err(refused) => refused,
-        };
-        self.ledger.lock().sent -= 1;
-        match refused {
-            SendError::Full => Ok(Sent::Later),
-            SendError::TooLarge => Err(Fault::new(
+        match self.producer.send(copy, number) {
+            Ok(()) => Ok(Sent::Yes),
+            Err(SendError::Full) => Ok(Sent::Later),
+            Err(SendError::TooLarge) => Err(Fault::new(
                 Reason::MessageTooLarge,
                 format!(
-                    "{} is no frame ({why}) and larger than the dead-letter topic {} takes; raise that topic's \
+                    "{letter} is no frame, and larger than the dead-letter topic {} takes; raise that topic's \
                      max.message.bytes",
-                    place(record),
                     self.topic
                 ),
             )),
-            SendError::Fatal(fault) => Err(fault.into()),
+            Err(SendError::Fatal(fault)) => Err(self.stands(letter, fault)),
         }
     }
 
-    /// How many records were sent: for [`settle`](Self::settle).
-    pub fn sent(&self) -> u64 {
-        self.ledger.lock().sent
+    /// Here: for [`settle`](Self::settle).
+    pub fn sent(&self) -> Mark {
+        self.book.lock().ledger.mark()
     }
 
-    /// Waits until the first `sent` records are acknowledged.
-    pub fn settle(&self, sent: u64, patience: Duration) -> Result<(), Fault> {
-        let deadline = Instant::now() + patience;
-        let mut counts = self.ledger.lock();
-        while counts.acknowledged < sent {
-            if let Some(fault) = &counts.fault {
-                return Err(fault.clone().into());
+    /// Waits until each letter sent before the mark is acknowledged; what was refused is sent again meanwhile. When
+    /// `patience` is over: why the first one stands.
+    pub fn settle(&self, mark: Mark, patience: Duration) -> Result<(), Fault> {
+        let deadline = Instant::now().checked_add(patience);
+        loop {
+            self.send_again()?;
+            let pages = self.book.lock();
+            match pages.ledger.settled(mark) {
+                Settled::Yes => return Ok(()),
+                Settled::NotYet => {}
+                Settled::Never => {
+                    let message = "the partitions went before their dead letters were acknowledged";
+                    return Err(Fault::new(Reason::NotAssigned, message));
+                }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let message = format!("the dead-letter topic {} does not acknowledge; look at its brokers", self.topic);
-                return Err(Fault::new(Reason::KafkaUnreachable, message));
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                drop(pages);
+                return Err(self.standing().unwrap_or_else(|| {
+                    let message =
+                        format!("the dead-letter topic {} does not acknowledge; look at its brokers", self.topic);
+                    Fault::new(Reason::KafkaUnreachable, message)
+                }));
             }
-            counts =
-                self.ledger.changed.wait_timeout(counts, left).map_or_else(|e| e.into_inner().0, |(counts, _)| counts);
+            let wait = [deadline, pages.again].into_iter().flatten().min().map_or(patience, |until| until - now);
+            // What woke it is looked at above, whatever it was.
+            drop(self.book.changed.wait_timeout(pages, wait));
         }
-        Ok(())
+    }
+
+    /// Why the first letter that was refused stands, until the topic has taken it: for people. Nothing from its place on
+    /// is committed meanwhile.
+    pub fn standing(&self) -> Option<Fault> {
+        let pages = self.book.lock();
+        let (letter, fault) = pages.ledger.standing()?;
+        Some(self.stands(letter, fault.clone()))
+    }
+
+    /// Forgets the letters of partitions that are no longer this worker's: whoever has them now reads their records, and
+    /// sends them, again.
+    pub fn forget(&self) {
+        let mut pages = self.book.lock();
+        pages.ledger.clear();
+        pages.again = None;
+    }
+
+    /// Sends what was refused again, if it is time to.
+    fn send_again(&self) -> Result<(), Fault> {
+        if self.book.lock().again.is_none_or(|again| again > Instant::now()) {
+            return Ok(());
+        }
+        loop {
+            let Some((number, letter)) = ({
+                let mut pages = self.book.lock();
+                pages.again = None;
+                pages.ledger.send_again()
+            }) else {
+                return Ok(());
+            };
+            match self.dispatch(number, &letter) {
+                Ok(Sent::Yes) => {}
+                // The rest a moment later, when some of these are there.
+                Ok(Sent::Later) => {
+                    self.put_back(number);
+                    return Ok(());
+                }
+                Err(fault) => {
+                    self.put_back(number);
+                    return Err(fault);
+                }
+            }
+        }
+    }
+
+    fn put_back(&self, number: Number) {
+        let mut pages = self.book.lock();
+        pages.ledger.wait(number);
+        pages.again = Some(Instant::now() + AGAIN.0);
+    }
+
+    fn stands(&self, letter: &Letter, fault: KafkaFault) -> Fault {
+        let KafkaFault { reason, message, .. } = fault;
+        let why = match reason {
+            // What is said of it elsewhere is said of a camera's topic.
+            Reason::MessageTooLarge => "its brokers say that it is too large; raise that topic's max.message.bytes",
+            _ => &message,
+        };
+        let message = format!(
+            "{letter} is no frame, and the dead-letter topic {} does not take it: {why}. It is sent again until the topic \
+             does; nothing from there on is committed",
+            self.topic
+        );
+        Fault::new(reason, message)
+    }
+}
+
+impl Letter {
+    fn new(record: &consumer::Record, why: &Invalid, sink: &ObjectName, replica: u32) -> Self {
+        let said = annotations(record, why, sink, replica);
+        let said = said.into_iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Some(value.into())));
+        Letter {
+            source: record.source.clone(),
+            offset: record.offset,
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: record.headers.iter().cloned().chain(said).collect(),
+        }
+    }
+
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
+        OVERHEAD + length(&self.key) + length(&self.value) + headers
+    }
+}
+
+impl std::fmt::Display for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Letter { source, offset, .. } = self;
+        write!(f, "topic {}, partition {}, offset {offset}", source.topic, source.partition)
     }
 }
 
@@ -178,9 +347,9 @@ fn annotations(
     replica: u32,
 ) -> [(&'static str, String); 10] {
     [
-        ("__connect.errors.topic", record.source.topic.to_string()),
-        ("__connect.errors.partition", record.source.partition.to_string()),
-        ("__connect.errors.offset", record.offset.to_string()),
+        (TOPIC, record.source.topic.to_string()),
+        (PARTITION, record.source.partition.to_string()),
+        (OFFSET, record.offset.to_string()),
         (TIMESTAMP, record.timestamp_ms.map_or_else(String::new, |ms| ms.to_string())),
         ("__connect.errors.connector.name", sink.to_string()),
         ("__connect.errors.task.id", replica.to_string()),

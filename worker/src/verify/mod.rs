@@ -26,7 +26,7 @@ use crate::{
     frame::wire::{self, Decoded, RecordView},
     kafka::reader::{Extent, StoredRecord, TopicReader},
     secrets::Secrets,
-    sink::fault::OutputError,
+    sink::{dead_letter, fault::OutputError},
 };
 
 /// A place in Kafka.
@@ -145,10 +145,9 @@ impl Check<'_> {
         let place = Place { topic: record.topic.clone(), partition: record.partition, offset: record.offset };
         let pending = extent(place.partition).committed.is_none_or(|committed| place.offset >= committed);
         self.report.records += 1;
-        let header = |name: &str| record.header(name);
         let view = RecordView {
             value: record.value.clone(),
-            header: &header,
+            headers: &record.headers,
             key: record.key.as_deref(),
             timestamp: record.timestamp,
         };
@@ -204,15 +203,15 @@ impl Check<'_> {
 /// The places that the dead-letter topic tells of.
 fn dead_letters(reader: &TopicReader, plan: &SinkPlan) -> Result<HashSet<Place>, Fault> {
     let mut places = HashSet::new();
-    let Some(dead_letter) = &plan.spec.dead_letter else { return Ok(places) };
-    let extents = reader.extents(&dead_letter.topic)?;
-    reader.read(&dead_letter.topic, &extents, |record| {
-        let text = |name: &str| std::str::from_utf8(record.header(name)?).ok();
+    let Some(letters) = &plan.spec.dead_letter else { return Ok(places) };
+    let extents = reader.extents(&letters.topic)?;
+    reader.read(&letters.topic, &extents, |record| {
+        let text = |name: &str| wire::text_header(&record.headers, name);
         let place = (|| {
             Some(Place {
-                topic: text("__connect.errors.topic")?.to_owned(),
-                partition: text("__connect.errors.partition")?.parse().ok()?,
-                offset: text("__connect.errors.offset")?.parse().ok()?,
+                topic: text(dead_letter::TOPIC)?.to_owned(),
+                partition: text(dead_letter::PARTITION)?.parse().ok()?,
+                offset: text(dead_letter::OFFSET)?.parse().ok()?,
             })
         })();
         places.extend(place);

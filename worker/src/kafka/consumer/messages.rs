@@ -9,7 +9,7 @@ use bytes::Bytes;
 use edgereel_crds::status::Reason;
 
 use super::budget::Charge;
-use crate::kafka::client::KafkaFault;
+use crate::{frame::wire::Header, kafka::client::KafkaFault};
 
 /// How long a commit may take then.
 const COMMIT_TIME: Duration = Duration::from_secs(6);
@@ -46,8 +46,8 @@ pub struct Record {
     /// Its value; none for a tombstone.
     pub value: Option<Bytes>,
     /// Its headers, in order.
-    pub headers: Vec<(String, Option<Bytes>)>,
-    /// Milliseconds since 1970; none for records of an old format.
+    pub headers: Vec<Header>,
+    /// As it stands in the record, which should be milliseconds since 1970; none where there is none.
     pub timestamp_ms: Option<i64>,
     /// Its part of the memory budget.
     pub charge: Charge,

@@ -13,7 +13,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     error::RDKafkaErrorCode as Code,
-    message::{BorrowedMessage, Headers},
+    message::BorrowedMessage,
 };
 
 use super::{
@@ -24,7 +24,10 @@ use super::{
     rebalance::GroupContext,
     tenure::{PollClock, Tenure, boot_time_ms},
 };
-use crate::kafka::client::{Context, KafkaFault};
+use crate::kafka::{
+    client::{Context, KafkaFault},
+    headers,
+};
 
 /// How long a poll waits for a record: also how late a command may be.
 const POLL: Duration = Duration::from_millis(20);
@@ -205,16 +208,13 @@ impl Polled {
         let Some(taken) = group.take(message.topic(), message.partition(), message.offset(), size) else {
             return true; // of an assignment that is over, or sent before
         };
-        let headers = message.headers().map(|headers| {
-            headers.iter().map(|h| (h.key.to_owned(), h.value.map(Bytes::copy_from_slice))).collect::<Vec<_>>()
-        });
         let record = Record {
             generation: taken.generation,
             source: taken.source.clone(),
             offset: message.offset(),
             key: message.key().map(Bytes::copy_from_slice),
             value: message.payload().map(Bytes::copy_from_slice),
-            headers: headers.unwrap_or_default(),
+            headers: headers::read(message),
             timestamp_ms: message.timestamp().to_millis(),
             charge: taken.charge,
         };

@@ -75,6 +75,9 @@ impl Runner<'_> {
         self.env.metrics.rebalances.inc();
         self.stuck = None;
         self.assignment = None;
+        if let Some(dead_letters) = &self.dead_letters {
+            dead_letters.forget();
+        }
         self.membership = Membership::Assigned { ours: begun.len(), total };
         if begun.is_empty() {
             return Ok(());
