@@ -84,6 +84,8 @@ struct Pages {
     backoff: Backoff,
     /// When refused letters are sent again.
     again: Option<Instant>,
+    /// Nobody waits longer than this.
+    hurry: Option<Instant>,
 }
 
 impl Book {
@@ -139,8 +141,12 @@ impl DeadLetters {
             budget: BUDGET,
             limit: report.max_message_bytes.unwrap_or(LARGEST),
         };
-        let pages =
-            Pages { ledger: Ledger::new(BUDGET as usize), backoff: Backoff::new(AGAIN.0, AGAIN.1), again: None };
+        let pages = Pages {
+            ledger: Ledger::new(BUDGET as usize),
+            backoff: Backoff::new(AGAIN.0, AGAIN.1),
+            again: None,
+            hurry: None,
+        };
         let book = Arc::new(Book { pages: Mutex::new(pages), changed: Condvar::new() });
         let (reports, counter, sink) = (book.clone(), metrics.dead_lettered.clone(), plan.name.clone());
         let producer = FrameProducer::new(&plan.connection, secrets, &options, move |delivery| {
@@ -226,6 +232,7 @@ impl DeadLetters {
                 }
             }
             let now = Instant::now();
+            let deadline = [deadline, pages.hurry].into_iter().flatten().min();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 drop(pages);
                 return Err(self.standing().unwrap_or_else(|| {
@@ -248,12 +255,21 @@ impl DeadLetters {
         Some(self.stands(letter, fault.clone()))
     }
 
+    /// Whoever waits for letters waits no longer than this from now on, until they are [forgotten](Self::forget): the
+    /// partitions are to be handed over.
+    pub fn hurry(&self, patience: Duration) {
+        self.book.lock().hurry = Instant::now().checked_add(patience);
+        self.book.changed.notify_all();
+    }
+
     /// Forgets the letters of partitions that are no longer this worker's: whoever has them now reads their records, and
     /// sends them, again.
     pub fn forget(&self) {
         let mut pages = self.book.lock();
         pages.ledger.clear();
         pages.again = None;
+        pages.hurry = None;
+        self.book.changed.notify_all();
     }
 
     /// Sends what was refused again, if it is time to.

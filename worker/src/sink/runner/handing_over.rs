@@ -1,6 +1,6 @@
 //! Gives the partitions back: flush, commit, finish the files, while the group waits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use edgereel_crds::status::Reason;
 use jiff::Timestamp;
@@ -8,11 +8,17 @@ use jiff::Timestamp;
 use super::{Message, Runner, STOP_TIME, assignment::Stage, readiness::Membership};
 use crate::{fault::Fault, kafka::consumer::Handover, sink::fault::OutputError};
 
+/// How long dead letters may hold up a hand-over; what is not there by then is sent again by the next owner.
+const LETTERS: Duration = Duration::from_secs(3);
+
 impl Runner<'_> {
     /// The consumer's thread waits for this: see [`crate::kafka::consumer`].
     pub(super) fn hand_over(&mut self, handover: &Handover) -> Result<(), Fault> {
         self.stuck = None;
         self.membership = Membership::Joining;
+        if let Some(dead_letters) = &self.dead_letters {
+            dead_letters.hurry(LETTERS);
+        }
         let Some(mut a) = self.assignment.take() else { return Ok(()) };
         if !a.has_started() {
             return Ok(());
