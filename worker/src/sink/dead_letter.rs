@@ -7,13 +7,13 @@
 //! until the topic takes it; meanwhile nothing is [settled](DeadLetters::settle), so that nothing is committed.
 
 mod ledger;
+mod letter;
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use edgereel_crds::{
     camera_stream::Producer as Settings,
     plan::{ObjectName, SinkPlan},
@@ -21,15 +21,21 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-pub use self::ledger::Mark;
-use self::ledger::{Ledger, Number, Settled};
+pub use self::{
+    ledger::Mark,
+    letter::{OFFSET, PARTITION, TOPIC},
+};
+use self::{
+    ledger::{Ledger, Number, Settled},
+    letter::Letter,
+};
 use crate::{
     backoff::Backoff,
     fault::Fault,
-    frame::wire::{Header, Invalid},
+    frame::wire::Invalid,
     kafka::{
         client::KafkaFault,
-        consumer::{self, TopicPartition},
+        consumer,
         producer::{FrameProducer, Options, Record, SendError},
         topics,
     },
@@ -39,19 +45,8 @@ use crate::{
 
 /// What may wait for the brokers' acknowledgement, in bytes.
 const BUDGET: u64 = 8 << 20;
-/// What a letter takes in the ledger beside its key, value and headers, about.
-const OVERHEAD: usize = 512;
 /// From one try to send what was refused to the next.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-
-/// Header: the topic of the record that a dead letter holds.
-pub const TOPIC: &str = "__connect.errors.topic";
-/// Header: its partition.
-pub const PARTITION: &str = "__connect.errors.partition";
-/// Header: its offset.
-pub const OFFSET: &str = "__connect.errors.offset";
-/// Header: the original record's timestamp, in Unix milliseconds; empty where it had none. Kafka Connect has no name for it.
-const TIMESTAMP: &str = "dev.edgereel.timestamp";
 /// The largest record that the topic should take: what the sink reads may be as large.
 const LARGEST: u64 = 1 << 20;
 
@@ -62,15 +57,6 @@ pub struct DeadLetters {
     topic: String,
     sink: ObjectName,
     replica: u32,
-}
-
-/// A record that is no frame, as it is sent.
-struct Letter {
-    source: TopicPartition,
-    offset: i64,
-    key: Option<Bytes>,
-    value: Option<Bytes>,
-    headers: Vec<Header>,
 }
 
 /// The ledger, and who waits for it.
@@ -322,88 +308,7 @@ impl DeadLetters {
     }
 }
 
-impl Letter {
-    fn new(record: &consumer::Record, why: &Invalid, sink: &ObjectName, replica: u32) -> Self {
-        let said = annotations(record, why, sink, replica);
-        let said = said.into_iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Some(value.into())));
-        Letter {
-            source: record.source.clone(),
-            offset: record.offset,
-            key: record.key.clone(),
-            value: record.value.clone(),
-            headers: record.headers.iter().cloned().chain(said).collect(),
-        }
-    }
-
-    /// What it takes in memory, about.
-    fn bytes(&self) -> usize {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
-        OVERHEAD + length(&self.key) + length(&self.value) + headers
-    }
-}
-
-impl std::fmt::Display for Letter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Letter { source, offset, .. } = self;
-        write!(f, "topic {}, partition {}, offset {offset}", source.topic, source.partition)
-    }
-}
-
 /// Where a record stands, for people.
 pub fn place(record: &consumer::Record) -> String {
     format!("topic {}, partition {}, offset {}", record.source.topic, record.source.partition, record.offset)
-}
-
-/// Kafka Connect's headers for a record that failed.
-fn annotations(
-    record: &consumer::Record,
-    why: &Invalid,
-    sink: &ObjectName,
-    replica: u32,
-) -> [(&'static str, String); 10] {
-    [
-        (TOPIC, record.source.topic.to_string()),
-        (PARTITION, record.source.partition.to_string()),
-        (OFFSET, record.offset.to_string()),
-        (TIMESTAMP, record.timestamp_ms.map_or_else(String::new, |ms| ms.to_string())),
-        ("__connect.errors.connector.name", sink.to_string()),
-        ("__connect.errors.task.id", replica.to_string()),
-        ("__connect.errors.stage", "VALUE_CONVERTER".to_owned()),
-        ("__connect.errors.class.name", "dev.edgereel.FrameSink".to_owned()),
-        ("__connect.errors.exception.class.name", format!("dev.edgereel.{}", why.reason.as_str())),
-        ("__connect.errors.exception.message", why.message.clone()),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        kafka::consumer::{TopicPartition, budget::Charge},
-        metrics::InvalidReason,
-    };
-
-    #[test]
-    fn a_dead_letter_says_where_it_stood_and_why() {
-        let record = consumer::Record {
-            generation: 1,
-            source: TopicPartition { topic: "AgriCam3".into(), partition: 2 },
-            offset: 17,
-            key: None,
-            value: None,
-            headers: vec![],
-            timestamp_ms: None,
-            charge: Charge::free(),
-        };
-        let why = Invalid { reason: InvalidReason::bad_json, message: "line 1: expected `:`".into() };
-        let sink = ObjectName { namespace: "lab".into(), name: "frames".into() };
-        let said = annotations(&record, &why, &sink, 0);
-        let value = |name: &str| said.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
-        assert_eq!(value("__connect.errors.topic"), Some("AgriCam3"));
-        assert_eq!(value("__connect.errors.partition"), Some("2"));
-        assert_eq!(value("__connect.errors.offset"), Some("17"));
-        assert_eq!(value("__connect.errors.connector.name"), Some("lab/frames"));
-        assert_eq!(value("__connect.errors.exception.message"), Some("line 1: expected `:`"));
-    }
 }

@@ -54,11 +54,10 @@ impl Offsets {
 
     /// The offsets, in order.
     pub fn iter(&self) -> impl Iterator<Item = i64> {
-        let of_piece = |(piece, words): (&i64, &Box<[u64; 64]>)| {
+        self.pieces.iter().flat_map(|(piece, words)| {
             let (first, words) = (piece * PIECE, **words);
             (0..PIECE).filter(move |n| words[(n / 64) as usize] >> (n % 64) & 1 == 1).map(move |n| first + n)
-        };
-        self.pieces.iter().flat_map(of_piece)
+        })
     }
 
     /// How many there are.

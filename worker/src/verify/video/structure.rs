@@ -81,8 +81,7 @@ impl Damages<'_> {
         let mut pictures = Pictures { exact: header.format.codec == MJPG, before: None, wrong: None };
         // One more than the last frame that has a row.
         let (mut with_rows, mut ended) = (0, false);
-        loop {
-            let Some((line, row, whole)) = sheet.next().at("read", &csv)? else { break };
+        while let Some((line, row, whole)) = sheet.next().at("read", &csv)? {
             let Some((number, ..)) = parse(row) else {
                 if open && !whole {
                     break;
