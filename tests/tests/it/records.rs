@@ -24,7 +24,7 @@ use rdkafka::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{assert_verified, await_lag_zero, files, is_ready, is_unready, jpeg_files, store_all};
+use crate::support::{assert_verified, files, is_ready, is_unready, jpeg_files, store_all};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lets producers write whatever time they like.
@@ -72,12 +72,12 @@ fn text(headers: &[Header], name: &str) -> String {
     String::from_utf8_lossy(header(headers, name).unwrap_or_default()).into_owned()
 }
 
-#[test]
-fn a_refused_letter_holds_its_place_though_later_ones_are_taken_and_goes_out_when_the_topic_takes_it() {
+/// A letter is refused, others are taken; whether the sink flushes meanwhile or not, its place is not committed.
+fn a_refused_letter_holds_its_place(flush_interval: &str) {
     let (kafka, topic) = (kafka::shared(), unique("refused"));
     let dead = format!("{topic}.dead");
     kafka.create_topic(&topic, 1, &[]);
-    let durability = json!({"flushInterval": "2s", "flushFrames": 1000});
+    let durability = json!({"flushInterval": flush_interval, "flushFrames": 1000});
     let (file, _) = sink_of(&topic, json!({"deadLetter": {"topic": dead}, "durability": durability}));
     let worker = Edgereel::run([&file]);
     worker.await_ready("s");
@@ -101,11 +101,41 @@ fn a_refused_letter_holds_its_place_though_later_ones_are_taken_and_goes_out_whe
     // All of it is pending, nothing missing.
     assert_verified(&file);
     set(kafka, &dead, "max.message.bytes", "1048588");
-    await_lag_zero(kafka, &worker, "s", &topic);
+    wait::until("the refused letter is there", PATIENCE, || kafka.record_count(&dead) >= 4);
     worker.await_status_of("s", "goes on", is_ready);
     assert!(worker.stop().success());
+    assert_eq!(kafka.lag(&group, &topic).expect("known"), 0);
     let first = letters(&dead).into_iter().find(|letter| text(&letter.headers, "__connect.errors.offset") == "0");
     assert_eq!(first.expect("there at last").value.as_deref(), Some(&refused[..]));
+    assert_verified(&file);
+}
+
+#[test]
+fn a_refused_letter_holds_its_place_though_later_ones_are_taken_and_goes_out_when_the_topic_takes_it() {
+    a_refused_letter_holds_its_place("200ms");
+}
+
+#[test]
+fn a_refused_letter_goes_out_when_the_topic_takes_it_though_nothing_is_flushed() {
+    a_refused_letter_holds_its_place("10m");
+}
+
+#[test]
+fn a_sink_that_stands_at_a_refused_letter_stops_in_time() {
+    let (kafka, topic) = (kafka::shared(), unique("stands"));
+    let dead = format!("{topic}.dead");
+    kafka.create_topic(&topic, 1, &[]);
+    let (file, disk) = sink_of(&topic, json!({"deadLetter": {"topic": dead}}));
+    let worker = Edgereel::run([&file]);
+    worker.await_ready("s");
+    set(kafka, &dead, "max.message.bytes", "20000");
+    kafka.produce(&topic, [NewRecord::value(vec![b'A'; 100_000]), NewRecord::value(value(0))]);
+    worker.await_status_of("s", "stands at the letter", |entry| is_unready(entry, "MessageTooLarge"));
+    wait::until("what comes after it is stored", PATIENCE, || files(&disk, ".jpg").len() == 1);
+    let began = std::time::Instant::now();
+    worker.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    assert!(kafka.lag(&resources::group("s", &topic), &topic).expect("known") > 0);
     assert_verified(&file);
 }
 

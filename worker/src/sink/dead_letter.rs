@@ -233,9 +233,13 @@ impl DeadLetters {
         }
     }
 
-    /// Why the first letter that was refused stands, until the topic has taken it: for people. Nothing from its place on
-    /// is committed meanwhile.
-    pub fn standing(&self) -> Option<Fault> {
+    /// Looks after what was refused: sends it again when it is time to, and says why the first one stands, until the topic
+    /// has taken it. Nothing from its place on is committed meanwhile. Call it every now and then.
+    pub fn tend(&self) -> Option<Fault> {
+        self.send_again().err().or_else(|| self.standing())
+    }
+
+    fn standing(&self) -> Option<Fault> {
         let pages = self.book.lock();
         let (letter, fault) = pages.ledger.standing()?;
         Some(self.stands(letter, fault.clone()))

@@ -27,7 +27,7 @@ impl Runner<'_> {
         if let Some(total) = total {
             self.env.metrics.topic_partitions.set(total as i64);
         }
-        let verdict = match self.dead_letters.as_ref().and_then(|dead_letters| dead_letters.standing()) {
+        let verdict = match self.dead_letters.as_ref().and_then(|dead_letters| dead_letters.tend()) {
             Some(fault) => Verdict::NotReady(fault.reason, fault.message),
             None => readiness::judge(&facts),
         };
