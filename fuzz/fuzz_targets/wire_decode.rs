@@ -5,19 +5,22 @@ use bytes::Bytes;
 use edgereel_crds::frame_sink::SinkFormat;
 use edgereel_worker::frame::{
     jpeg::inspect,
-    wire::{RecordView, decode},
+    wire::{CE_SEQUENCE, CE_SOURCE, CE_TIME, RecordView, decode},
 };
-use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let (header, value) = data.split_at(data.len().min(16));
+    let bytes = Bytes::copy_from_slice(header);
+    let named = [CE_TIME, CE_SOURCE, CE_SEQUENCE].map(|name| (Bytes::from(name), Some(bytes.clone())));
+    let headers = [&[(bytes.clone(), None)][..], &named].concat();
+    let timestamp = header.first_chunk().copied().map(i64::from_be_bytes);
     for format in [SinkFormat::Auto, SinkFormat::Jpeg, SinkFormat::Json] {
         let record = RecordView {
             value: Some(Bytes::copy_from_slice(value)),
-            header: &|name: &str| name.starts_with("ce_").then_some(header),
+            headers: &headers,
             key: Some(header),
-            timestamp: Timestamp::UNIX_EPOCH,
+            timestamp,
         };
         if let Ok(frame) = decode(&record, format) {
             assert_eq!(inspect(&frame.jpeg), Ok(frame.info));

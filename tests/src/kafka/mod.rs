@@ -2,8 +2,9 @@
 //!
 //! Settings, keys and jars are `dev/kafka/kafka-up.sh`'s business; here each broker is a child of this process.
 //!
-//! - [`topics`] makes topics and looks into them.
+//! - [`topics`] makes topics and looks into them; `raw` writes what no client library does.
 
+mod raw;
 pub mod topics;
 
 use std::{

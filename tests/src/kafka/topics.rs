@@ -9,9 +9,11 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::RDKafkaErrorCode,
-    message::{Header, Headers, OwnedHeaders},
+    message::{Header, OwnedHeaders},
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
+
+use edgereel_worker::kafka::headers;
 
 use super::Cluster;
 use crate::wait;
@@ -28,13 +30,14 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Unix time in milliseconds.
     pub timestamp: i64,
+    /// Names that are not text are made text.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Record {
-    /// A header's value as text.
+    /// A header's value as text; of the last of that name.
     pub fn header(&self, name: &str) -> Option<String> {
-        let value = self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        let value = self.headers.iter().rfind(|(n, _)| n == name).map(|(_, v)| v);
         value.map(|v| String::from_utf8_lossy(v).into_owned())
     }
 }
@@ -190,14 +193,15 @@ impl Cluster {
                 message => message?,
             };
             open[message.partition() as usize] = message.offset() + 1 < ends[message.partition() as usize].1;
-            let headers = message.headers().into_iter().flat_map(|h| h.iter());
+            let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            let headers = headers::read(&message).into_iter();
             records.push(Record {
                 partition: message.partition(),
                 offset: message.offset(),
                 key: message.key().map(Into::into),
                 value: message.payload().map(Into::into),
                 timestamp: message.timestamp().to_millis().unwrap_or(-1),
-                headers: headers.map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect(),
+                headers: headers.map(|(name, value)| (text(&name), value.unwrap_or_default().to_vec())).collect(),
             });
         }
         records.sort_by_key(|r| (r.partition, r.offset));

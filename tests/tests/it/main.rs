@@ -11,6 +11,7 @@ mod kafka_client;
 mod migration;
 mod mutual_tls;
 mod players;
+mod records;
 mod run_command;
 mod sink;
 mod support;

@@ -1,6 +1,6 @@
 //! A sink's promises against a real Kafka: nothing missing, nothing twice, nothing torn, whatever happens meanwhile.
 
-mod bench;
+pub(crate) mod bench;
 mod group;
 mod memory;
 mod slow;

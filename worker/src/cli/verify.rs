@@ -1,6 +1,10 @@
 //! `edgereel verify`: each sink's files against its topic.
 
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{
+    io::{self, BufWriter, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use console::style;
 use edgereel_crds::{frame_sink::Storage, plan::SinkPlan};
@@ -11,8 +15,12 @@ use super::{
     log::{self, LogFormat},
 };
 use crate::{
+    plain::plain,
     secrets::Secrets,
-    verify::{self, report::Report},
+    verify::{
+        self, Step,
+        report::{Counts, Findings, Report},
+    },
 };
 
 /// So many findings of a sink are shown without `--all`.
@@ -27,7 +35,7 @@ pub struct Args {
     /// Only the sinks of this name (or namespace/name). May be given several times.
     #[arg(long, value_name = "NAME")]
     sink: Vec<String>,
-    /// Show every finding, not only the first twenty of each sink.
+    /// Show every finding (up to 100000), not only the first twenty of each sink.
     #[arg(long)]
     all: bool,
     /// Print the reports as a JSON array.
@@ -66,13 +74,14 @@ pub fn run(args: Args) -> ExitCode {
         return ExitCode::from(2);
     }
     let (mut reports, mut failed) = (vec![], false);
-    for sink in sinks {
+    for sink in &sinks {
         match verify_one(sink, &args, &secrets) {
             Ok(report) => {
-                if !args.json {
-                    show(&report, args.all);
-                }
+                let shown = if args.json { Ok(()) } else { show(&report, args.all) };
                 reports.push(report);
+                if !told(shown) {
+                    break;
+                }
             }
             Err(message) => {
                 eprintln!("{} {}: {message}", style("error").red().bold().for_stderr(), sink.name);
@@ -81,12 +90,32 @@ pub fn run(args: Args) -> ExitCode {
         }
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&reports).unwrap_or_default());
+        told(show_json(&reports));
     }
+    failed |= reports.len() < sinks.len();
     match (failed, reports.iter().all(Report::is_clean)) {
         (true, _) => ExitCode::from(2),
         (false, clean) => ExitCode::from(u8::from(!clean)),
     }
+}
+
+/// Whether the result was written. Nothing is said where nobody reads any more.
+fn told(written: io::Result<()>) -> bool {
+    match written {
+        Ok(()) => true,
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => false,
+        Err(e) => {
+            eprintln!("edgereel: cannot write the result: {}", plain(e));
+            false
+        }
+    }
+}
+
+fn show_json(reports: &[Report]) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, reports)?;
+    writeln!(out)?;
+    out.flush()
 }
 
 fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report, String> {
@@ -94,12 +123,14 @@ fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report,
         return Err("spec.storage is a PersistentVolumeClaim: say where it is with --storage-root DIR".into());
     }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} records, {eta} left") {
-        bar.set_style(style);
-    }
     bar.set_prefix(sink.name.to_string());
     bar.enable_steady_tick(Duration::from_millis(200));
-    let report = verify::verify(sink, args.place.storage_root.as_deref(), secrets, |done, total| {
+    let mut shown = None;
+    let report = verify::verify(sink, args.place.storage_root.as_deref(), secrets, &mut |step, done, total| {
+        if shown.replace(step) != Some(step) {
+            bar.reset();
+            bar.set_style(style_of(step));
+        }
         bar.set_length(total);
         bar.set_position(done);
     });
@@ -107,27 +138,43 @@ fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report,
     report.map_err(|fault| fault.message)
 }
 
-fn show(report: &Report, all: bool) {
+/// What the bar says of a step. How many files there are is known when they are listed.
+fn style_of(step: Step) -> ProgressStyle {
+    let template = match step {
+        Step::Files => "{prefix} {spinner} {human_pos} files listed",
+        Step::Records => "{prefix} {wide_bar} {human_pos}/{human_len} records, {eta} left",
+        Step::Letters => "{prefix} {wide_bar} {human_pos}/{human_len} dead letters, {eta} left",
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Writes the report. Whoever reads it may have seen enough before its end (`| head`): that is no error.
+fn show(report: &Report, all: bool) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
     let word = if report.is_clean() { style("ok").green().bold() } else { style("wrong").red().bold() };
-    let Report { sink, records, present, pending, left_out, before_start, invalid, .. } = report;
-    print!("{word} {sink}: {records} records, {present} frames present");
+    let Report { sink, records, present, pending, left_out, before_start, invalid, letters_gone, .. } = report;
+    write!(out, "{word} {sink}: {records} records, {present} frames present")?;
     for (count, what) in [
         (*left_out, "left out to keep real time"),
         (*pending, "pending"),
         (*before_start, "from before the start"),
         (*invalid, "not frames"),
+        (*letters_gone, "of them with dead letters that the topic may no longer hold"),
     ] {
         if count > 0 {
-            print!(", {count} {what}");
+            write!(out, ", {count} {what}")?;
         }
     }
-    for (what, count) in report.counts() {
-        print!(", {count} {what}");
+    let Findings { counts: Counts { missing, duplicate, torn, foreign }, list } = &report.found;
+    writeln!(out, ", {missing} missing, {duplicate} duplicate, {torn} torn, {foreign} foreign")?;
+    let shown = if all { list.len() } else { list.len().min(SHOWN) };
+    for finding in &list[..shown] {
+        writeln!(out, "  {finding}")?;
     }
-    println!();
-    let shown = if all { usize::MAX } else { SHOWN };
-    report.findings.iter().take(shown).for_each(|finding| println!("  {finding}"));
-    if report.findings.len() > shown {
-        println!("  … and {} more (--all shows them)", report.findings.len() - shown);
+    let more = report.found.counts.total() - shown as u64;
+    if more > 0 {
+        let hint = if all { "" } else { " (--all shows them)" };
+        writeln!(out, "  … and {more} more{hint}")?;
     }
+    out.flush()
 }

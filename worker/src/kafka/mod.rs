@@ -4,7 +4,7 @@
 //!   it feeds [`health`] and fetches tokens (`oauth`); [`fault`] puts errors into words
 //!   (with `detail`'s help).
 //! - [`topics`] makes and checks topics, through the requests of `admin`; `topic_check` compares.
-//! - [`producer`] sends records and tells of each one's fate.
+//! - [`producer`] sends records and tells of each one's fate; [`headers`] reads and writes a record's headers.
 //! - [`reader`] reads what a topic holds now, outside of any group.
 //! - [`consumer`] reads a group's records on a thread of its own.
 
@@ -14,6 +14,7 @@ pub mod consumer;
 pub mod context;
 mod detail;
 pub mod fault;
+pub mod headers;
 pub mod health;
 mod oauth;
 pub mod producer;

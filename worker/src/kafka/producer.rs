@@ -22,11 +22,12 @@ use rdkafka::{
     client::OAuthToken,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     error::{KafkaError, RDKafkaErrorCode as Code},
-    message::{DeliveryResult, Header, Message, OwnedHeaders},
+    message::{DeliveryResult, Message},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 
 use super::client::{Context, Health, KafkaFault, Snapshot, Subject, client_config};
+use super::headers;
 pub use super::producer_config::Options;
 use super::producer_config::configure;
 use crate::{metrics::DropReason, secrets::Secrets};
@@ -149,17 +150,12 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
     }
 
     /// Takes a record, or says why not; never blocks. `token` comes back with the delivery, and is dropped on an error.
-    pub fn send<'h, H>(&self, record: Record<'_, H>, token: T) -> Result<(), SendError>
+    pub fn send<'h, H, N: AsRef<[u8]>>(&self, record: Record<'_, H>, token: T) -> Result<(), SendError>
     where
-        H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+        H: IntoIterator<Item = (N, Option<&'h [u8]>)>,
     {
-        let headers = record.headers.into_iter();
-        let mut bytes = (record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len)) as u64;
-        let mut native = OwnedHeaders::new_with_capacity(headers.size_hint().0);
-        for (key, value) in headers {
-            bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
-            native = native.insert(Header { key, value });
-        }
+        let (native, mut bytes) = headers::written(record.headers);
+        bytes += (record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len)) as u64;
         let take = |waiting: u64| (waiting == 0 || waiting + bytes <= self.budget).then_some(waiting + bytes);
         if self.counts.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
             return Err(SendError::Full);

@@ -2,25 +2,26 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use edgereel_crds::plan::Connection;
-use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::Headers,
+    message::BorrowedMessage,
 };
 
 use super::{
     client::{Context, KafkaFault, Subject, client_config},
+    headers,
     health::Snapshot,
 };
-use crate::secrets::Secrets;
+use crate::{frame::wire::Header, secrets::Secrets};
 
 /// What a single request to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -34,10 +35,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Extent {
     /// The first offset that is still there.
     pub low: i64,
-    /// The offset that the next record gets.
+    /// The offset that the next record gets; of a transaction that is open, nothing counts yet.
     pub high: i64,
     /// The group's committed offset.
     pub committed: Option<i64>,
+    /// Where the group's reading began, where that is known.
+    pub began: Option<i64>,
 }
 
 /// A record.
@@ -49,15 +52,9 @@ pub struct StoredRecord {
     pub offset: i64,
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
-    pub headers: Vec<(String, Bytes)>,
-    pub timestamp: Timestamp,
-}
-
-impl StoredRecord {
-    /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_ref())
-    }
+    pub headers: Vec<Header>,
+    /// As it stands in the record.
+    pub timestamp: Option<i64>,
 }
 
 /// Reads topics without a group's rebalancing. Blocks.
@@ -73,11 +70,16 @@ impl TopicReader {
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "false")
-            .set("auto.offset.reset", "error")
-            .set("fetch.message.max.bytes", "10485760")
+            // Offsets at the end that hold no record (marks of transactions, records that were given up) give no message.
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            // What retention takes while it is read is passed over.
+            .set("auto.offset.reset", "earliest")
+            // What is fetched ahead is bounded in bytes and, since each record takes some more, in number.
+            .set("fetch.message.max.bytes", "2097152")
+            .set("queued.min.messages", "1000")
             .set("receive.message.max.bytes", "1000000000")
-            .set("queued.max.messages.kbytes", "65536");
+            .set("queued.max.messages.kbytes", "16384");
         let context = Context::new(connection, secrets)?;
         let subject = context.subject().clone();
         let consumer = BaseConsumer::from_config_and_context(&config, context).map_err(|e| subject.fault(&e))?;
@@ -96,14 +98,19 @@ impl TopicReader {
         let committed = self.ask(topic, SILENCE, || self.consumer.committed_offsets(wanted.clone(), REQUEST))?;
         let mut extents = BTreeMap::new();
         for partition in partitions {
-            let (low, high) = self.ask(topic, SILENCE, || self.consumer.fetch_watermarks(topic, partition, REQUEST))?;
+            let (low, high) = self.watermarks(topic, partition)?;
             let committed = match committed.find_partition(topic, partition).map(|p| p.offset()) {
                 Some(Offset::Offset(offset)) => Some(offset),
                 _ => None,
             };
-            extents.insert(partition, Extent { low, high, committed });
+            extents.insert(partition, Extent { low, high, committed, began: None });
         }
         Ok(extents)
+    }
+
+    /// The first offset of a partition that is still there, and the one that the next record gets.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaFault> {
+        self.ask(topic, SILENCE, || self.consumer.fetch_watermarks(topic, partition, REQUEST))
     }
 
     /// Asks again for `patience` where an error may pass: one broker of several may be gone, and with it for a moment a
@@ -131,36 +138,42 @@ impl TopicReader {
         }
     }
 
-    /// Gives every record within the extents to `take`, in offset order for each partition, until it fails.
+    /// Gives every record of a partition whose offset is in the range to `take`, in order, until it fails.
     pub fn read<E: From<KafkaFault>>(
         &self,
         topic: &str,
-        extents: &BTreeMap<i32, Extent>,
+        partition: i32,
+        offsets: Range<i64>,
         mut take: impl FnMut(StoredRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        let subject = self.subject.topic(topic);
-        let mut left: BTreeMap<i32, i64> =
-            extents.iter().filter(|(_, e)| e.low < e.high).map(|(p, e)| (*p, e.high)).collect();
-        let mut assignment = TopicPartitionList::new();
-        for partition in left.keys() {
-            let start = Offset::Offset(extents[partition].low);
-            assignment.add_partition_offset(topic, *partition, start).map_err(|e| subject.fault(&e))?;
+        if offsets.is_empty() {
+            return Ok(());
         }
+        let subject = self.subject.topic(topic);
+        let mut assignment = TopicPartitionList::new();
+        let start = Offset::Offset(offsets.start);
+        assignment.add_partition_offset(topic, partition, start).map_err(|e| subject.fault(&e))?;
         self.consumer.assign(&assignment).map_err(|e| subject.fault(&e))?;
         let mut heard = Instant::now();
-        while !left.is_empty() {
+        loop {
             match self.consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
-                    let (partition, offset) = (message.partition(), message.offset());
-                    let Some(end) = left.get(&partition).copied() else { continue };
-                    if offset + 1 >= end {
-                        left.remove(&partition);
+                    let offset = message.offset();
+                    if offset >= offsets.end {
+                        break;
                     }
-                    if offset < end {
+                    // What an earlier assignment had asked for is none of this one's.
+                    if message.partition() == partition && message.topic() == topic && offset >= offsets.start {
                         take(stored(topic, &message))?;
                     }
+                    if offset + 1 >= offsets.end {
+                        break;
+                    }
                 }
+                // It reaches beyond the range, which was there before.
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 // The loss of one broker shows here too; what it had comes from the others.
                 Some(Err(e)) => {
                     let fault = subject.fault(&e);
@@ -168,21 +181,11 @@ impl TopicReader {
                         return Err(fault.into());
                     }
                 }
-                None => {
-                    // Offsets at the end that hold no record (transaction markers, compaction) give no message: the
-                    // position says that they are behind us.
-                    let position = self.consumer.position().map_err(|e| subject.fault(&e))?;
-                    left.retain(|partition, end| {
-                        let at = position.find_partition(topic, *partition).and_then(|p| p.offset().to_raw());
-                        at.is_none_or(|at| at < *end)
-                    });
-                    if heard.elapsed() > SILENCE {
-                        let message = format!("topic {topic} gives no records though it has some: partitions {left:?}");
-                        return Err(
-                            KafkaFault::passing(edgereel_crds::status::Reason::KafkaUnreachable, message).into()
-                        );
-                    }
+                None if heard.elapsed() > SILENCE => {
+                    let message = format!("topic {topic} gives no records of partition {partition} though it has some");
+                    return Err(KafkaFault::passing(edgereel_crds::status::Reason::KafkaUnreachable, message).into());
                 }
+                None => {}
             }
         }
         self.consumer.unassign().map_err(|e| subject.fault(&e))?;
@@ -190,21 +193,14 @@ impl TopicReader {
     }
 }
 
-fn stored(topic: &str, message: &impl Message) -> StoredRecord {
-    let headers = message.headers().map(|headers| {
-        headers.iter().map(|h| (h.key.to_owned(), Bytes::copy_from_slice(h.value.unwrap_or_default()))).collect()
-    });
+fn stored(topic: &str, message: &BorrowedMessage<'_>) -> StoredRecord {
     StoredRecord {
         topic: topic.to_owned(),
         partition: message.partition(),
         offset: message.offset(),
         key: message.key().map(Bytes::copy_from_slice),
         value: message.payload().map(Bytes::copy_from_slice),
-        headers: headers.unwrap_or_default(),
-        timestamp: message
-            .timestamp()
-            .to_millis()
-            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-            .unwrap_or(Timestamp::UNIX_EPOCH),
+        headers: headers::read(message),
+        timestamp: message.timestamp().to_millis(),
     }
 }

@@ -18,5 +18,5 @@ pub mod output;
 pub mod private_dir;
 pub mod runner;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod video;

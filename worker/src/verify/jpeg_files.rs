@@ -1,109 +1,153 @@
 //! The files of a `jpegFiles` output.
+//!
+//! Each record's file is looked for by its name, which is a function of the record. That nothing else is there is found by
+//! walking the directory, and needs one bit a file: the place that a name leads back to. Only where something is left over
+//! is the directory walked again, for the names.
 
 use std::{
-    collections::HashMap,
-    fs,
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use edgereel_crds::{
-    frame_sink,
-    plan::SinkPlan,
-    template::{Field, Piece, Template},
-};
-use regex::Regex;
+use edgereel_crds::{frame_sink, plan::SinkPlan, status::Reason, template::Template};
 
-use super::{Extents, Files, Found, Place, report::Finding};
+use super::{
+    Extents, Files, Found, Look, Place,
+    names::Names,
+    offsets::Places,
+    report::{Finding, Findings},
+};
 use crate::{
     frame::wire::Decoded,
     sink::{
         fault::OutputError,
         file_name::{self, Values},
         output::At,
+        private_dir,
     },
 };
 
-/// All files below the output's directory, and which of them no record has claimed yet.
+/// The output's directory, and what stood in it when it was walked.
 pub(super) struct JpegFiles {
     directory: PathBuf,
     template: Template,
-    pattern: Regex,
-    topics: Vec<String>,
-    unclaimed: HashMap<String, u64>,
+    names: Names,
+    /// How many directories a name leads down.
+    deep: usize,
+    /// The places of files that no record has claimed yet.
+    unclaimed: Places,
+    /// Places to which several files lead back.
+    several: Places,
+    /// The names that are right, of those places.
+    right: HashMap<Place, String>,
+    /// Names of records that lead back to another place: their fields can be read in two ways.
+    ambiguous: HashSet<String>,
+    /// Whether there are files whose names lead nowhere.
+    strangers: bool,
 }
 
 impl JpegFiles {
-    pub(super) fn list(root: &Path, spec: &frame_sink::JpegFiles, plan: &SinkPlan) -> Result<Self, OutputError> {
-        let directory = root.join(&spec.directory);
-        let invalid = |e: String| OutputError::storage(edgereel_crds::status::Reason::InvalidConfiguration, e);
+    /// Walks the directory. `progress` hears of so many files.
+    pub(super) fn list(
+        root: &Path,
+        spec: &frame_sink::JpegFiles,
+        plan: &SinkPlan,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, OutputError> {
+        let invalid = |e: String| OutputError::storage(Reason::InvalidConfiguration, e);
         let template = Template::parse(&spec.file_name).map_err(invalid)?;
-        let pattern = pattern(&template).map_err(|e| invalid(e.to_string()))?;
-        let deep = spec.file_name.matches('/').count();
-        let mut unclaimed = HashMap::new();
-        walk(&directory, "", deep, &mut unclaimed)?;
-        Ok(JpegFiles { directory, template, pattern, topics: plan.topics.clone(), unclaimed })
-    }
-
-    /// The record that a name belongs to, if it is one of ours.
-    fn place(&self, name: &str) -> Option<Place> {
-        let parts = self.pattern.captures(name)?;
-        let number = |field| parts.name(field)?.as_str().parse().ok();
-        let topic = match (parts.name("topic"), self.topics.as_slice()) {
-            (Some(topic), _) => topic.as_str().to_owned(),
-            (None, [only]) => only.clone(),
-            (None, _) => return None,
+        let mut files = JpegFiles {
+            directory: root.join(&spec.directory),
+            names: Names::new(&template, &plan.topics).map_err(|e| invalid(e.to_string()))?,
+            template,
+            deep: spec.file_name.matches('/').count(),
+            unclaimed: Places::default(),
+            several: Places::default(),
+            right: HashMap::new(),
+            ambiguous: HashSet::new(),
+            strangers: false,
         };
-        Some(Place { topic, partition: i32::try_from(number("partition")?).ok()?, offset: number("offset")? })
+        let mut count = 0;
+        let JpegFiles { directory, names, deep, unclaimed, several, strangers, .. } = &mut files;
+        walk(directory, *deep, &mut |name| {
+            count += 1;
+            progress(count);
+            match names.place(name) {
+                None => *strangers = true,
+                Some(place) if !unclaimed.insert(&place) => {
+                    several.insert(&place);
+                }
+                Some(_) => {}
+            }
+        })?;
+        Ok(files)
+    }
+
+    /// What is wrong with a file, as far as its name tells. Files that came after the first walk are none of its.
+    fn judge(&self, name: &str, extents: &Extents) -> Option<Finding> {
+        let file = self.directory.join(name);
+        let foreign = |detail: &str| Some(Finding::Foreign { file: file.clone(), detail: detail.into() });
+        if self.ambiguous.contains(name) {
+            return None;
+        }
+        let Some(place) = self.names.place(name) else { return foreign("not a name that this sink gives") };
+        let again = self.several.contains(&place) && self.right.get(&place).is_some_and(|right| right != name);
+        if !again && !self.unclaimed.contains(&place) {
+            return None;
+        }
+        match extents.get(&(place.topic.clone(), place.partition)) {
+            None => foreign("of a topic or partition that the sink does not read"),
+            Some(extent) if place.offset >= extent.high => foreign("of an offset beyond the topic's end"),
+            // The topic's retention has taken the record: there is nothing to compare the file with.
+            Some(extent) if place.offset < extent.low => None,
+            Some(_) => Some(Finding::Duplicate { place, file }),
+        }
     }
 }
 
-/// Files up to `deep` directories down, with their sizes; our own folder is passed over.
-fn walk(directory: &Path, below: &str, deep: usize, files: &mut HashMap<String, u64>) -> Result<(), OutputError> {
-    for entry in fs::read_dir(directory).at("read", directory)? {
-        let entry = entry.at("read", directory)?;
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name == crate::sink::private_dir::FOLDER {
-            continue;
-        }
-        let meta = entry.metadata().at("read", &path)?;
-        let name = if below.is_empty() { name } else { format!("{below}/{name}") };
-        if !meta.is_dir() {
-            files.insert(name, meta.len());
-        } else if deep > 0 {
-            walk(&path, &name, deep - 1, files)?;
-        }
-    }
-    Ok(())
-}
-
-/// A pattern that every name of the template fits, with groups for what names a record.
-fn pattern(template: &Template) -> Result<Regex, regex::Error> {
-    let mut seen = vec![];
-    let mut text = String::from("^");
-    for piece in template.pieces() {
-        match piece {
-            Piece::Text(literal) => text.push_str(&regex::escape(literal)),
-            Piece::Field { field, .. } => {
-                let group = match field {
-                    Field::Partition => "(?<partition>[0-9]+)",
-                    Field::Offset => "(?<offset>[0-9]+)",
-                    Field::Topic => "(?<topic>[A-Za-z0-9._-]+?)",
-                    _ => "[^/]+?",
-                };
-                let again = seen.contains(field);
-                seen.push(*field);
-                // A group's name may stand once; the same field again is any text.
-                text.push_str(if again { "[^/]+?" } else { group });
+/// Names up to `deep` directories down, one after the other; our own folder is passed over. What goes away meanwhile is not
+/// there.
+fn walk(directory: &Path, deep: usize, take: &mut dyn FnMut(&str)) -> Result<(), OutputError> {
+    fn below(directory: &Path, name: &str, deep: usize, take: &mut dyn FnMut(&str)) -> Result<(), OutputError> {
+        for entry in fs::read_dir(directory).at("read", directory)? {
+            let entry = entry.at("read", directory)?;
+            if entry.file_name() == private_dir::FOLDER {
+                continue;
+            }
+            let own = entry.file_name().to_string_lossy().into_owned();
+            let name = if name.is_empty() { own } else { format!("{name}/{own}") };
+            match entry.file_type() {
+                Ok(kind) if !kind.is_dir() => take(&name),
+                Ok(_) if deep > 0 => match below(&entry.path(), &name, deep - 1, take) {
+                    Err(_) if !entry.path().exists() => {}
+                    walked => walked?,
+                },
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e).at("read", &entry.path()),
             }
         }
+        Ok(())
     }
-    text.push('$');
-    Regex::new(&text)
+    below(directory, "", deep, take)
+}
+
+/// How a file differs from what it should hold; none when it does not.
+fn difference(path: &Path, expected: &[u8]) -> io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if size != expected.len() as u64 {
+        return Ok(Some(format!("{} has {size} bytes, the record {}", path.display(), expected.len())));
+    }
+    let mut bytes = Vec::with_capacity(expected.len());
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes != expected).then(|| format!("{} has other bytes than the record", path.display())))
 }
 
 impl Files for JpegFiles {
-    fn find(&mut self, place: &Place, frame: &Decoded) -> Result<Found, OutputError> {
+    fn find(&mut self, place: &Place, frame: &Decoded, _: &Look) -> Result<Found, OutputError> {
         let values = Values {
             camera: frame.camera.as_deref().unwrap_or_default(),
             topic: &place.topic,
@@ -114,45 +158,31 @@ impl Files for JpegFiles {
             segment: None,
         };
         let name = file_name::render(&self.template, &values)?;
-        let Some(size) = self.unclaimed.remove(&name) else { return Ok(Found::Missing) };
         let path = self.directory.join(&name);
-        if size != frame.jpeg.len() as u64 {
-            return Ok(Found::Torn(format!("{} has {size} bytes, the record {}", path.display(), frame.jpeg.len())));
-        }
-        if fs::read(&path).at("read", &path)? != frame.jpeg {
-            return Ok(Found::Torn(format!("{} has other bytes than the record", path.display())));
-        }
-        Ok(Found::Whole)
-    }
-
-    fn finish(&mut self, extents: &Extents) -> Vec<Finding> {
-        let judge = |name: &String| {
-            let file = self.directory.join(name);
-            let foreign = |detail: &str| Some(Finding::Foreign { file: file.clone(), detail: detail.into() });
-            let Some(place) = self.place(name) else { return foreign("not a name that this sink gives") };
-            match extents.get(&(place.topic.clone(), place.partition)) {
-                None => foreign("of a topic or partition that the sink does not read"),
-                Some(extent) if place.offset >= extent.high => foreign("of an offset beyond the topic's end"),
-                // The topic's retention has taken the record: there is nothing to compare the file with.
-                Some(extent) if place.offset < extent.low => None,
-                Some(_) => Some(Finding::Duplicate { place, file }),
-            }
+        let difference = match difference(&path, &frame.jpeg) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+            result => result.at("read", &path)?,
         };
-        self.unclaimed.keys().filter_map(judge).collect()
+        if self.names.place(&name).as_ref() == Some(place) {
+            self.unclaimed.remove(place);
+            if self.several.contains(place) {
+                self.right.insert(place.clone(), name);
+            }
+        } else {
+            self.ambiguous.insert(name);
+        }
+        Ok(difference.map_or(Found::Whole, Found::Torn))
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_leads_back_to_its_record() {
-        let template = Template::parse("{timestamp:%Y-%m-%d}/frame_{partition}-{offset:06}_{timestamp}.jpg");
-        let pattern = pattern(&template.expect("valid")).expect("valid");
-        let parts = pattern.captures("2024-06-04/frame_2-000123_20240604_103000_123.jpg").expect("fits");
-        assert_eq!((&parts["partition"], &parts["offset"]), ("2", "000123"));
-        assert!(pattern.captures("holiday.jpg").is_none());
-        assert!(pattern.captures("2024-06-04/frame_x-1_1.jpg").is_none());
+    fn finish(&mut self, extents: &Extents, found: &mut Findings) -> Result<(), OutputError> {
+        if self.unclaimed.is_empty() && self.several.is_empty() && !self.strangers {
+            return Ok(());
+        }
+        let this = &*self;
+        walk(&this.directory, this.deep, &mut |name| {
+            if let Some(finding) = this.judge(name, extents) {
+                found.add(finding);
+            }
+        })
     }
 }

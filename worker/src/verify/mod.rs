@@ -1,30 +1,42 @@
 //! Compares what sinks wrote with what their topics hold, record by record.
 //!
-//! - [`jpeg_files`] and [`video`] each know an output's files.
-//! - [`report`] is what was found.
+//! - [`jpeg_files`] (with [`names`]) and [`video`] each know an output's files.
+//! - [`check`] judges each record, [`letters`] looks for those that are no frames, [`report`] is what was found.
+//! - [`offsets`] is what keeps the memory small: whatever is remembered of a record is a bit.
 //!
 //! A record is *pending* while its offset is not committed: its file may be there or not. A committed record must be
 //! there exactly once, whole; one that is not a frame must have gone the way that `onInvalid` says.
+//!
+//! The sink may be at work meanwhile. So files are listed before the topics' ends are asked for (each file has its record
+//! then), and what is committed is asked for before files are looked for (each committed record has its file then).
 
+mod check;
 mod jpeg_files;
+mod letters;
+mod names;
+mod offsets;
 pub mod report;
 mod video;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 use edgereel_crds::{
-    frame_sink::{OnInvalid, Output, StartFrom, Storage},
+    frame_sink::{Output, Storage},
     plan::SinkPlan,
 };
 
-use self::report::{Finding, Report};
+use self::{
+    check::Check,
+    offsets::Offsets,
+    report::{Findings, Report},
+};
 use crate::{
     fault::Fault,
-    frame::wire::{self, Decoded, RecordView},
-    kafka::reader::{Extent, StoredRecord, TopicReader},
+    frame::wire::Decoded,
+    kafka::reader::{Extent, TopicReader},
     secrets::Secrets,
     sink::fault::OutputError,
 };
@@ -46,6 +58,20 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// What is being done, for whoever waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Files are listed; how many there are is not known.
+    Files,
+    /// Records are held against the files.
+    Records,
+    /// Dead letters are read.
+    Letters,
+}
+
+/// Hears how many of how many were dealt with; of files, how many of them.
+pub type Progress<'a> = dyn FnMut(Step, u64, u64) + 'a;
+
 /// Whether a place's frame was found among the files.
 pub(crate) enum Found {
     /// Once, whole.
@@ -56,68 +82,88 @@ pub(crate) enum Found {
     LeftOut,
     /// Its file is not what the record holds.
     Torn(String),
+    /// Nowhere, and the output cannot show it: it is no frame for it.
+    Refused,
+}
+
+/// What is known of a partition while its records are looked for.
+pub(crate) struct Look<'a> {
+    /// What it holds.
+    pub(crate) extent: Extent,
+    /// Committed records that were looked for and not found.
+    pub(crate) absent: &'a Offsets,
+}
+
+impl Look<'_> {
+    /// Whether an offset was committed when that was asked for.
+    pub(crate) fn is_committed(&self, offset: i64) -> bool {
+        self.extent.committed.is_some_and(|committed| offset < committed)
+    }
 }
 
 /// The files of one output.
 pub(crate) trait Files {
+    /// The records of a partition will be looked for, in order.
+    fn begin(&mut self, _topic: &str, _partition: i32) -> Result<(), OutputError> {
+        Ok(())
+    }
+
     /// Looks for the frame of a record.
-    fn find(&mut self, place: &Place, frame: &Decoded) -> Result<Found, OutputError>;
-    /// What is wrong with the files themselves, once every record has been looked for.
-    fn finish(&mut self, extents: &Extents) -> Vec<Finding>;
+    fn find(&mut self, place: &Place, frame: &Decoded, look: &Look) -> Result<Found, OutputError>;
+
+    /// The records of the partition were looked for; `look` has what it holds by now. Those of these offsets are to be
+    /// looked for again.
+    fn end(&mut self, _look: &Look) -> Result<Offsets, OutputError> {
+        Ok(Offsets::default())
+    }
+
+    /// What is wrong with the files themselves, once every record has been looked for, and what the partitions hold then.
+    fn finish(&mut self, extents: &Extents, found: &mut Findings) -> Result<(), OutputError>;
 }
 
 /// What each partition of each topic holds.
 pub(crate) type Extents = BTreeMap<(String, i32), Extent>;
 
-/// Compares one sink's files with its topics. `progress` hears how many of how many records have been looked at.
+/// Compares one sink's files with its topics.
 pub fn verify(
     plan: &SinkPlan,
     storage_root: Option<&Path>,
     secrets: &Secrets,
-    mut progress: impl FnMut(u64, u64),
+    progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
+    let root = root(plan, storage_root);
+    let mut listed = |count| progress(Step::Files, count, 0);
+    let mut files: Box<dyn Files> = match &plan.spec.output {
+        Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan, &mut listed)?),
+        Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan, &mut listed)?),
+    };
+    let extents = extents(&reader, plan)?;
+    let total = extents.values().map(|e| (e.high - e.low).max(0) as u64).sum();
+    let mut check = Check::new(plan, files.as_mut());
+    let mut done = 0;
+    for ((topic, partition), extent) in &extents {
+        check.begin(topic, *partition, *extent)?;
+        reader.read(topic, *partition, extent.low..extent.high, |record| {
+            progress(Step::Records, done + (record.offset - extent.low) as u64, total);
+            check.record(record)
+        })?;
+        done += (extent.high - extent.low).max(0) as u64;
+        let (low, high) = reader.watermarks(topic, *partition)?;
+        while let Some((first, last)) = check.end(Extent { low, high, ..*extent })? {
+            reader.read(topic, *partition, first..last + 1, |record| check.again(record))?;
+        }
+    }
+    check.finish(&reader, &self::extents(&reader, plan)?, progress)
+}
+
+fn extents(reader: &TopicReader, plan: &SinkPlan) -> Result<Extents, Fault> {
     let mut extents = Extents::new();
     for topic in &plan.topics {
         let found = reader.extents(topic)?;
         extents.extend(found.into_iter().map(|(partition, extent)| ((topic.clone(), partition), extent)));
     }
-    let root = root(plan, storage_root);
-    let mut files: Box<dyn Files> = match &plan.spec.output {
-        Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan)?),
-        Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan)?),
-    };
-    let mut check = Check {
-        plan,
-        files: files.as_mut(),
-        report: Report::new(plan),
-        invalid: HashSet::new(),
-        begun: HashSet::new(),
-    };
-    let total = extents.values().map(|e| (e.high - e.low).max(0) as u64).sum();
-    let mut done = 0;
-    for topic in &plan.topics {
-        let of_topic: BTreeMap<i32, Extent> =
-            extents.iter().filter(|((t, _), _)| t == topic).map(|((_, p), e)| (*p, *e)).collect();
-        reader.read(topic, &of_topic, |record| {
-            done += 1;
-            progress(done, total);
-            check.record(record, of_topic_extent(&extents, topic))
-        })?;
-    }
-    let Check { mut report, invalid, .. } = check;
-    report.findings.extend(files.finish(&extents));
-    if plan.on_invalid == OnInvalid::DeadLetter {
-        let found = dead_letters(&reader, plan)?;
-        let lost = invalid.into_iter().filter(|place| !found.contains(place));
-        report.findings.extend(lost.map(|place| Finding::NotDeadLettered { place }));
-    }
-    report.findings.sort();
-    Ok(report)
-}
-
-fn of_topic_extent<'a>(extents: &'a Extents, topic: &'a str) -> impl Fn(i32) -> Extent + 'a {
-    move |partition| extents[&(topic.to_owned(), partition)]
+    Ok(extents)
 }
 
 /// Where the sink's storage is on this machine.
@@ -128,95 +174,4 @@ fn root(plan: &SinkPlan, storage_root: Option<&Path>) -> PathBuf {
         // `edgereel verify` has refused this before it came here.
         (None, Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)) => PathBuf::from("."),
     }
-}
-
-struct Check<'a> {
-    plan: &'a SinkPlan,
-    files: &'a mut dyn Files,
-    report: Report,
-    /// Committed records that are no frames.
-    invalid: HashSet<Place>,
-    /// Partitions of which something was found.
-    begun: HashSet<(String, i32)>,
-}
-
-impl Check<'_> {
-    fn record(&mut self, record: StoredRecord, extent: impl Fn(i32) -> Extent) -> Result<(), Fault> {
-        let place = Place { topic: record.topic.clone(), partition: record.partition, offset: record.offset };
-        let pending = extent(place.partition).committed.is_none_or(|committed| place.offset >= committed);
-        self.report.records += 1;
-        let header = |name: &str| record.header(name);
-        let view = RecordView {
-            value: record.value.clone(),
-            header: &header,
-            key: record.key.as_deref(),
-            timestamp: record.timestamp,
-        };
-        let mut decoded = match wire::decode(&view, self.plan.spec.format) {
-            Ok(decoded) => decoded,
-            Err(_) => {
-                self.invalid(place, pending);
-                return Ok(());
-            }
-        };
-        if decoded.camera.is_none() {
-            decoded.camera = Some(self.plan.camera.clone().unwrap_or_else(|| place.topic.clone()));
-        }
-        let found = match self.files.find(&place, &decoded) {
-            Ok(found) => found,
-            Err(OutputError::Frame { .. }) => {
-                self.invalid(place, pending);
-                return Ok(());
-            }
-            Err(e) => return Err(e.into()),
-        };
-        let partition = (place.topic.clone(), place.partition);
-        match found {
-            Found::Whole => {
-                self.report.present += 1;
-                self.begun.insert(partition);
-            }
-            Found::LeftOut => {
-                self.report.left_out += 1;
-                self.begun.insert(partition);
-            }
-            _ if pending => self.report.pending += 1,
-            // A sink that began later than the topic has no claim on what came before.
-            Found::Missing if self.plan.spec.start_from != StartFrom::Earliest && !self.begun.contains(&partition) => {
-                self.report.before_start += 1;
-            }
-            Found::Missing => self.report.findings.push(Finding::Missing { place }),
-            Found::Torn(detail) => self.report.findings.push(Finding::Torn { place, detail }),
-        }
-        Ok(())
-    }
-
-    fn invalid(&mut self, place: Place, pending: bool) {
-        if pending {
-            self.report.pending += 1;
-        } else {
-            self.report.invalid += 1;
-            self.invalid.insert(place);
-        }
-    }
-}
-
-/// The places that the dead-letter topic tells of.
-fn dead_letters(reader: &TopicReader, plan: &SinkPlan) -> Result<HashSet<Place>, Fault> {
-    let mut places = HashSet::new();
-    let Some(dead_letter) = &plan.spec.dead_letter else { return Ok(places) };
-    let extents = reader.extents(&dead_letter.topic)?;
-    reader.read(&dead_letter.topic, &extents, |record| {
-        let text = |name: &str| std::str::from_utf8(record.header(name)?).ok();
-        let place = (|| {
-            Some(Place {
-                topic: text("__connect.errors.topic")?.to_owned(),
-                partition: text("__connect.errors.partition")?.parse().ok()?,
-                offset: text("__connect.errors.offset")?.parse().ok()?,
-            })
-        })();
-        places.extend(place);
-        Ok::<_, Fault>(())
-    })?;
-    Ok(places)
 }

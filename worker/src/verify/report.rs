@@ -23,11 +23,37 @@ pub struct Report {
     pub pending: u64,
     /// Records from before the sink's `startFrom`.
     pub before_start: u64,
-    /// Committed records that are no frames.
+    /// Committed records that are no frames, or that the output cannot show.
     pub invalid: u64,
+    /// Those of them whose dead letters the dead-letter topic's retention may have taken.
+    pub letters_gone: u64,
     /// What is wrong.
-    pub findings: Vec<Finding>,
+    #[serde(flatten)]
+    pub found: Findings,
 }
+
+/// What is wrong, and how much of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Findings {
+    /// How much.
+    pub counts: Counts,
+    /// What; of very much, the first that was found.
+    #[serde(rename = "findings")]
+    pub list: Vec<Finding>,
+}
+
+/// How much is wrong, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // as the kinds of findings
+pub struct Counts {
+    pub missing: u64,
+    pub duplicate: u64,
+    pub torn: u64,
+    pub foreign: u64,
+}
+
+/// So many findings are kept: where everything is wrong, memory stays small.
+const MOST: usize = 100_000;
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -104,23 +130,47 @@ impl Report {
             pending: 0,
             before_start: 0,
             invalid: 0,
-            findings: vec![],
+            letters_gone: 0,
+            found: Findings::default(),
         }
     }
 
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty()
+        self.found.counts == Counts::default()
+    }
+}
+
+impl Findings {
+    /// Something is wrong.
+    pub(super) fn add(&mut self, finding: Finding) {
+        let Counts { missing, duplicate, torn, foreign } = &mut self.counts;
+        *match &finding {
+            Finding::Missing { .. } | Finding::NotDeadLettered { .. } => missing,
+            Finding::Duplicate { .. } => duplicate,
+            Finding::Torn { .. } | Finding::Damaged { .. } => torn,
+            Finding::Foreign { .. } => foreign,
+        } += 1;
+        if self.list.len() < MOST {
+            self.list.push(finding);
+        }
     }
 
-    /// How many findings of a kind there are: missing, torn, duplicate, foreign.
-    pub fn counts(&self) -> [(&'static str, usize); 4] {
-        let count = |fits: fn(&Finding) -> bool| self.findings.iter().filter(|f| fits(f)).count();
-        [
-            ("missing", count(|f| matches!(f, Finding::Missing { .. } | Finding::NotDeadLettered { .. }))),
-            ("duplicate", count(|f| matches!(f, Finding::Duplicate { .. }))),
-            ("torn", count(|f| matches!(f, Finding::Torn { .. } | Finding::Damaged { .. }))),
-            ("foreign", count(|f| matches!(f, Finding::Foreign { .. }))),
-        ]
+    /// Takes others in.
+    pub(super) fn absorb(&mut self, others: Findings) {
+        let Counts { missing, duplicate, torn, foreign } = others.counts;
+        self.counts.missing += missing;
+        self.counts.duplicate += duplicate;
+        self.counts.torn += torn;
+        self.counts.foreign += foreign;
+        let room = MOST.saturating_sub(self.list.len());
+        self.list.extend(others.list.into_iter().take(room));
+    }
+}
+
+impl Counts {
+    /// How many things are wrong.
+    pub fn total(&self) -> u64 {
+        self.missing + self.duplicate + self.torn + self.foreign
     }
 }

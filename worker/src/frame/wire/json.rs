@@ -9,13 +9,13 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::Invalid;
+use super::{Invalid, time};
 use crate::metrics::InvalidReason;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -55,21 +55,19 @@ struct Fields<'a> {
 /// A value of which only texts and numbers matter.
 enum Field<'a> {
     Text(Cow<'a, str>),
-    Number(f64),
+    Whole(i64),
+    Fraction(f64),
     Other,
 }
 
 impl Field<'_> {
-    /// A text with a zone, or seconds or milliseconds since 1970. A local time without a zone names no instant.
+    /// The instant that it names, if it does.
     fn instant(&self) -> Option<Timestamp> {
         match self {
-            Field::Text(text) => text.parse().ok(),
-            // 1973 to 5138, in seconds or in milliseconds.
-            Field::Number(seconds @ 1e8..1e11) => {
-                Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_secs_f64(*seconds)).ok()
-            }
-            Field::Number(millis @ 1e11..1e14) => Timestamp::from_millisecond(*millis as i64).ok(),
-            Field::Number(_) | Field::Other => None,
+            Field::Text(text) => time::of_text(text),
+            Field::Whole(number) => time::of_number(*number),
+            Field::Fraction(number) => time::of_fraction(*number),
+            Field::Other => None,
         }
     }
 }
@@ -98,15 +96,15 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(Field::Number(number))
+        Ok(Field::Fraction(number))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Field::Number(number as f64))
+        Ok(i64::try_from(number).map_or(Field::Other, Field::Whole))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Field::Number(number as f64))
+        Ok(Field::Whole(number))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{budget::Charge, mark::Mark};
-use crate::kafka::client::KafkaFault;
+use crate::{frame::wire::Header, kafka::client::KafkaFault};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,8 +52,8 @@ pub struct Record {
     /// Its value; none for a tombstone.
     pub value: Option<Bytes>,
     /// Its headers, in order; names are bytes.
-    pub headers: Vec<(Bytes, Option<Bytes>)>,
-    /// Milliseconds since 1970; none for records of an old format.
+    pub headers: Vec<Header>,
+    /// As it stands in the record, which should be milliseconds since 1970; none where there is none.
     pub timestamp_ms: Option<i64>,
     /// Its part of the memory budget.
     pub charge: Charge,

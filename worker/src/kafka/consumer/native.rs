@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use rdkafka::{
     ClientContext, TopicPartitionList,
     bindings::{self as rd, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR},
@@ -23,7 +22,13 @@ use rdkafka::{
 };
 
 use super::{context::GroupContext, messages::TopicPartition};
-use crate::kafka::admin::{Owned, c_string, text};
+use crate::{
+    frame::wire::Header,
+    kafka::{
+        admin::{Owned, c_string, text},
+        headers,
+    },
+};
 
 /// A partition in one of librdkafka's lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -379,25 +384,8 @@ impl NativeRecord {
     }
 
     /// The headers, in order.
-    pub fn headers(&self) -> Vec<(Bytes, Option<Bytes>)> {
-        // SAFETY: the message lives through the call.
-        unsafe { read_headers(self.message) }
+    pub fn headers(&self) -> Vec<Header> {
+        // SAFETY: the message lives through the call, and only its owner's thread reads it.
+        unsafe { headers::read_native(self.message.cast_mut()) }
     }
-}
-
-unsafe fn read_headers(message: *const rd::rd_kafka_message_t) -> Vec<(Bytes, Option<Bytes>)> {
-    let mut headers = ptr::null_mut();
-    let mut all = Vec::new();
-    // SAFETY: the caller's message lives; names and values live as long as it and are copied.
-    unsafe {
-        if rd::rd_kafka_message_headers(message, &mut headers) != NO_ERROR {
-            return all;
-        }
-        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        while rd::rd_kafka_header_get_all(headers, all.len(), &mut name, &mut value, &mut size) == NO_ERROR {
-            let name = Bytes::copy_from_slice(CStr::from_ptr(name).to_bytes());
-            all.push((name, bytes_of(value, size).map(Bytes::copy_from_slice)));
-        }
-    }
-    all
 }

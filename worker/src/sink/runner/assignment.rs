@@ -100,6 +100,9 @@ impl Runner<'_> {
     pub(super) fn on_assigned(&mut self, generation: u64, begun: Vec<Begun>, total: usize) -> Result<(), Fault> {
         self.env.metrics.rebalances.inc();
         self.stuck = None;
+        if let Some(dead_letters) = &self.dead_letters {
+            dead_letters.forget();
+        }
         if begun.is_empty() {
             self.stage = Stage::StandingBy { total };
             self.tell_lag();

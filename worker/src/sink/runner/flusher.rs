@@ -10,7 +10,7 @@ use std::{
 use edgereel_crds::status::Reason;
 use jiff::Timestamp;
 
-use crate::{fault::Fault, metrics::SinkMetrics};
+use crate::{fault::Fault, frame::wire::time, metrics::SinkMetrics};
 
 /// Capture times kept between two commits; beyond that many, frames count without a latency.
 const MAX_TIMES: usize = 100_000;
@@ -73,10 +73,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A frame was written.
+    /// A frame was written. One whose time says nothing of its age counts without a latency.
     pub fn add(&mut self, captured_at: Timestamp) {
         self.frames += 1;
-        if self.captured_us.len() < MAX_TIMES {
+        if self.captured_us.len() < MAX_TIMES && time::age(captured_at, Timestamp::now()).is_some() {
             self.captured_us.push(captured_at.as_microsecond());
         }
     }

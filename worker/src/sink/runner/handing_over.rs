@@ -1,14 +1,20 @@
 //! Gives the partitions back: flush, commit, finish the files, and only then let them go. The group waits meanwhile.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Runner, stage::Stage};
 use crate::{fault::Fault, kafka::consumer::Command, sink::fault::OutputError};
+
+/// How long dead letters may hold up a hand-over; what is not there by then is sent again by the next owner.
+const LETTERS: Duration = Duration::from_secs(3);
 
 impl Runner<'_> {
     /// The partitions are asked back, by the group or for a stop.
     pub(super) fn on_revoked(&mut self, generation: u64) -> Result<(), Fault> {
         self.stuck = None;
+        if let Some(dead_letters) = &self.dead_letters {
+            dead_letters.hurry(LETTERS);
+        }
         match self.stage.take() {
             // Nothing was written yet.
             Some(a) if a.is(generation) && a.has_started() => {

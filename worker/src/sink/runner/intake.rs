@@ -10,7 +10,7 @@ use edgereel_crds::{frame_sink::SinkFormat, plan::SinkPlan};
 use jiff::Timestamp;
 
 use crate::{
-    frame::wire::{self, Invalid, RecordView},
+    frame::wire::{self, Invalid, RecordView, time},
     kafka::consumer::{Begun, Record, TopicPartition},
     sink::{
         merge::{Item, Merge, Next, Now},
@@ -29,12 +29,9 @@ pub struct Entry {
 impl Entry {
     /// When it was captured; for a record that is no frame, when it was sent.
     pub fn time(&self) -> Timestamp {
-        self.content.as_ref().map_or_else(|_| sent_at(&self.record), |frame| frame.captured_at)
+        let sent_at = |_: &Invalid| time::of_record(self.record.timestamp_ms);
+        self.content.as_ref().map_or_else(sent_at, |frame| frame.captured_at)
     }
-}
-
-fn sent_at(record: &Record) -> Timestamp {
-    record.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now)
 }
 
 /// Turns records into entries.
@@ -51,14 +48,11 @@ impl Decoder {
 
     /// Decodes a record.
     pub fn decode(&self, record: Record) -> Entry {
-        let header = |name: &str| {
-            record.headers.iter().rfind(|(key, _)| *key == name.as_bytes()).and_then(|(_, value)| value.as_deref())
-        };
         let view = RecordView {
             value: record.value.clone(),
-            header: &header,
+            headers: &record.headers,
             key: record.key.as_deref(),
-            timestamp: sent_at(&record),
+            timestamp: record.timestamp_ms,
         };
         let content = wire::decode(&view, self.format).map(|frame| SinkFrame {
             source: record.source.clone(),

@@ -7,6 +7,7 @@ use super::{
     readiness::{self, Facts, Verdict},
     stage::Stage,
 };
+use crate::frame::wire::time;
 
 impl Runner<'_> {
     /// Sets the resource's conditions.
@@ -27,7 +28,10 @@ impl Runner<'_> {
         if let Some(total) = total {
             self.env.metrics.topic_partitions.set(total as i64);
         }
-        let verdict = readiness::judge(&facts);
+        let verdict = match self.dead_letters.as_ref().and_then(|dead_letters| dead_letters.tend()) {
+            Some(fault) => Verdict::NotReady(fault.reason, fault.message),
+            None => readiness::judge(&facts),
+        };
         self.env.metrics.ready.set(i64::from(matches!(verdict, Verdict::Ready(_))));
         readiness::tell(verdict, &self.env.state);
     }
@@ -52,7 +56,7 @@ impl Runner<'_> {
         metrics.lag.set(records);
         let waiting = self.stuck.as_ref().map(|stuck| stuck.entry.time());
         let oldest = waiting.or_else(|| a.queue.oldest()).or(a.last_time.filter(|_| behind));
-        let age = oldest.map_or(0.0, |time| Timestamp::now().duration_since(time).as_secs_f64().max(0.0));
-        metrics.lag_seconds.set(age);
+        let age = oldest.and_then(|at| time::age(at, Timestamp::now())).unwrap_or_default();
+        metrics.lag_seconds.set(age.as_secs_f64());
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Runner, TICK, intake::Entry};
 use crate::{
     fault::Fault,
-    frame::wire::Invalid,
+    frame::wire::{Invalid, time},
     sink::{
         dead_letter::{Sent, place},
         fault::OutputError,
@@ -70,9 +70,10 @@ impl Runner<'_> {
                 if written.stored {
                     metrics.stored.inc();
                     metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
-                    let age = Timestamp::now().duration_since(frame.captured_at).as_secs_f64();
-                    metrics.file_latency.observe(age.max(0.0));
-                    metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
+                    if let Some(age) = time::age(frame.captured_at, Timestamp::now()) {
+                        metrics.file_latency.observe(age.as_secs_f64());
+                        metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
+                    }
                 } else {
                     metrics.skipped.inc();
                 }

@@ -21,7 +21,7 @@ pub mod segment;
 pub mod segment_log;
 pub mod sheet;
 pub mod timing;
-mod transcode;
+pub mod transcode;
 mod xvid;
 
 #[cfg(test)]

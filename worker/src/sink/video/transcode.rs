@@ -1,6 +1,7 @@
 //! From a frame's JPEG to a packet of the current file, each frame encoded once: an encoder that has moved on cannot go
 //! back.
 
+use edgereel_crds::frame_sink::Codec;
 use ffmpeg_next::{Packet, frame::Video as Picture};
 
 use super::{
@@ -21,6 +22,20 @@ pub struct Transcoder {
     last: Option<Picture>,
     /// A frame that was encoded and not written yet: perhaps the disk was full.
     encoded: Option<Encoded>,
+}
+
+/// Whether a video of this codec cannot show a JPEG: the record that holds it is no frame for it.
+pub fn refuses(codec: Codec, jpeg: &[u8]) -> Result<bool, OutputError> {
+    if codec != Codec::Xvid {
+        return Ok(false);
+    }
+    let encode = |mut picture: Picture| {
+        Encoder::new(picture.width(), picture.height(), Rate::per_second(1))?.encode(&mut picture)
+    };
+    match JpegDecoder::new()?.decode(jpeg).and_then(encode) {
+        Err(OutputError::Frame { .. }) => Ok(true),
+        result => result.map(|_| false),
+    }
 }
 
 struct Encoded {

@@ -1,0 +1,92 @@
+//! From a file's name back to its record.
+
+use edgereel_crds::template::{Field, Piece, Template};
+use regex::Regex;
+
+use super::Place;
+
+/// What the names of a template look like.
+pub(super) struct Names {
+    pattern: Regex,
+    topics: Vec<String>,
+}
+
+impl Names {
+    /// The names that a sink of these topics gives.
+    pub(super) fn new(template: &Template, topics: &[String]) -> Result<Self, regex::Error> {
+        Ok(Names { pattern: pattern(template, topics)?, topics: topics.to_vec() })
+    }
+
+    /// The record that a name belongs to, if it is one of ours.
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
+        let parts = self.pattern.captures(name)?;
+        let number = |field| parts.name(field)?.as_str().parse().ok();
+        let topic = match (parts.name("topic"), self.topics.as_slice()) {
+            (Some(topic), _) => topic.as_str().to_owned(),
+            (None, [only]) => only.clone(),
+            (None, _) => return None,
+        };
+        Some(Place { topic, partition: i32::try_from(number("partition")?).ok()?, offset: number("offset")? })
+    }
+}
+
+/// A pattern that every name of the template fits, with groups for what names a record. The sink's own topics are looked
+/// for first: they may have in them what stands beside them in the name.
+fn pattern(template: &Template, topics: &[String]) -> Result<Regex, regex::Error> {
+    let mut topics: Vec<String> = topics.iter().map(|topic| regex::escape(topic)).collect();
+    topics.sort_by_key(|topic| std::cmp::Reverse(topic.len()));
+    topics.push("[A-Za-z0-9._-]+?".into());
+    let topic = format!("(?<topic>{})", topics.join("|"));
+    let mut seen = vec![];
+    let mut text = String::from("^");
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(literal) => text.push_str(&regex::escape(literal)),
+            Piece::Field { field, .. } => {
+                let group = match field {
+                    Field::Partition => "(?<partition>[0-9]+)",
+                    Field::Offset => "(?<offset>[0-9]+)",
+                    Field::Topic => &topic,
+                    _ => "[^/]+?",
+                };
+                let again = seen.contains(field);
+                seen.push(*field);
+                // A group's name may stand once; the same field again is any text.
+                text.push_str(if again { "[^/]+?" } else { group });
+            }
+        }
+    }
+    text.push('$');
+    Regex::new(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(template: &str, topics: &[&str]) -> Names {
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).into()).collect();
+        Names::new(&Template::parse(template).expect("valid"), &topics).expect("valid")
+    }
+
+    fn place(topic: &str, partition: i32, offset: i64) -> Option<Place> {
+        Some(Place { topic: topic.into(), partition, offset })
+    }
+
+    #[test]
+    fn a_name_leads_back_to_its_record() {
+        let names = names("{timestamp:%Y-%m-%d}/frame_{partition}-{offset:06}_{timestamp}.jpg", &["gate"]);
+        assert_eq!(names.place("2024-06-04/frame_2-000123_20240604_103000_123.jpg"), place("gate", 2, 123));
+        for foreign in ["holiday.jpg", "2024-06-04/frame_x-1_1.jpg", "d/frame_1-99999999999999999999_1.jpg"] {
+            assert_eq!(names.place(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn topics_that_begin_alike_are_told_apart() {
+        let names = names("{topic}_{partition}_{offset}_{camera}.jpg", &["a", "a_1"]);
+        assert_eq!(names.place("a_1_2_3_gate.jpg"), place("a_1", 2, 3));
+        assert_eq!(names.place("a_2_3_gate.jpg"), place("a", 2, 3));
+        assert_eq!(names.place("b_2_3_gate.jpg"), place("b", 2, 3));
+    }
+}

@@ -1,0 +1,90 @@
+//! The list of a sink's segments, read line by line.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use edgereel_crds::{
+    frame_sink::{Codec, Output},
+    plan::SinkPlan,
+    status::Reason,
+};
+
+use crate::sink::{fault::OutputError, output::At, private_dir, video::segment_log::Line};
+
+/// Where the list is.
+pub(super) struct Log {
+    path: PathBuf,
+    codec: Codec,
+}
+
+/// The names in the list, in order.
+pub(super) struct Lines {
+    file: Option<BufReader<File>>,
+    path: PathBuf,
+    /// Of the name that was given last, from 1.
+    number: usize,
+    last: Option<usize>,
+}
+
+impl Log {
+    /// The list of a sink that writes to this directory.
+    pub(super) fn of(directory: &Path, plan: &SinkPlan) -> Result<Self, OutputError> {
+        let codec = match &plan.spec.output {
+            Output::Video(video) => video.codec,
+            Output::JpegFiles(_) => Codec::Mjpeg,
+        };
+        Ok(Log { path: directory.join(private_dir::place(&plan.name)?).join("segments"), codec })
+    }
+
+    /// The codec of new segments.
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The segments' names up to this line.
+    pub(super) fn lines_to(&self, last: usize) -> Result<Lines, OutputError> {
+        Ok(Lines { last: Some(last), ..self.lines()? })
+    }
+
+    /// The segments' names; none before the sink's first start.
+    pub(super) fn lines(&self) -> Result<Lines, OutputError> {
+        let file = match File::open(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            file => Some(BufReader::new(file.at("read", &self.path)?)),
+        };
+        Ok(Lines { file, path: self.path.clone(), number: 0, last: None })
+    }
+
+    /// The name that is last in it, and its line.
+    pub(super) fn last(&self) -> Result<Option<(usize, String)>, OutputError> {
+        let (mut lines, mut last) = (self.lines()?, None);
+        while let Some(line) = lines.next_name()? {
+            last = Some(line);
+        }
+        Ok(last)
+    }
+}
+
+impl Lines {
+    /// Whether none of interest follows this line.
+    pub(super) fn is_last(&self, number: usize) -> bool {
+        self.last == Some(number)
+    }
+
+    /// The next name and its line. A last line that is half there is a segment that is not there yet.
+    pub(super) fn next_name(&mut self) -> Result<Option<(usize, String)>, OutputError> {
+        let Some(file) = self.file.as_mut().filter(|_| self.last != Some(self.number)) else { return Ok(None) };
+        let mut text = vec![];
+        file.read_until(b'\n', &mut text).at("read", &self.path)?;
+        let Some(whole) = text.strip_suffix(b"\n") else { return Ok(None) };
+        self.number += 1;
+        let line: Line = serde_json::from_slice(whole).map_err(|_| {
+            let message = format!("{} is damaged in line {}", self.path.display(), self.number);
+            OutputError::storage(Reason::StorageError, message)
+        })?;
+        Ok(Some((self.number, line.file)))
+    }
+}
