@@ -36,9 +36,12 @@ use self::{
 use crate::{
     fault::Fault,
     frame::wire::Decoded,
-    kafka::reader::{Extent, TopicReader},
+    kafka::{
+        consumer::earlier::Earlier,
+        reader::{Extent, TopicReader},
+    },
     secrets::Secrets,
-    sink::fault::OutputError,
+    sink::{fault::OutputError, private_dir, runner::memory},
 };
 
 /// A place in Kafka.
@@ -138,7 +141,8 @@ pub fn verify(
         Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan, &mut listed)?),
         Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan, &mut listed)?),
     };
-    let extents = extents(&reader, plan)?;
+    let earlier = earlier(&root, plan)?;
+    let extents = extents(&reader, plan, &earlier)?;
     let total = extents.values().map(|e| (e.high - e.low).max(0) as u64).sum();
     let mut check = Check::new(plan, files.as_mut());
     let mut done = 0;
@@ -154,16 +158,33 @@ pub fn verify(
             reader.read(topic, *partition, first..last + 1, |record| check.again(record))?;
         }
     }
-    check.finish(&reader, &self::extents(&reader, plan)?, progress)
+    check.finish(&reader, &self::extents(&reader, plan, &earlier)?, progress)
 }
 
-fn extents(reader: &TopicReader, plan: &SinkPlan) -> Result<Extents, Fault> {
+fn extents(reader: &TopicReader, plan: &SinkPlan, earlier: &Earlier) -> Result<Extents, Fault> {
     let mut extents = Extents::new();
     for topic in &plan.topics {
+        let began = earlier.topic(topic).map(|topic| &topic.began);
         let found = reader.extents(topic)?;
-        extents.extend(found.into_iter().map(|(partition, extent)| ((topic.clone(), partition), extent)));
+        extents.extend(found.into_iter().map(|(partition, extent)| {
+            let began = began.and_then(|began| began.get(&partition).copied());
+            ((topic.clone(), partition), Extent { began, ..extent })
+        }));
     }
     Ok(extents)
+}
+
+/// What the sink's own folder says of where its reading began.
+fn earlier(root: &Path, plan: &SinkPlan) -> Result<Earlier, Fault> {
+    let directory = match &plan.spec.output {
+        Output::JpegFiles(spec) => &spec.directory,
+        Output::Video(spec) => &spec.directory,
+    };
+    let mut earlier = Earlier::default();
+    for workers in memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))? {
+        earlier.absorb(workers);
+    }
+    Ok(earlier)
 }
 
 /// Where the sink's storage is on this machine.
