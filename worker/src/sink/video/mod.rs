@@ -241,8 +241,8 @@ impl Output for Video {
     fn write(&mut self, frame: &SinkFrame) -> Result<Written, OutputError> {
         self.lease()?;
         let time = frame.captured_at.as_microsecond();
-        // Before anything is decided: a frame that cannot be decoded changes nothing.
-        let picture = self.transcoder.as_mut().map(|transcoder| transcoder.decode(&frame.jpeg)).transpose()?;
+        // Before anything is decided: a frame that cannot be decoded, or not be encoded, changes nothing.
+        let picture = self.transcoder.as_mut().map(|transcoder| transcoder.decode(frame)).transpose()?;
         let (width, height) = match &picture {
             Some(picture) => (picture.width() as u16, picture.height() as u16),
             None => (frame.info.width, frame.info.height),
