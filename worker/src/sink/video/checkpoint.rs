@@ -48,6 +48,12 @@ struct Versioned<T> {
 }
 
 impl Checkpoint {
+    /// Grows from one checkpoint of a sink to the next: segments are numbered, and of one segment bytes are added until it
+    /// is closed.
+    pub fn age(&self) -> impl Ord {
+        (self.segment, self.open.is_none(), self.open.as_ref().map(|open| (open.end, open.csv)))
+    }
+
     /// As compact JSON.
     pub fn to_metadata(&self) -> String {
         let versioned = Versioned { v: VERSION, content: self };
