@@ -254,8 +254,8 @@ pub struct JpegFiles {
     pub directory: String,
     /// The files' names, with fields in braces: `{camera}` `{topic}` `{partition}` `{offset}` `{timestamp}` `{sequence}`.
     /// `{offset:06}` pads with zeros; `{timestamp:%Y-%m-%d}` takes a strftime format (UTC). A `/` makes directories.
-    /// `{partition}` and `{offset}` have to be there (and `{topic}` with several topics), so that no two frames share a
-    /// name. Default: `frame_{partition}-{offset:06}_{timestamp}.jpg`.
+    /// `{partition}` and `{offset}` have to be there (and `{topic}` with several topics), with something between them that
+    /// cannot stand in them, so that no two frames share a name. A name that is taken is never overwritten. Default: `frame_{partition}-{offset:06}_{timestamp}.jpg`.
     #[serde(default = "jpeg_name")]
     #[schemars(length(min = 1, max = 1024))]
     pub file_name: String,
@@ -292,6 +292,17 @@ pub struct Video {
     /// picture's size changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<Segment>,
+}
+
+/// Bytes for the `_2` of a name that is taken, of up to six digits.
+pub const VIDEO_COPY: usize = 7;
+
+impl Video {
+    /// The files' names, or the default.
+    pub fn file_name(&self) -> &str {
+        let default = if self.segment.is_some() { "{topic}_{timestamp}.avi" } else { "{topic}.avi" };
+        self.file_name.as_deref().unwrap_or(default)
+    }
 }
 
 /// A video's codec.

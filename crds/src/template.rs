@@ -1,8 +1,15 @@
 //! File name templates: `frame_{partition}-{offset:06}_{timestamp:%Y-%m-%d}.jpg` as a list of pieces.
 //!
-//! Parsing is here, where the check and the worker share it; rendering is the worker's.
+//! Parsing is here, where the check and the worker share it; rendering is the worker's. [`unique`] says whether a name tells
+//! its record, [`length`] whether a file can have it.
+
+pub mod length;
+pub mod unique;
 
 use std::fmt;
+
+/// How `{timestamp}` is written without a format of its own.
+pub const DEFAULT_TIME: &str = "%Y%m%d_%H%M%S_%3f";
 
 /// A parsed file name template.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -99,6 +99,8 @@ reasons! {
         bad_base64,
         /// A picture that the video codec cannot decode.
         undecodable,
+        /// A picture that the video codec cannot encode: too large.
+        unencodable,
         /// The file name that the record leads to is refused.
         bad_name,
     }

@@ -78,6 +78,7 @@ fn sink_plan(sink: &Resource<FrameSinkSpec>, resources: &Resources, report: &mut
             (vec![camera.spec.topic.name.clone()], Some(camera.name.name.clone()), connection)
         }
     };
+    super::sink::names_fit(&spec.output, &topics, report);
     let connection = own.unwrap_or(of_camera)?;
     let mut unique: Vec<String> = Vec::new();
     for topic in topics {
@@ -105,8 +106,7 @@ fn with_defaults(spec: &FrameSinkSpec) -> FrameSinkSpec {
     if let Output::Video(video) = &mut spec.output
         && video.file_name.is_none()
     {
-        let name = if video.segment.is_some() { "{topic}_{timestamp}.avi" } else { "{topic}.avi" };
-        video.file_name = Some(name.into());
+        video.file_name = Some(video.file_name().to_owned());
     }
     spec
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Report, names, paths, pod};
 use crate::{
     frame_sink::{
-        Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, Video,
+        Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, VIDEO_COPY, Video,
         VolumeClaimTemplate,
     },
     problem::{FieldPath, shown},
@@ -52,9 +52,9 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     check_dead_letter(spec, report);
 }
 
-/// Reports what is wrong with `from`, and gives the number of topics.
-fn check_from(spec: &FrameSinkSpec, report: &mut Report<'_>) -> usize {
-    let From::Topics(topics) = &spec.from else { return 1 };
+/// Reports what is wrong with `from`, and gives the topics that it names; a camera's is not known here.
+fn check_from<'a>(spec: &'a FrameSinkSpec, report: &mut Report<'_>) -> &'a [String] {
+    let From::Topics(topics) = &spec.from else { return &[] };
     let field = FieldPath::of("spec.from.topics");
     if topics.is_empty() {
         report.add(field.clone(), "the list is empty", "give at least one");
@@ -71,25 +71,64 @@ fn check_from(spec: &FrameSinkSpec, report: &mut Report<'_>) -> usize {
         "it is missing, and `from.topics` does not say where the topics are",
         "add `kafka: {connectionRef: {name: …}}`",
     );
-    topics.len()
+    topics
 }
 
-fn check_jpeg_files(files: &JpegFiles, topics: usize, report: &mut Report<'_>) {
+fn check_jpeg_files(files: &JpegFiles, topics: &[String], report: &mut Report<'_>) {
     let at = FieldPath::of("spec.output.jpegFiles");
     directory(&files.directory, &at, report);
     let Some(name) = file_name(&files.file_name, &[".jpg", ".jpeg"], &at, report) else { return };
     let needed = [Field::Partition, Field::Offset, Field::Topic];
-    let missing: Vec<String> = needed[..if topics > 1 { 3 } else { 2 }]
-        .iter()
-        .filter(|field| !name.has(**field))
-        .map(|field| format!("`{{{field}}}`"))
-        .collect();
+    let (needed, known) = if topics.len() > 1 { (&needed[..], &[][..]) } else { needed.split_at(2) };
+    let (there, missing): (Vec<_>, Vec<_>) = needed.iter().partition(|field| name.has(**field));
+    let in_words = |fields: &[Field]| {
+        let fields: Vec<_> = fields.iter().map(|field| format!("`{{{field}}}`")).collect();
+        fields.join(" and ")
+    };
+    let unclear = name.unclear(&there, known);
     if !missing.is_empty() {
-        let message = format!("without {} two frames could get the same name", missing.join(" and "));
+        let message = format!("without {} two frames could get the same name", in_words(&missing));
         report.add(at.key("fileName"), message, "add it");
+    } else if !unclear.is_empty() {
+        let message = format!(
+            "where {} ends cannot be told in a name, so that two frames could get the same one",
+            in_words(&unclear)
+        );
+        let remedy = "put a character that cannot stand in the values between the fields, such as `-` between numbers or \
+                      `/` after names";
+        report.add(at.key("fileName"), message, remedy);
     }
     if name.has(Field::Segment) {
         report.add(at.key("fileName"), "only videos have a `{segment}`", "take it out");
+    }
+    one_name_a_topic(topics, report);
+}
+
+/// No file name begins with a dot of a topic's: the worker writes `_` instead.
+fn one_name_a_topic(topics: &[String], report: &mut Report<'_>) {
+    let written = |topic: &str| {
+        let plain = topic.trim_start_matches('.');
+        "_".repeat(topic.len() - plain.len()) + plain
+    };
+    for (n, topic) in topics.iter().enumerate() {
+        let same = |other: &&String| *other != topic && written(other) == written(topic);
+        if let Some(other) = topics[..n].iter().find(same) {
+            let message = format!("in file names `{}` and `{}` are the same", shown(topic), shown(other));
+            report.add(FieldPath::of("spec.from.topics").index(n), message, "use one sink for each");
+        }
+    }
+}
+
+/// Whether files can have every name that frames of these topics lead to.
+pub(super) fn names_fit(output: &Output, topics: &[String], report: &mut Report<'_>) {
+    let (at, name, more) = match output {
+        Output::JpegFiles(files) => ("spec.output.jpegFiles", files.file_name.as_str(), 0),
+        Output::Video(video) => ("spec.output.video", video.file_name(), VIDEO_COPY),
+    };
+    // A template that cannot be read has been reported.
+    if let Ok(Err(error)) = Template::parse(name).map(|name| name.fits(topics, more)) {
+        let (message, remedy) = error.split_once("; ").unwrap_or((&error, ""));
+        report.add(FieldPath::of(at).key("fileName"), message, remedy);
     }
 }
 

@@ -109,3 +109,16 @@ fn dead_letters_do_not_come_round() {
         ]
     );
 }
+
+#[test]
+fn a_name_that_no_file_can_have_is_reported_with_the_topic_that_makes_it_so() {
+    let topic = "t".repeat(249);
+    let long = BASE.replace("name: Gate", &format!("name: {topic}"));
+    let found = problems(&long);
+    let about: Vec<_> = found.iter().filter(|problem| problem.contains("spec.output")).collect();
+    assert!(
+        matches!(about.as_slice(), [video] if video.contains("FrameSink/video: spec.output.video.fileName: a name of topic `ttt")
+            && video.contains("can have 260 bytes, more than the 255 that there may be; make it shorter")),
+        "{found:?}"
+    );
+}

@@ -16,13 +16,13 @@ fn a_sink_keeps_to_its_rules() {
         ),
         (
             from,
-            "from: {topics: [a, \"..\"]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}{partition}{offset}.jpg\"}}\n",
+            "from: {topics: [a, \"..\"]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}-{partition}-{offset}.jpg\"}}\n",
             "20:22: FrameSink/files: spec.from.topics[1]: `..` cannot be a topic's name; choose another \
              name",
         ),
         (
             from,
-            "from: {topics: [a, a]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}{partition}{offset}.jpg\"}}\n",
+            "from: {topics: [a, a]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}-{partition}-{offset}.jpg\"}}\n",
             "20:22: FrameSink/files: spec.from.topics[1]: `a` is there twice; keep one of them",
         ),
         (
@@ -168,6 +168,32 @@ fn a_sink_keeps_to_its_rules() {
              take it out",
         ),
         (output, "jpegFiles: {fileName: \"day/{timestamp:%Y-%m-%d}/{partition}/{offset}.JPEG\"}\n", ""),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}{offset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: where `{partition}` and `{offset}` ends \
+             cannot be told in a name, so that two frames could get the same one; put a character that cannot \
+             stand in the values between the fields, such as `-` between numbers or `/` after names",
+        ),
+        (output, "jpegFiles: {fileName: \"{topic}{partition}-{offset}_{timestamp}.jpg\"}\n", ""),
+        (
+            from,
+            "from: {topics: [a, b]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}{partition}-{offset}.jpg\"}}\n",
+            "22:34: FrameSink/files: spec.output.jpegFiles.fileName: where `{partition}` and `{topic}` ends \
+             cannot be told in a name, so that two frames could get the same one; put a character that cannot \
+             stand in the values between the fields, such as `-` between numbers or `/` after names",
+        ),
+        (
+            from,
+            "from: {topics: [_a, .a]}\n  kafka: {connectionRef: {name: lab}}\n  output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}\n",
+            "20:23: FrameSink/files: spec.from.topics[1]: in file names `.a` and `_a` are the same; use one sink for each",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{timestamp:%A %A %A %A %A %A %A %A %A %A %A %A %A %A}{timestamp:%A %A %A %A %A %A %A %A %A %A %A %A %A %A}-{partition}-{offset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: a name can have 313 bytes, more than the 255 that \
+             there may be; make it shorter, or leave fields out",
+        ),
         (
             "path: /data",
             "path: data",

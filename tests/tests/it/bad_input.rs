@@ -1,13 +1,13 @@
 //! What goes wrong outside: brokers that refuse, records that are no frames, disks that are missing, full or foreign. Each
 //! shows in the status with its reason and remedy, and what can recover does so by itself.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use edgereel_tests::{
     Edgereel, edgereel, free_port,
     kafka::{self, Cluster, topics::NewRecord},
     mounts::{Tmpfs, worker_with},
-    resources, scratch, unique, video,
+    resources, scratch, unique, video, wait,
 };
 use serde_json::{Value, json};
 
@@ -202,6 +202,60 @@ fn another_file_system_below_the_directory_is_refused_by_its_path() {
     let status = worker.await_status("another file system");
     assert!(status.contains(&below.to_string_lossy().into_owned()), "{status}");
     assert!(files(&disk, ".jpg").is_empty());
+}
+
+#[test]
+fn a_disk_that_no_sink_uses_can_be_unmounted_while_the_worker_runs() {
+    let (kafka, topic, disk) = (kafka::shared(), unique("unmount"), scratch::dir("disk"));
+    kafka.create_topic(&topic, 1, &[]);
+    kafka.produce(&topic, video::pictures(40).into_iter().map(NewRecord::value));
+    let mount = Tmpfs { at: disk.clone(), options: "size=16m".into() };
+    let worker = Edgereel::run_with([one_sink(&topic, jpeg_files("frames"), &disk)], worker_with(&[mount]));
+    await_lag_zero(kafka, &worker, "s", &topic);
+    // The sink ends, and waits before it starts again.
+    kafka.produce(&topic, [NewRecord::value("not a picture")]);
+    worker.await_status("InvalidRecord");
+    wait::until("the disk is unmounted", Duration::from_secs(60), || {
+        worker.inside([std::ffi::OsStr::new("umount"), disk.as_os_str()]).status.success()
+    });
+}
+
+#[test]
+fn frames_go_where_the_directory_says_after_it_was_moved_away() {
+    let (kafka, topic, disk) = (kafka::shared(), filled("moved", 20), scratch::dir("disk"));
+    let worker = Edgereel::run([one_sink(&topic, jpeg_files("frames"), &disk)]);
+    await_lag_zero(kafka, &worker, "s", &topic);
+    let before = files(&disk.join("frames"), ".jpg").len();
+    fs::rename(disk.join("frames"), disk.join("archive")).expect("moved");
+    let later = video::pictures(30).split_off(20);
+    kafka.produce(&topic, later.iter().cloned().map(NewRecord::value));
+    worker.await_status("was moved away");
+    await_lag_zero(kafka, &worker, "s", &topic);
+    assert_eq!(before, 20);
+    assert!(contents(&disk.join("frames"), ".jpg") == sorted(later), "all that came later, and nothing else");
+}
+
+#[test]
+fn a_picture_that_no_codec_takes_goes_to_the_dead_letters_and_the_video_goes_on() {
+    let (kafka, topic, disk) = (kafka::shared(), unique("huge"), scratch::dir("disk"));
+    kafka.create_topic(&topic, 1, &[]);
+    let pictures = video::pictures(10);
+    let mut huge = pictures[0].clone();
+    let sof = huge.windows(2).position(|w| w == [0xFF, 0xC0]).expect("a header");
+    huge[sof + 5..sof + 9].fill(0xFF);
+    let (first, rest) = pictures.split_at(5);
+    kafka.produce(&topic, [first, std::slice::from_ref(&huge), rest].concat().into_iter().map(NewRecord::value));
+    let dead = format!("{topic}.dead");
+    let output = json!({"video": {"fileName": "one.avi", "codec": "xvid", "frameRate": 10}});
+    let sink = resources::sink("s", &topic, output, &disk, json!({"deadLetter": {"topic": dead}}));
+    let worker = Edgereel::run([resources::write(&[resources::connection(kafka.bootstrap()), sink])]);
+    await_lag_zero(kafka, &worker, "s", &topic);
+    let metrics = worker.metrics();
+    let counted = metrics.sum("sink_records_invalid_total", &[("name", "s"), ("reason", "unencodable")]);
+    assert_eq!((counted, metrics.sum("sink_frames_stored_total", &[("name", "s")])), (1.0, 10.0));
+    assert!(worker.stop().success());
+    assert_eq!(values(&kafka.consume_all(&dead)), [huge]);
+    assert_eq!(files(&disk, ".avi").len(), 1, "one video");
 }
 
 #[test]

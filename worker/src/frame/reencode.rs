@@ -11,7 +11,7 @@ use super::jpeg::JpegInfo;
 use crate::metrics::DropReason;
 
 /// Larger pictures are refused: a header of some bytes must not make us ask for gigabytes.
-const MAX_PIXELS: u64 = 64_000_000;
+pub const MAX_PIXELS: u64 = 64_000_000;
 /// A progressive picture may have this many scans; some are made to take hours.
 const MAX_SCANS: u32 = 100;
 /// Rows of planes are aligned to this many bytes.

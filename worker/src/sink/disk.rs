@@ -4,10 +4,13 @@
 //! - [`Disk`] makes the calls; [`Faults`] is what a test puts between.
 //! - [`AppendFile`] is a file that grows at its end, for videos and logs.
 //! - [`sync_group`] makes one sync of a file system do for all sinks that wait for it.
+//! - [`rename_new`] gives a file a name that no file has; [`standing`] tells whether a path leads where it led.
 
 mod append;
 #[cfg(test)]
 pub mod faults;
+mod rename_new;
+pub mod standing;
 mod sync_group;
 
 use std::{
@@ -21,9 +24,11 @@ use std::{
 use nix::{
     fcntl::{OFlag, openat, renameat},
     sys::stat::Mode,
+    unistd::{UnlinkatFlags, unlinkat},
 };
 
-pub use self::append::AppendFile;
+use self::sync_group::SyncGroups;
+pub use self::{append::AppendFile, sync_group::Participant};
 use super::fault::OutputError;
 
 /// A call that changes the disk.
@@ -54,16 +59,23 @@ pub trait Faults: Send + Sync {
 }
 
 /// The way to the disk. All clones meet the same faults.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Disk {
     faults: Option<Arc<dyn Faults>>,
+    groups: SyncGroups,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Disk { faults: None, groups: SyncGroups::of_the_process() }
+    }
 }
 
 impl Disk {
-    /// A disk that fails where `faults` says.
+    /// A disk that fails where `faults` says; its failures concern nobody but its clones.
     #[cfg(test)]
     pub fn failing(faults: Arc<dyn Faults>) -> Self {
-        Disk { faults: Some(faults) }
+        Disk { faults: Some(faults), groups: SyncGroups::default() }
     }
 
     /// Whether a call may be made.
@@ -79,11 +91,16 @@ impl Disk {
         }
     }
 
-    /// Creates a file of this plain name in an open directory, or empties it. A symbolic link is not followed.
+    /// Creates a file of this plain name in an open directory. One that has the name loses it and keeps its bytes: it may
+    /// have another name, too.
     pub fn create(&self, directory: &File, name: &str) -> io::Result<File> {
         self.allow(Call::Create)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let fd: OwnedFd = openat(directory, name, flags, Mode::from_bits_truncate(0o644))?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let create = || openat(directory, name, flags, Mode::from_bits_truncate(0o644));
+        let fd: OwnedFd = match create() {
+            Err(nix::Error::EEXIST) => unlinkat(directory, name, UnlinkatFlags::NoRemoveDir).and_then(|()| create())?,
+            created => created?,
+        };
         Ok(fd.into())
     }
 
@@ -91,6 +108,15 @@ impl Disk {
     pub fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         let (admitted, failure) = self.admit(Call::Append(bytes.len()), bytes.len());
         file.write_all(&bytes[..admitted]).and(failure)
+    }
+
+    /// Renames a file from one open directory to another under a name that no file has. Names are plain.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when the name is taken: nothing has changed then.
+    pub fn rename_new(&self, from: &File, from_name: &str, to: &File, to_name: &str) -> io::Result<()> {
+        self.allow(Call::Rename)?;
+        rename_new::rename_new(from, from_name, to, to_name)
     }
 
     /// Renames a file from one open directory to another, replacing what has the name. Names are plain.
@@ -113,9 +139,31 @@ impl Disk {
         file.sync_data()
     }
 
+    /// Takes part in the syncs of a directory's file system. To be called before the first write.
+    pub fn join(&self, directory: &File) -> io::Result<Participant> {
+        self.groups.join(directory)
+    }
+
     /// Makes everything on the file system durable that was written before this call.
-    pub fn sync_file_system(&self, directory: &File) -> io::Result<()> {
-        self.allow(Call::SyncFileSystem)?;
-        sync_group::sync(directory)
+    pub fn sync_file_system(&self, participant: &Participant) -> io::Result<()> {
+        participant.sync(|| self.allow(Call::SyncFileSystem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_made_anew_takes_nothing_from_one_that_had_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = File::open(dir.path()).expect("open");
+        let disk = Disk::default();
+        let mut file = disk.create(&at, "incoming").expect("made");
+        disk.write(&mut file, b"a picture").expect("written");
+        // As a crash leaves it between the two steps of a rename on file systems that need two.
+        fs::hard_link(dir.path().join("incoming"), dir.path().join("published")).expect("linked");
+        disk.create(&at, "incoming").expect("made anew");
+        assert_eq!(fs::read(dir.path().join("published")).expect("there"), b"a picture");
     }
 }

@@ -3,18 +3,17 @@
 //! Topics, keys and headers are other people's text. A value from them is one part of one path component: no `/`, no
 //! control characters, no leading dot, and not too long.
 
-use edgereel_crds::template::{Field, Format, Piece, Template};
+use edgereel_crds::template::{
+    DEFAULT_TIME, Field, Format, Piece, Template,
+    length::{CAMERA_MAX, NAME_MAX},
+};
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
 use super::{fault::OutputError, output::SinkFrame};
 use crate::metrics::InvalidReason;
 
-/// How `{timestamp}` is written without a format of its own.
-pub const DEFAULT_TIME: &str = "%Y%m%d_%H%M%S_%3f";
-/// The longest name of a file or directory, in bytes (NAME_MAX of Linux's file systems).
-const NAME_MAX: usize = 255;
-/// The longest camera name that goes into a file name, in bytes: names come from record keys, which may be anything.
-const CAMERA_MAX: usize = 64;
+/// Years have four digits in names. A time before them is written as the first that there is.
+const YEAR_ZERO: Timestamp = Timestamp::constant(-62_167_219_200, 0);
 
 /// What a template's fields stand for.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +84,7 @@ fn push_field(name: &mut String, field: Field, format: Option<&Format>, values: 
                 Some(Format::Strftime(pattern)) => pattern,
                 _ => DEFAULT_TIME,
             };
-            let time = values.captured_at.to_zoned(TimeZone::UTC);
+            let time = values.captured_at.max(YEAR_ZERO).to_zoned(TimeZone::UTC);
             let text = strtime::format(pattern, &time).map_err(|e| {
                 format!("the capture time {} cannot be written as `{pattern}`: {e}", values.captured_at)
             })?;
@@ -182,6 +181,83 @@ mod tests {
         let values = Values { topic: &topic, ..VALUES };
         let error = named("{topic}_{offset:020}.jpg", &values).expect_err("refused");
         assert!(matches!(error, OutputError::Frame { reason: InvalidReason::bad_name, .. }), "{error}");
+    }
+
+    #[test]
+    fn times_before_the_calendar_have_a_name_of_the_same_length() {
+        for (captured_at, expected) in
+            [(Timestamp::MIN, "00000101_000000_000.jpg"), (Timestamp::MAX, "99991230_220000_999.jpg")]
+        {
+            assert_eq!(named("{timestamp}.jpg", &Values { captured_at, ..VALUES }).expect("a name"), expected);
+        }
+    }
+
+    /// Templates of a few pieces, in any order.
+    fn template() -> impl Strategy<Value = String> {
+        let one_of = |pieces: &[&'static str]| prop::sample::select(pieces.to_vec());
+        let other = one_of(&[
+            "{camera}",
+            "{sequence}",
+            "{timestamp:%s}",
+            "{timestamp:%j}",
+            "{timestamp:%-d}",
+            "{topic}",
+            "{offset}",
+            "-",
+            "-",
+            "_",
+            "_",
+            "/",
+            "/",
+            "1",
+            "0-1",
+            "n",
+        ]);
+        let partition = one_of(&["{partition}", "{partition:02}", "{partition:010}"]);
+        let offset = one_of(&["{offset}", "{offset:03}", "{offset:019}"]);
+        let pieces =
+            (partition, offset, prop::collection::vec(other, 2..8)).prop_map(|(partition, offset, mut pieces)| {
+                pieces.extend([partition, offset, "{topic}"]);
+                pieces
+            });
+        pieces.prop_shuffle().prop_map(|pieces| format!("x{}.jpg", pieces.concat()))
+    }
+
+    /// Camera, topic, partition, offset, sequence and day of a record, alike enough to be taken for one another.
+    fn record() -> impl Strategy<Value = (&'static str, &'static str, i32, i64, Option<u64>, i64)> {
+        let text = || prop::sample::select(vec!["1", "11", "1-1", "1_1"]);
+        let number = || prop::sample::select(vec![1, 11, 111]);
+        (
+            text(),
+            text(),
+            number(),
+            number().prop_map(i64::from),
+            prop::option::of(Just(1)),
+            number().prop_map(i64::from),
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::with_cases(1000) })]
+
+        #[test]
+        fn where_the_check_finds_names_clear_two_records_never_share_one(
+            text in template(),
+            records in prop::collection::vec(record(), 100),
+        ) {
+            let template = Template::parse(&text).expect("a template");
+            let needed = [Field::Topic, Field::Partition, Field::Offset];
+            prop_assume!(template.unclear(&needed, &[]).is_empty());
+            let mut names = std::collections::HashMap::new();
+            for (camera, topic, partition, offset, sequence, day) in &records {
+                let captured_at = Timestamp::from_second(day * 86_400).expect("in range");
+                let values = Values { camera, topic, partition: *partition, offset: *offset, captured_at, sequence: *sequence, segment: None };
+                let Ok(name) = render(&template, &values) else { continue };
+                let record = (topic, partition, offset);
+                let other = names.insert(name.clone(), record);
+                prop_assert!(other.is_none_or(|other| other == record), "{} for {:?} and {:?}", name, other, record);
+            }
+        }
     }
 
     proptest! {

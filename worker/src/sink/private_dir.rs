@@ -13,7 +13,7 @@ use std::{
 
 use edgereel_crds::{plan::ObjectName, status::Reason};
 
-use super::{fault::OutputError, output::At};
+use super::{disk::standing::Standing, fault::OutputError, output::At};
 
 /// The folder beside an output that holds what is not output.
 pub const FOLDER: &str = ".edgereel";
@@ -21,7 +21,7 @@ pub const FOLDER: &str = ".edgereel";
 /// A sink's own folder. The lock is held until it is dropped (or the process ends, however it ends).
 #[derive(Debug)]
 pub struct PrivateDir {
-    path: PathBuf,
+    standing: Standing,
     /// Only kept open: the lock lives as long as the open file.
     _lock: File,
 }
@@ -65,12 +65,17 @@ impl PrivateDir {
         // A full disk must not keep the sink from starting (it has to say that the disk is full and wait): the number is
         // only for the message above.
         let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(PrivateDir { path, _lock: lock })
+        Ok(PrivateDir { standing: Standing::open(&path)?, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.standing.path()
+    }
+
+    /// It, open. It goes with the output's directory: where it stands no more, another process may have the lock.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 }
 
@@ -131,8 +136,13 @@ pub fn make_directory(root: &Path, below: &Path) -> Result<PathBuf, OutputError>
         };
         let parent = path.clone();
         path.push(name);
+        if path.is_dir() {
+            continue;
+        }
+        // Opened before it changes: what is lost is told to those who were there.
+        let parent = Standing::open(&parent)?;
         match fs::create_dir(&path) {
-            Ok(()) => sync_directory(&parent)?,
+            Ok(()) => parent.file().sync_all().at("sync", parent.path())?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(OutputError::from_io("make", &path, &io::ErrorKind::NotADirectory.into()));
@@ -141,6 +151,18 @@ pub fn make_directory(root: &Path, below: &Path) -> Result<PathBuf, OutputError>
         }
     }
     Ok(path)
+}
+
+/// Makes the directories on the way from `root` to `directory` durable. They are there, but whoever made them may have died
+/// before they were. One that this user may not read was not made by a worker.
+pub fn sync_way(root: &Path, directory: &Path) -> Result<(), OutputError> {
+    for parent in directory.ancestors().skip(1).take_while(|parent| parent.starts_with(root)) {
+        match File::open(parent) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            opened => opened.and_then(|parent| parent.sync_all()).at("sync", parent)?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable: a synced file whose name is lost is lost.

@@ -91,6 +91,14 @@ impl AppendFile {
         failure.map(|()| total)
     }
 
+    /// Appends zeros that take no room on the disk.
+    #[cfg(test)]
+    pub fn append_hole(&mut self, bytes: u64) {
+        let end = self.len + bytes;
+        self.file.set_len(end).and_then(|()| (&*self.file).seek(SeekFrom::Start(end))).unwrap();
+        self.len = end;
+    }
+
     /// Makes what was appended durable.
     pub fn sync(&self) -> io::Result<()> {
         self.disk.sync(&self.file)

@@ -71,6 +71,22 @@ impl Faults for FailAt {
     }
 }
 
+/// A disk that loses writes: the next sync of this kind fails, once, as the kernel tells it.
+pub struct LosesWrites {
+    /// Which sync hears of it.
+    pub call: Call,
+    /// Whether writes were lost that nobody has heard of yet.
+    pub lost: AtomicBool,
+}
+
+impl Faults for LosesWrites {
+    fn check(&self, call: Call) -> Result<(), (usize, io::Error)> {
+        let heard = call == self.call && self.lost.swap(false, Ordering::SeqCst);
+        // EIO
+        if heard { Err((0, io::Error::from_raw_os_error(5))) } else { Ok(()) }
+    }
+}
+
 /// Counts the syncs: of single files and directories, and of the file system.
 #[derive(Default)]
 pub struct CountSyncs {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -20,21 +21,21 @@ use crate::{
     },
 };
 
-fn sink() -> ObjectName {
+pub(super) fn sink() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "frames".into() }
 }
 
-fn spec(file_name: &str) -> frame_sink::JpegFiles {
+pub(super) fn spec(file_name: &str) -> frame_sink::JpegFiles {
     frame_sink::JpegFiles { directory: "out".into(), file_name: file_name.into() }
 }
 
-const NAME: &str = "{topic}/frame_{partition}-{offset:06}_{timestamp}.jpg";
+pub(super) const NAME: &str = "{topic}/frame_{partition}-{offset:06}_{timestamp}.jpg";
 
 fn info() -> JpegInfo {
     crate::frame::jpeg::inspect(crate::sink::testing::JPEG).expect("a JPEG")
 }
 
-fn frame(offset: i64) -> SinkFrame {
+pub(super) fn frame(offset: i64) -> SinkFrame {
     SinkFrame {
         source: TopicPartition { topic: "AgriCam3".into(), partition: 1 },
         offset,
@@ -46,8 +47,8 @@ fn frame(offset: i64) -> SinkFrame {
     }
 }
 
-fn open(root: &Path, disk: Disk) -> JpegFiles {
-    let mut output = JpegFiles::open(root, &spec(NAME), &sink(), 0, disk).expect("opens");
+pub(super) fn open(root: &Path, disk: Disk) -> JpegFiles {
+    let mut output = JpegFiles::open(root, &spec(NAME), &sink(), 0, &["AgriCam3".into()], disk).expect("opens");
     output.resume(&[], Lease::endless()).expect("resumes");
     output
 }
@@ -71,7 +72,7 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn expected(offsets: impl IntoIterator<Item = i64>) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn expected(offsets: impl IntoIterator<Item = i64>) -> BTreeMap<String, Vec<u8>> {
     let template = Template::parse(NAME).expect("a template");
     let name = |f: &SinkFrame| file_name::render(&template, &f.into()).expect("a name");
     offsets.into_iter().map(|o| (name(&frame(o)), frame(o).jpeg.to_vec())).collect()
@@ -95,17 +96,97 @@ fn frames_stand_under_their_names_with_their_bytes() {
 }
 
 #[test]
-fn a_record_that_comes_again_replaces_its_file_and_a_foreign_one() {
+fn a_record_that_comes_again_is_written_again_and_replaces_what_a_power_failure_left_of_it() {
     let root = tempfile::tempdir().expect("a directory");
     let mut output = open(root.path(), Disk::default());
-    let (name, bytes) = expected([3]).pop_first().expect("one");
+    let (name, bytes) = expected([30]).pop_first().expect("one");
+    let path = root.path().join("out").join(name);
     fs::create_dir_all(root.path().join("out/AgriCam3")).expect("made");
-    fs::write(root.path().join("out").join(&name), "something else").expect("written");
-    for _ in 0..2 {
-        output.write(&frame(3)).expect("written");
-        assert_eq!(fs::read(root.path().join("out").join(&name)).expect("there"), bytes);
+    let mut zeros = bytes.clone();
+    zeros[..512].fill(0);
+    for left in [&bytes[..], &bytes[..700], &zeros, &[0; 800], b""] {
+        fs::write(&path, left).expect("written");
+        let before = fs::metadata(&path).expect("there").ino();
+        output.write(&frame(30)).expect("written");
+        assert_eq!(fs::read(&path).expect("there"), bytes);
+        // Bytes that were read back may be the memory's only: the disk has to get them again.
+        assert_ne!(fs::metadata(&path).expect("there").ino(), before, "{} bytes", left.len());
     }
-    assert_eq!(files(root.path()), expected([3]));
+    assert_eq!(files(root.path()), expected([30]));
+}
+
+#[test]
+fn a_picture_is_never_overwritten_by_another() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut output = open(root.path(), Disk::default());
+    output.write(&frame(3)).expect("written");
+    let before = files(root.path());
+    let path = root.path().join("out").join(before.keys().next().expect("one"));
+    // As from a topic that was made anew: shorter; and with one byte changed.
+    let mut changed = frame(3).jpeg.to_vec();
+    changed[100] ^= 1;
+    for other in [b"another picture".to_vec(), changed] {
+        let anew = SinkFrame { jpeg: other.into(), ..frame(3) };
+        let error = output.write(&anew).expect_err("taken");
+        assert!(matches!(error, OutputError::Storage { reason: Reason::StorageError, .. }), "{error:?}");
+        let error = error.to_string();
+        for word in [&path.to_string_lossy(), "record AgriCam3[1]@3", "topic made anew", "move it away"] {
+            assert!(error.contains(word), "{error}");
+        }
+        assert_eq!(files(root.path()), before);
+    }
+    output.write(&frame(4)).expect("others go on");
+}
+
+#[test]
+fn what_is_no_file_is_not_overwritten_either() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut output = open(root.path(), Disk::default());
+    let (name, _) = expected([0]).pop_first().expect("one");
+    let path = root.path().join("out").join(name);
+    fs::create_dir_all(path.parent().expect("below")).expect("made");
+    std::os::unix::fs::symlink("/etc/hostname", &path).expect("linked");
+    assert!(output.write(&frame(0)).expect_err("a link").to_string().contains("is a symbolic link"));
+    fs::remove_file(&path).expect("removed");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    assert!(output.write(&frame(0)).expect_err("a pipe").to_string().contains("is not a file"));
+}
+
+#[test]
+fn of_two_sinks_that_write_the_same_names_at_once_each_file_is_one_sinks() {
+    let root = tempfile::tempdir().expect("a directory");
+    let refused: Vec<Vec<i64>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = ["one", "other"]
+            .map(|sink| {
+                let root = root.path();
+                scope.spawn(move || {
+                    let name = ObjectName { namespace: "lab".into(), name: sink.into() };
+                    let mut output = JpegFiles::open(root, &spec(NAME), &name, 0, &[], Disk::default()).expect("opens");
+                    output.resume(&[], Lease::endless()).expect("resumes");
+                    let of = |offset| SinkFrame { jpeg: format!("{sink} {offset}").repeat(99).into(), ..frame(offset) };
+                    (0..200).filter(|offset| output.write(&of(*offset)).is_err()).collect()
+                })
+            })
+            .into_iter()
+            .collect();
+        writers.into_iter().map(|writer| writer.join().expect("no panic")).collect()
+    });
+    assert_eq!(refused[0].len() + refused[1].len(), 200, "one of both, each time");
+    for (offset, (_, bytes)) in files(root.path()).into_iter().enumerate() {
+        let winner = if refused[0].contains(&(offset as i64)) { "other" } else { "one" };
+        assert_eq!(bytes, format!("{winner} {offset}").repeat(99).into_bytes());
+    }
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_refused_at_the_start() {
+    let root = tempfile::tempdir().expect("a directory");
+    let long = ["t".repeat(249)];
+    let refused =
+        JpegFiles::open(root.path(), &spec("{topic}-{partition}-{offset}.jpg"), &sink(), 0, &long, Disk::default());
+    let error = refused.err().expect("refused");
+    assert!(matches!(error, OutputError::Storage { reason: Reason::InvalidConfiguration, .. }), "{error:?}");
+    assert!(error.to_string().contains("spec.output.jpegFiles.fileName: a name of topic `ttt"), "{error}");
 }
 
 #[test]
@@ -165,7 +246,7 @@ fn what_stands_in_the_way_is_named_with_a_remedy() {
 #[test]
 fn few_files_are_synced_one_by_one_and_many_at_once() {
     for (frames, expected) in
-        [(0, (0, 0)), (1, (2, 0)), (FEW as i64, (FEW as u64 + 1, 0)), (FEW as i64 + 1, (0, 1)), (500, (0, 1))]
+        [(0, (0, 0)), (1, (3, 0)), (FEW as i64, (FEW as u64 + 2, 0)), (FEW as i64 + 1, (0, 1)), (500, (0, 1))]
     {
         let root = tempfile::tempdir().expect("a directory");
         let syncs = Arc::new(CountSyncs::default());
@@ -174,7 +255,7 @@ fn few_files_are_synced_one_by_one_and_many_at_once() {
             output.write(&frame(offset)).expect("written");
         }
         (output.seal().expect("sealed").run)().expect("durable");
-        assert_eq!(syncs.counts(), expected, "{frames} frames: files and their directory, file systems");
+        assert_eq!(syncs.counts(), expected, "{frames} frames: files, their directory and the one above, file systems");
         (output.seal().expect("sealed").run)().expect("durable");
         assert_eq!(syncs.counts(), expected, "nothing new, nothing to sync");
     }
@@ -187,7 +268,7 @@ proptest! {
     /// disk ends with exactly the topic's frames.
     #[test]
     fn after_any_crash_the_directory_holds_exactly_the_frames(
-        calls in 0i64..120, group in 1i64..20, fates in prop::collection::vec(0u8..3, 40),
+        calls in 0i64..120, group in 1i64..20, fates in prop::collection::vec(0u8..6, 40),
     ) {
         let root = tempfile::tempdir().expect("a directory");
         let total = 30;
@@ -214,6 +295,8 @@ proptest! {
                 match fate {
                     0 => fs::remove_file(&path).expect("removed"),
                     1 => File::options().write(true).open(&path).and_then(|f| f.set_len(0)).expect("torn"),
+                    2 => File::options().write(true).open(&path).and_then(|f| f.set_len(100)).expect("torn"),
+                    3 => fs::write(&path, [0; 300]).expect("zeroed"),
                     _ => {}
                 }
             }

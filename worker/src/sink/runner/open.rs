@@ -99,8 +99,8 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
 fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Output>, Fault> {
     Ok(match &plan.spec.output {
         frame_sink::Output::JpegFiles(spec) => {
-            Box::new(JpegFiles::open(root, spec, &plan.name, replica, Disk::default())?)
+            Box::new(JpegFiles::open(root, spec, &plan.name, replica, &plan.topics, Disk::default())?)
         }
-        frame_sink::Output::Video(spec) => Box::new(Video::open(root, spec, &plan.name)?),
+        frame_sink::Output::Video(spec) => Box::new(Video::open(root, spec, &plan.name, &plan.topics)?),
     })
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::timing::Timing;
+use crate::kafka::consumer::mark;
 
-/// A broker keeps at most this many bytes of metadata (`offset.metadata.max.bytes`).
-pub const LONGEST: usize = 4096;
+/// A broker keeps at most 4096 bytes of metadata (`offset.metadata.max.bytes`), of which the topic's mark takes its part.
+pub const LONGEST: usize = 4096 - mark::LONGEST;
 /// A file's name has to leave room for the rest.
 pub const LONGEST_NAME: usize = 1024;
 const VERSION: u32 = 1;
@@ -48,6 +49,12 @@ struct Versioned<T> {
 }
 
 impl Checkpoint {
+    /// Grows from one checkpoint of a sink to the next: segments are numbered, and of one segment bytes are added until it
+    /// is closed.
+    pub fn age(&self) -> impl Ord {
+        (self.segment, self.open.is_none(), self.open.as_ref().map(|open| (open.end, open.csv)))
+    }
+
     /// As compact JSON.
     pub fn to_metadata(&self) -> String {
         let versioned = Versioned { v: VERSION, content: self };

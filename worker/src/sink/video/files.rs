@@ -15,10 +15,11 @@ use super::{
 use crate::{
     metrics::InvalidReason,
     sink::{
+        disk::standing::Standing,
         fault::OutputError,
         file_name::{self, Values},
         output::SinkFrame,
-        private_dir::make_directory,
+        private_dir::{make_directory, sync_way},
     },
 };
 
@@ -27,6 +28,8 @@ impl Video {
     pub(super) fn close(&mut self) -> Result<(), OutputError> {
         let rate = self.current_rate();
         if let Some(segment) = &mut self.current {
+            // From here on its place is not looked at any more: a closed file may be moved.
+            segment.files().iter().try_for_each(Standing::check)?;
             segment.finish(rate)?;
             self.unsynced.files.extend(segment.files());
             self.current = None;
@@ -75,6 +78,9 @@ impl Video {
         let name = self.free_name(frame, number)?;
         let below = Path::new(&name).parent().unwrap_or(Path::new(""));
         let directory = make_directory(&self.directory, below)?;
+        sync_way(&self.directory, &directory)?;
+        // Opened before it gets the names: what is lost is told to those who were there.
+        let directory = Standing::open(&directory)?;
         let timing = match self.spec.frame_rate {
             VideoRate::Source => Some(Timing::begin(self.timing.as_ref(), time)),
             VideoRate::Fixed(_) => None,
@@ -92,7 +98,7 @@ impl Video {
         }
         self.number = number;
         self.timing = timing;
-        self.unsynced.directories.insert(directory);
+        self.unsynced.directories.push(directory);
         Ok(())
     }
 }

@@ -30,16 +30,13 @@ mod crash_tests;
 mod player_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod topics_tests;
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
-    frame_sink::{self, Codec, VideoRate},
+    frame_sink::{self, Codec, VIDEO_COPY, VideoRate},
     plan::ObjectName,
     status::Reason,
     template::Template,
@@ -49,17 +46,17 @@ use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
     place::Place,
-    resume::{BEGIN_ANEW, committed},
+    resume::{BEGIN_ANEW, Committed},
     segment::Segment,
     segment_log::SegmentLog,
     timing::Timing,
     transcode::Transcoder,
 };
 use super::{
-    disk::Disk,
+    disk::{Disk, standing::Standing},
     fault::OutputError,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
-    private_dir::{PrivateDir, make_directory, sync_directory},
+    private_dir::{PrivateDir, make_directory, sync_way},
 };
 
 /// The output `video`.
@@ -82,29 +79,39 @@ pub struct Video {
     unsynced: Unsynced,
 }
 
-/// Closed segments and new names since the last seal.
+/// Closed segments and new names since the last seal. Each is synced by the handle that was open when it was written: the
+/// kernel tells another one nothing of what was lost before.
 #[derive(Default)]
 struct Unsynced {
-    files: Vec<(PathBuf, Arc<File>)>,
-    directories: BTreeSet<PathBuf>,
+    files: Vec<Standing>,
+    directories: Vec<Standing>,
 }
 
 impl Unsynced {
     fn sync(self, disk: &Disk) -> Result<(), OutputError> {
-        for (path, file) in self.files {
-            disk.sync(&file).at("sync", &path)?;
-        }
-        self.directories.iter().try_for_each(|directory| sync_directory(directory))
+        self.files.iter().chain(&self.directories).try_for_each(|each| disk.sync(each.file()).at("sync", each.path()))
     }
 }
 
+fn bad_name(what: &str) -> OutputError {
+    OutputError::storage(Reason::InvalidConfiguration, format!("spec.output.video.fileName: {what}"))
+}
+
 impl Video {
-    /// Opens the output below `root`, which has to be there; `spec.directory` is made if it is missing.
+    /// Opens the output below `root`, which has to be there; `spec.directory` is made if it is missing. `topics` are those
+    /// that frames will come from.
     ///
     /// # Errors
-    /// [`Reason::StorageLocked`] when another process writes for this sink; the usual storage faults.
-    pub fn open(root: &Path, spec: &frame_sink::Video, sink: &ObjectName) -> Result<Self, OutputError> {
-        Self::with(root, spec, sink, Disk::default(), Limits::default())
+    /// [`Reason::InvalidConfiguration`] when a file cannot have each name that there may be; [`Reason::StorageLocked`] when another process writes for this sink; the usual storage faults.
+    pub fn open(
+        root: &Path,
+        spec: &frame_sink::Video,
+        sink: &ObjectName,
+        topics: &[String],
+    ) -> Result<Self, OutputError> {
+        let video = Self::with(root, spec, sink, Disk::default(), Limits::default())?;
+        video.template.fits(topics, VIDEO_COPY).map_err(|e| bad_name(&e))?;
+        Ok(video)
     }
 
     fn with(
@@ -114,11 +121,9 @@ impl Video {
         disk: Disk,
         limits: Limits,
     ) -> Result<Self, OutputError> {
-        let default = if spec.segment.is_some() { "{topic}_{timestamp}.avi" } else { "{topic}.avi" };
-        let template = Template::parse(spec.file_name.as_deref().unwrap_or(default)).map_err(|e| {
-            OutputError::storage(Reason::InvalidConfiguration, format!("spec.output.video.fileName: {e}"))
-        })?;
+        let template = Template::parse(spec.file_name()).map_err(|e| bad_name(&e))?;
         let directory = make_directory(root, Path::new(&spec.directory))?;
+        sync_way(root, &directory)?;
         // A video has one writer, so there is but one folder.
         let private = PrivateDir::open(&directory, sink, 0)?;
         let log = SegmentLog::open(private.path().join("segments"), &disk)?;
@@ -227,10 +232,12 @@ impl Output for Video {
         }
         // A worker that crashed, or another one, may have written to it since it was read.
         self.log = SegmentLog::open(self.private.path().join("segments"), &self.disk)?;
-        match committed(&self.sink, assigned)? {
+        match Committed::read(&self.sink, assigned)? {
             // Either the first start, or the offsets were lost or set anew: what is there was durable once and stays.
             None => self.number = self.log.last(),
-            Some(checkpoint) => {
+            Some(committed) => {
+                self.check_older(&committed)?;
+                let checkpoint = committed.newest;
                 self.number = checkpoint.segment;
                 self.remove_orphans(checkpoint.segment)?;
                 if let Some(open) = &checkpoint.open {
@@ -245,8 +252,8 @@ impl Output for Video {
     fn write(&mut self, frame: &SinkFrame) -> Result<Written, OutputError> {
         self.lease()?;
         let time = frame.captured_at.as_microsecond();
-        // Before anything is decided: a frame that cannot be decoded changes nothing.
-        let picture = self.transcoder.as_mut().map(|transcoder| transcoder.decode(&frame.jpeg)).transpose()?;
+        // Before anything is decided: a frame that cannot be decoded, or not be encoded, changes nothing.
+        let picture = self.transcoder.as_mut().map(|transcoder| transcoder.decode(frame)).transpose()?;
         let (width, height) = match &picture {
             Some(picture) => (picture.width() as u16, picture.height() as u16),
             None => (frame.info.width, frame.info.height),
@@ -287,11 +294,18 @@ impl Output for Video {
         }
         let metadata = self.checkpoint().to_metadata();
         let mut unsynced = std::mem::take(&mut self.unsynced);
+        let mut standing = vec![self.private.standing().clone()];
         if let Some(segment) = &self.current {
             unsynced.files.extend(segment.files());
+            standing.extend(segment.files());
         }
         let disk = self.disk.clone();
-        Ok(FlushJob { run: Box::new(move || unsynced.sync(&disk)), metadata })
+        let run = move || {
+            unsynced.sync(&disk)?;
+            // After all that is to be committed was written: not to a file that nobody looks for where it is.
+            standing.iter().try_for_each(Standing::check)
+        };
+        Ok(FlushJob { run: Box::new(run), metadata })
     }
 
     fn committed(&mut self) -> Result<(), OutputError> {

@@ -1,6 +1,6 @@
 //! Programs that we did not write read our files: FFmpeg's demuxer and decoders.
 
-use std::process::Command;
+use std::{fs::File, process::Command};
 
 use edgereel_crds::frame_sink::{Codec, VideoRate};
 
@@ -170,6 +170,7 @@ fn xvid_is_decodable_frame_by_frame_also_after_a_crash_and_a_damaged_jpeg() {
     damaged.jpeg = bytes::Bytes::from_static(&[0xFF, 0xD8, 1, 2, 3, 0xFF, 0xD9]);
     let error = video.write(&damaged).unwrap_err();
     assert!(matches!(error, OutputError::Frame { reason: InvalidReason::undecodable, .. }), "{error:?}");
+    assert!(!error.to_string().contains("permitted"), "{error}");
     for frame in &frames[25..] {
         assert!(video.write(frame).unwrap().stored);
     }
@@ -184,4 +185,41 @@ fn xvid_is_decodable_frame_by_frame_also_after_a_crash_and_a_damaged_jpeg() {
     let keys = avi::read::indexed(&mut File::open(&path).unwrap(), &header).unwrap();
     let keys: Vec<_> = keys.iter().enumerate().filter(|(_, f)| f.key).map(|(n, _)| n).collect();
     assert!(keys.contains(&0) && keys.contains(&25) && keys.len() < 10, "{keys:?}");
+}
+
+#[test]
+fn a_picture_that_xvid_cannot_encode_is_an_invalid_record_and_the_video_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut video = open(dir.path(), &spec(Codec::Xvid, VideoRate::Fixed(10)), None);
+    let frames: Vec<_> = pictures(20, 10).collect();
+    for (n, frame) in frames.iter().enumerate() {
+        // A wide one, one as large as a header can say, one whose header says less than there is.
+        for (width, height, stated) in [(8200, 16, (8200, 16)), (64, 48, (65535, 65535)), (8200, 16, (64, 48))] {
+            let large = super::tests::frame(frame.offset, 1_700_000_000_000_000, jpeg(1, width, height), stated);
+            let error = video.write(&large).unwrap_err();
+            assert!(matches!(error, OutputError::Frame { reason: InvalidReason::unencodable, .. }), "{n}: {error:?}");
+            assert!(error.to_string().contains("cannot be encoded as XVID"), "{error}");
+        }
+        assert!(video.write(frame).unwrap().stored);
+    }
+    video.finish().unwrap();
+    assert_eq!(probe(&dir.path().join("a.avi")), "XVID,64,48,10/1,20", "in one file, and no empty ones beside it");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "the video, its CSV, the sink's folder");
+}
+
+/// The kernel's words for what a decoder says are of no use to anyone.
+#[test]
+fn a_header_of_gigabytes_is_refused_before_memory_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut video = open(dir.path(), &spec(Codec::Xvid, VideoRate::Fixed(10)), None);
+    let mut bytes = jpeg(1, 64, 48);
+    let sof = bytes.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+    bytes[sof + 5..sof + 9].copy_from_slice(&[0x3F, 0xFF, 0x3F, 0xFF]);
+    // What the record's header says, and what only the decoder meets.
+    for (stated, reason) in [((16383, 16383), InvalidReason::unencodable), ((64, 48), InvalidReason::undecodable)] {
+        let error = video.write(&super::tests::frame(0, 0, bytes.clone(), stated)).unwrap_err();
+        let OutputError::Frame { reason: found, message } = &error else { panic!("{error:?}") };
+        assert_eq!(*found, reason, "{message}");
+        assert!(!message.contains("permitted"), "{message}");
+    }
 }

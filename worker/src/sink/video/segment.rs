@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     sheet::Sheet,
 };
 use crate::sink::{
-    disk::{AppendFile, Disk},
+    disk::{AppendFile, Disk, standing::Standing},
     fault::OutputError,
     output::{At, SinkFrame},
 };
@@ -120,9 +119,9 @@ impl Segment {
         (self.avi.file().length(), self.sheet.file().length())
     }
 
-    /// The files, to make them durable.
-    pub fn files(&self) -> [(PathBuf, Arc<File>); 2] {
-        [self.avi.file(), self.sheet.file()].map(|file| (file.path().to_path_buf(), file.shared()))
+    /// The files, to make them durable and to see where they stand.
+    pub fn files(&self) -> [Standing; 2] {
+        [self.avi.file(), self.sheet.file()].map(|file| Standing::new(file.path(), file.shared()))
     }
 }
 

@@ -16,6 +16,12 @@ const HEADER: &[u8] = b"frame,topic,partition,offset,capture_time\n";
 /// Rows wait in memory up to about so many bytes: they are written with the next flush at the latest.
 const WAITING: usize = 64 << 10;
 
+/// The topic, partition and offset of a row; none of the heading.
+pub fn place(row: &str) -> Option<(&str, i32, i64)> {
+    let mut fields = row.split(',').skip(1);
+    Some((fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 /// The CSV file of the segment that is written.
 pub struct Sheet {
     file: AppendFile,

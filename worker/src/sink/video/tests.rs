@@ -1,8 +1,11 @@
 //! The output as the runner uses it: files, names, commits, full disks, edited resources.
 
 use std::{
-    fs,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    fs::{self, File},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,7 +15,10 @@ use jiff::Timestamp;
 use super::*;
 use crate::{
     frame::jpeg::JpegInfo,
-    sink::{disk::faults::Full, output::TopicPartition},
+    sink::{
+        disk::faults::{FailAt, Full},
+        output::TopicPartition,
+    },
 };
 
 pub(super) fn name() -> ObjectName {
@@ -21,6 +27,10 @@ pub(super) fn name() -> ObjectName {
 
 pub(super) fn partition() -> TopicPartition {
     TopicPartition { topic: "FrontGATE1".into(), partition: 0 }
+}
+
+fn topics() -> Vec<String> {
+    vec![partition().topic.to_string()]
 }
 
 pub(super) fn assigned(committed: &Option<(i64, String)>) -> Vec<Assigned> {
@@ -49,11 +59,11 @@ pub(super) fn frame(offset: i64, time: i64, jpeg: Vec<u8>, (width, height): (u16
 }
 
 /// Frame `n` of a camera of 10 frames a second.
-fn nth(n: i64) -> SinkFrame {
+pub(super) fn nth(n: i64) -> SinkFrame {
     frame(n, 1_700_000_000_000_000 + n * 100_000, vec![n as u8; 100], (640, 480))
 }
 
-fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
+pub(super) fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
     frame_sink::Video {
         directory: "cam".into(),
         file_name: Some(file_name.into()),
@@ -64,7 +74,7 @@ fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
 }
 
 fn open(root: &Path, spec: &frame_sink::Video, committed: Option<(i64, String)>) -> (Video, String) {
-    let mut video = Video::open(root, spec, &name()).unwrap();
+    let mut video = Video::open(root, spec, &name(), &topics()).unwrap();
     let metadata = video.resume(&assigned(&committed), Lease::endless()).unwrap();
     (video, metadata)
 }
@@ -156,7 +166,7 @@ fn a_missing_or_shorter_file_stops_the_sink_until_a_person_says_begin_anew() {
             "gone" => fs::remove_file(&path).unwrap(),
             _ => fs::write(&path, vec![b'x'; bytes.len() * 2]).unwrap(),
         }
-        let mut video = Video::open(dir.path(), &spec, &name()).unwrap();
+        let mut video = Video::open(dir.path(), &spec, &name(), &topics()).unwrap();
         let error = video.resume(&assigned(&committed), Lease::endless()).unwrap_err().to_string();
         assert!(error.contains("cam/gate.avi") && error.contains("begin-anew"), "{spoil}: {error}");
         assert!(video.write(&nth(1)).is_err());
@@ -242,7 +252,7 @@ fn a_worker_that_lost_its_partitions_writes_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let current = Arc::new(AtomicU64::new(1));
     let lease = Lease::new(1, current.clone(), Arc::new(AtomicU64::new(u64::MAX)));
-    let mut video = Video::open(dir.path(), &spec("gate.avi", None), &name()).unwrap();
+    let mut video = Video::open(dir.path(), &spec("gate.avi", None), &name(), &topics()).unwrap();
     video.resume(&assigned(&None), lease).unwrap();
     video.write(&nth(0)).unwrap();
     let length = fs::metadata(dir.path().join("cam/gate.avi")).unwrap().len();
@@ -254,12 +264,56 @@ fn a_worker_that_lost_its_partitions_writes_nothing_more() {
 }
 
 #[test]
-fn checkpoints_that_differ_between_partitions_are_refused() {
-    let checkpoint = |segment| Checkpoint { segment, open: None }.to_metadata();
-    let assigned: Vec<_> = [checkpoint(1), checkpoint(2)]
-        .into_iter()
-        .map(|text| Assigned { source: partition(), committed: Some((0, text)) })
-        .collect();
-    let error = super::committed(&name(), &assigned).unwrap_err().to_string();
-    assert!(error.contains("lab/gate") && error.contains("differs between the partitions"), "{error}");
+fn a_flush_of_which_any_sync_failed_is_not_done() {
+    let mut failures = 0;
+    for call in 0..200 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::failing(Arc::new(FailAt::new(call, std::io::ErrorKind::Other, false)));
+        let Ok(mut video) = Video::with(dir.path(), &spec("{segment}.avi", Some(1)), &name(), disk, Limits::default())
+        else {
+            continue;
+        };
+        if video.resume(&assigned(&None), Lease::endless()).is_err() {
+            continue;
+        }
+        if (0..15).any(|n| video.write(&nth(n)).is_err()) {
+            continue;
+        }
+        let Ok(job) = video.seal() else { continue };
+        // Two segments, each with a CSV, and their directory: its one failure is the flush's.
+        failures += u32::from((job.run)().is_err());
+    }
+    assert_eq!(failures, 6, "two videos, two CSVs, their directory twice");
+}
+
+#[test]
+fn a_video_that_is_moved_while_it_is_written_to_is_noticed_before_anything_is_committed() {
+    for moved in ["cam", "cam/gate.avi", "cam/gate.csv", "cam/.edgereel"] {
+        for removed in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut video, _) = open(dir.path(), &spec("gate.avi", None), None);
+            video.write(&nth(0)).unwrap();
+            seal(&mut video);
+            let path = dir.path().join(moved);
+            match removed {
+                false => fs::rename(&path, dir.path().join("elsewhere")).unwrap(),
+                true if path.is_dir() => fs::remove_dir_all(&path).unwrap(),
+                true => fs::remove_file(&path).unwrap(),
+            }
+            video.write(&nth(1)).unwrap();
+            let error = (video.seal().unwrap().run)().unwrap_err().to_string();
+            assert!(error.contains(moved) && error.contains("moved away or removed"), "{moved}: {error}");
+            assert!(video.finish().is_err() || moved == "cam/.edgereel", "{moved}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = vec!["t".repeat(249)];
+    let spec = frame_sink::Video { file_name: None, ..spec("", Some(2)) };
+    let error = Video::open(dir.path(), &spec, &name(), &long).err().unwrap();
+    assert!(matches!(error, OutputError::Storage { reason: Reason::InvalidConfiguration, .. }), "{error:?}");
+    assert!(error.to_string().contains("spec.output.video.fileName: a name of topic `ttt"), "{error}");
 }

@@ -22,6 +22,8 @@ pub struct Transcoder {
     last: Option<Picture>,
     /// A frame that was encoded and not written yet: perhaps the disk was full.
     encoded: Option<Encoded>,
+    /// A size that there is an encoder for.
+    accepted: Option<(u32, u32)>,
 }
 
 /// Whether a video of this codec cannot show a JPEG: the record that holds it is no frame for it.
@@ -49,7 +51,7 @@ struct Encoded {
 impl Transcoder {
     /// With no file begun.
     pub fn new() -> Result<Self, OutputError> {
-        Ok(Transcoder { decoder: JpegDecoder::new()?, encoder: None, last: None, encoded: None })
+        Ok(Transcoder { decoder: JpegDecoder::new()?, encoder: None, last: None, encoded: None, accepted: None })
     }
 
     /// The next packet begins a file, or goes on with one that was cut: it builds on none before.
@@ -59,12 +61,24 @@ impl Transcoder {
         self.encoded = None;
     }
 
-    /// A frame's picture.
+    /// A frame's picture, which can be encoded.
     ///
     /// # Errors
-    /// [`OutputError::Frame`] when it is damaged.
-    pub fn decode(&mut self, jpeg: &[u8]) -> Result<Picture, OutputError> {
-        self.decoder.decode(jpeg)
+    /// [`OutputError::Frame`] when it is damaged, or of a size that cannot be encoded.
+    pub fn decode(&mut self, frame: &SinkFrame) -> Result<Picture, OutputError> {
+        // Its header's word for it is enough to refuse it: nothing is allocated for it.
+        self.accept(frame.info.width.into(), frame.info.height.into())?;
+        let picture = self.decoder.decode(&frame.jpeg)?;
+        self.accept(picture.width(), picture.height())?;
+        Ok(picture)
+    }
+
+    fn accept(&mut self, width: u32, height: u32) -> Result<(), OutputError> {
+        if self.accepted != Some((width, height)) {
+            Encoder::check(width, height)?;
+            self.accepted = Some((width, height));
+        }
+        Ok(())
     }
 
     /// The packets that show the picture before `repeats` times again, and then this frame. Called again for the same it
@@ -88,9 +102,10 @@ impl Transcoder {
         let encoded = match self.encoded.take() {
             Some(encoded) => encoded,
             None => {
-                let encoder = match &mut self.encoder {
+                // Not kept if it fails: nothing is known of its state then.
+                let mut encoder = match self.encoder.take() {
                     Some(encoder) => encoder,
-                    none => none.insert(Encoder::new(picture.width(), picture.height(), rate)?),
+                    None => Encoder::new(picture.width(), picture.height(), rate)?,
                 };
                 let mut packets = Vec::with_capacity(count);
                 for _ in 0..repeats {
@@ -98,6 +113,7 @@ impl Transcoder {
                     packets.push(again.unwrap_or_else(Packet::empty));
                 }
                 packets.push(encoder.encode(&mut picture)?);
+                self.encoder = Some(encoder);
                 Encoded { source: frame.source.clone(), offset: frame.offset, picture, packets }
             }
         };

@@ -8,11 +8,15 @@ use std::sync::Once;
 
 use edgereel_crds::status::Reason;
 use ffmpeg_next::{
-    Error, Packet, Rational, codec, decoder, encoder, format::Pixel, frame::Video as Picture, picture, util::log,
+    Dictionary, Error, Packet, Rational, codec, decoder, encoder,
+    format::Pixel,
+    frame::Video as Picture,
+    picture,
+    util::{error::ENOMEM, log},
 };
 
 use super::{avi::Rate, scaler::Scaler};
-use crate::{metrics::InvalidReason, sink::fault::OutputError};
+use crate::{frame::reencode::MAX_PIXELS, metrics::InvalidReason, plain::plain, sink::fault::OutputError};
 
 /// Frames from one key frame to the next.
 const KEY_EVERY: u32 = 250;
@@ -25,7 +29,25 @@ fn init() {
 }
 
 fn broken(what: &str, error: Error) -> OutputError {
-    OutputError::storage(Reason::InternalError, format!("FFmpeg cannot {what}: {error}; use `codec: mjpeg`"))
+    OutputError::storage(Reason::InternalError, format!("FFmpeg cannot {what}: {}; use `codec: mjpeg`", words(error)))
+}
+
+/// FFmpeg's codecs report most of what they dislike as -1, which reads as "Operation not permitted".
+fn words(error: Error) -> String {
+    match error {
+        Error::Other { errno: ENOMEM } => "there is not enough memory".into(),
+        Error::Other { .. } | Error::InvalidData => "its data are damaged or of a kind that is not supported".into(),
+        other => plain(other),
+    }
+}
+
+fn unencodable(width: u32, height: u32) -> OutputError {
+    OutputError::Frame {
+        reason: InvalidReason::unencodable,
+        message: format!(
+            "a picture of {width}x{height} cannot be encoded as XVID; use `codec: mjpeg` for such pictures"
+        ),
+    }
 }
 
 fn single_threaded(mut context: codec::Context) -> codec::Context {
@@ -47,7 +69,10 @@ impl JpegDecoder {
             decoder::find(codec::Id::MJPEG).ok_or_else(|| broken("find its MJPEG decoder", Error::DecoderNotFound))?;
         let mut decoder = single_threaded(codec::Context::new_with_codec(codec)).decoder();
         decoder.check(codec::decoder::Check::EXPLODE);
-        let decoder = decoder.video().map_err(|e| broken("open its MJPEG decoder", e))?;
+        let mut limits = Dictionary::new();
+        limits.set("max_pixels", &MAX_PIXELS.to_string());
+        let opened = decoder.open_with(limits).and_then(|decoder| decoder.video());
+        let decoder = opened.map_err(|e| broken("open its MJPEG decoder", e))?;
         Ok(JpegDecoder { decoder, scaler: None })
     }
 
@@ -58,7 +83,7 @@ impl JpegDecoder {
     pub fn decode(&mut self, jpeg: &[u8]) -> Result<Picture, OutputError> {
         let undecodable = |e: Error| OutputError::Frame {
             reason: InvalidReason::undecodable,
-            message: format!("the JPEG cannot be decoded: {e}"),
+            message: format!("the JPEG cannot be decoded: {}", words(e)),
         };
         let mut decoded = Picture::empty();
         let result = self
@@ -85,13 +110,33 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// Whether there is an encoder for pictures of this size.
+    ///
+    /// # Errors
+    /// [`OutputError::Frame`] when the size is the reason that there is none.
+    pub fn check(width: u32, height: u32) -> Result<(), OutputError> {
+        if u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(unencodable(width, height));
+        }
+        match Self::open(width, height, Rate::per_second(1)) {
+            Ok(_) => Ok(()),
+            // What fails with any picture is not this one's fault.
+            Err(Error::Other { errno }) if errno != ENOMEM && Self::open(64, 64, Rate::per_second(1)).is_ok() => {
+                Err(unencodable(width, height))
+            }
+            Err(error) => Err(broken("make an MPEG-4 encoder", error)),
+        }
+    }
+
     /// An encoder for pictures of this size; its first packet is a key frame.
     pub fn new(width: u32, height: u32, rate: Rate) -> Result<Self, OutputError> {
+        Self::open(width, height, rate).map_err(|e| broken(&format!("encode {width}x{height} as XVID"), e))
+    }
+
+    fn open(width: u32, height: u32, rate: Rate) -> Result<Self, Error> {
         init();
-        let codec =
-            encoder::find(codec::Id::MPEG4).ok_or_else(|| broken("find its MPEG-4 encoder", Error::EncoderNotFound))?;
-        let context = single_threaded(codec::Context::new_with_codec(codec)).encoder();
-        let mut video = context.video().map_err(|e| broken("make an MPEG-4 encoder", e))?;
+        let codec = encoder::find(codec::Id::MPEG4).ok_or(Error::EncoderNotFound)?;
+        let mut video = single_threaded(codec::Context::new_with_codec(codec)).encoder().video()?;
         video.set_width(width);
         video.set_height(height);
         video.set_format(Pixel::YUV420P);
@@ -100,8 +145,7 @@ impl Encoder {
         video.set_max_b_frames(0);
         video.set_qmin(QUANTISER);
         video.set_qmax(QUANTISER);
-        let what = format!("encode {width}x{height} as XVID");
-        let encoder = video.open_as(codec).map_err(|e| broken(&what, e))?.0;
+        let encoder = video.open_as(codec)?.0;
         Ok(Encoder { encoder: encoder::Video(encoder), next: 0 })
     }
 
@@ -111,10 +155,40 @@ impl Encoder {
         picture.set_kind(if self.next == 0 { picture::Type::I } else { picture::Type::None });
         self.next += 1;
         let mut packet = Packet::empty();
-        self.encoder
-            .send_frame(picture)
-            .and_then(|()| self.encoder.receive_packet(&mut packet))
-            .map_err(|e| broken("encode a picture", e))?;
+        self.encoder.send_frame(picture).and_then(|()| self.encoder.receive_packet(&mut packet)).map_err(|error| {
+            match error {
+                Error::Other { errno: ENOMEM } => broken("encode a picture", error),
+                _ => unencodable(picture.width(), picture.height()),
+            }
+        })?;
         Ok(packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::jpeg::tests::picture;
+
+    #[test]
+    fn what_is_wrong_with_a_picture_is_not_said_in_the_systems_words() {
+        let jpeg = picture(64, 48, 1);
+        let mut decoder = JpegDecoder::new().expect("a decoder");
+        let mut refused = 0;
+        for at in 2..jpeg.len().min(900) {
+            for value in [0x00, 0x01, 0x7F, 0xC3, 0xC9, 0xDA, 0xFF] {
+                let mut damaged = jpeg.clone();
+                damaged[at] = value;
+                if let Err(error) = decoder.decode(&damaged) {
+                    let OutputError::Frame { reason: InvalidReason::undecodable, message } = &error else {
+                        panic!("byte {at} as {value:02x}: {error:?}");
+                    };
+                    let words = ["permitted", "os error", "argument", "unavailable"];
+                    assert!(words.iter().all(|word| !message.contains(word)), "byte {at} as {value:02x}: {message}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 500, "{refused}");
     }
 }

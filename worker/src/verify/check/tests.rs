@@ -109,7 +109,7 @@ fn checked(plan: &SinkPlan, root: &Path, low: i64, records: &BTreeSet<i64>, high
 /// Writes runs of records as a video, each in a segment of its own.
 fn filmed(plan: &SinkPlan, root: &Path, runs: &[(i64, i64)]) {
     let Spec::Video(spec) = &plan.spec.output else { panic!("no video") };
-    let mut output = video::Video::open(root, spec, &plan.name).expect("opened");
+    let mut output = video::Video::open(root, spec, &plan.name, &plan.topics).expect("opened");
     for (from, to) in runs {
         output.resume(&[], Lease::endless()).expect("taken up");
         for n in *from..*to {

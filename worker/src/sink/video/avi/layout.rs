@@ -109,6 +109,7 @@ fn clamp(value: u64) -> u32 {
 pub fn head(format: &Format, totals: &Totals, riffs: usize) -> Vec<u8> {
     let Format { codec, width, height } = *format;
     let (w, h) = (u32::from(width), u32::from(height));
+    let raw_bytes = clamp(3 * u64::from(width) * u64::from(height));
     let strl = 4 + 64 + 48 + 8 + 24 + PLACE * riffs as u64;
     let hdrl = 4 + 64 + 8 + strl + 8 + 4 + 8 + DMLH;
     let frame_us = 1_000_000 * u64::from(totals.rate.seconds) / u64::from(totals.rate.frames.max(1));
@@ -118,14 +119,14 @@ pub fn head(format: &Format, totals: &Totals, riffs: usize) -> Vec<u8> {
     f.chunk(b"RIFF", totals.first_bytes - 8).tag(b"AVI ");
     f.chunk(b"LIST", hdrl).tag(b"hdrl");
     f.chunk(b"avih", 56).u32(clamp(frame_us)).u32(0).u32(0).u32(flags);
-    f.u32(clamp(totals.first_frames)).u32(0).u32(1).u32(w * h * 3).u32(w).u32(h);
+    f.u32(clamp(totals.first_frames)).u32(0).u32(1).u32(raw_bytes).u32(w).u32(h);
     f.u32(0).u32(0).u32(0).u32(0);
     f.chunk(b"LIST", strl).tag(b"strl");
     f.chunk(b"strh", 56).tag(b"vids").tag(&codec).u32(0).u32(0).u32(0);
     f.u32(totals.rate.seconds).u32(totals.rate.frames).u32(0).u32(clamp(totals.frames));
-    f.u32(w * h * 3).u32(u32::MAX).u32(0).u16(0).u16(0).u16(width).u16(height);
+    f.u32(raw_bytes).u32(u32::MAX).u32(0).u16(0).u16(0).u16(width).u16(height);
     f.chunk(b"strf", 40).u32(40).u32(w).u32(h).u16(1).u16(24).tag(&codec);
-    f.u32(w * h * 3).u32(0).u32(0).u32(0).u32(0);
+    f.u32(raw_bytes).u32(0).u32(0).u32(0).u32(0);
     f.chunk(b"indx", 24 + PLACE * riffs as u64).u16(4).u16(0).u32(totals.closed as u32).tag(b"00dc");
     f.u32(0).u32(0).u32(0);
     debug_assert_eq!(f.0.len() as u64, PLACES);
@@ -188,4 +189,25 @@ pub fn idx1(entries: &[Entry]) -> Vec<u8> {
         f.tag(b"00dc").u32(if entry.key { 0x10 } else { 0 }).u32(entry.offset).u32(entry.length);
     }
     f.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::{
+        super::{MJPG, read},
+        *,
+    };
+
+    #[test]
+    fn a_header_of_the_largest_pictures_is_written_and_read_back() {
+        for (width, height) in [(1, 1), (65_535, 1), (65_535, 65_535)] {
+            let format = Format { codec: MJPG, width, height };
+            let rate = Rate::per_second(10);
+            let totals = Totals { rate, frames: 0, first_frames: 0, first_bytes: 4096, closed: 0, indexed: false };
+            let header = read::header(&mut Cursor::new(header(&format, &totals, 4, "ours"))).expect("a header");
+            assert_eq!((header.format, header.note.as_str()), (format, "ours"));
+        }
+    }
 }

@@ -24,6 +24,9 @@ pub mod read;
 pub mod recover;
 pub mod write;
 
+#[cfg(test)]
+mod large_tests;
+
 /// Frames a second, as a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {

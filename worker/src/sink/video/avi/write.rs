@@ -133,14 +133,31 @@ impl AviWriter {
         let mut at = self.file.length();
         self.file.append(&parts)?;
         for content in contents() {
-            let (length, key) = (content.len() as u32, !content.is_empty() && read::is_key(content));
-            self.entries.push(Entry { offset: (at - self.movi) as u32, length, key });
-            if length > 0 {
-                self.last = Some((at + 8, length));
-            }
+            let length = content.len() as u32;
+            self.enter(at, length, !content.is_empty() && read::is_key(content));
             at += 8 + u64::from(length).next_multiple_of(2);
         }
         Ok(self.frames() - 1)
+    }
+
+    /// Writes a picture with zeros behind it, up to `length` bytes, that take no room on the disk.
+    #[cfg(test)]
+    pub fn write_sparse(&mut self, picture: &[u8], length: u32) {
+        if self.needs_new_riff(1, length as usize) && self.has_room(1, length as usize) {
+            self.begin_riff().unwrap();
+        }
+        let at = self.file.length();
+        self.file.append(&[&layout::chunk_header(length), picture]).unwrap();
+        self.file.append_hole(u64::from(length).next_multiple_of(2) - picture.len() as u64);
+        self.enter(at, length, read::is_key(picture));
+    }
+
+    /// A chunk stands at this place in the file.
+    fn enter(&mut self, at: u64, length: u32, key: bool) {
+        self.entries.push(Entry { offset: (at - self.movi) as u32, length, key });
+        if length > 0 {
+            self.last = Some((at + 8, length));
+        }
     }
 
     /// The index of the RIFF that is written, to be put at its end; and its place in the header.
