@@ -160,11 +160,11 @@ impl TopicReader {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let offset = message.offset();
-                    if offset >= offsets.end {
-                        break;
-                    }
                     // What an earlier assignment had asked for is none of this one's.
-                    if message.partition() == partition && message.topic() == topic && offset >= offsets.start {
+                    if message.partition() != partition || message.topic() != topic || offset < offsets.start {
+                        continue;
+                    }
+                    if offset < offsets.end {
                         take(stored(topic, &message))?;
                     }
                     if offset + 1 >= offsets.end {
