@@ -173,7 +173,7 @@ impl Runner<'_> {
             }
             Event::EndOfPartition { generation, source } => {
                 if let Some(a) = self.assignment.as_mut().filter(|a| a.is(generation)) {
-                    a.queue.end(&source);
+                    a.queue.end(&source, Instant::now());
                 }
             }
             Event::Watermarks(ends) => {

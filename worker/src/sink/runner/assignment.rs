@@ -101,7 +101,7 @@ impl Runner<'_> {
         };
         let progress = Progress::new(generation, begun);
         let mut assignment = Assignment {
-            queue: Queue::new(self.output.needs_all_partitions(), begun),
+            queue: Queue::new(&self.plan.spec.output, begun),
             batch: Batch::default(),
             dirty_since: None,
             under_way: None,

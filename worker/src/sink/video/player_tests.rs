@@ -21,7 +21,7 @@ fn pictures(n: i64, fps: i64) -> impl Iterator<Item = SinkFrame> {
 }
 
 fn spec(codec: Codec, frame_rate: VideoRate) -> frame_sink::Video {
-    frame_sink::Video { directory: String::new(), file_name: Some("a.avi".into()), codec, frame_rate, segment: None }
+    frame_sink::Video { directory: String::new(), file_name: Some("a.avi".into()), codec, frame_rate, segment: None, merge_window: edgereel_crds::units::Duration::millis(250) }
 }
 
 fn open(root: &Path, spec: &frame_sink::Video, committed: Option<(i64, String)>) -> Video {

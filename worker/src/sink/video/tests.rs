@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use super::*;
 use crate::{
     frame::jpeg::JpegInfo,
-    sink::{disk::faults::Full, output::TopicPartition},
+    sink::{
+        disk::faults::Full,
+        output::{Standing, TopicPartition},
+    },
 };
 
 pub(super) fn name() -> ObjectName {
@@ -45,6 +48,7 @@ pub(super) fn frame(offset: i64, time: i64, jpeg: Vec<u8>, (width, height): (u16
         captured_at: Timestamp::from_microsecond(time).unwrap(),
         camera: "gate".into(),
         sequence: None,
+        standing: Standing::at(Timestamp::from_microsecond(time).unwrap()),
     }
 }
 
@@ -60,6 +64,7 @@ fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
         codec: Codec::Mjpeg,
         frame_rate: VideoRate::Fixed(10),
         segment: segment.map(|s| SegmentSpec { max_duration: Some(Duration::secs(s)), max_bytes: None }),
+        merge_window: Duration::millis(250),
     }
 }
 
