@@ -142,10 +142,11 @@ impl<T> Lane<T> {
             return Some(decided);
         }
         let asked = if head.keyed { head.arrived } else { head.arrived + window };
-        if self.at_end && self.ended.is_some_and(|ended| ended >= head.arrived) {
+        if self.at_end && self.ended.is_some_and(|ended| ended >= asked) {
             return Some(asked);
         }
-        let silent_by_habit = self.expected(window).is_none_or(|next| asked < next);
+        let known_empty = self.ended.is_some_and(|ended| ended >= head.arrived);
+        let silent_by_habit = known_empty || self.expected(window).is_none_or(|next| asked < next);
         let until = if self.at_end && silent_by_habit { asked } else { self.heard.max(self.emptied) + PATIENCE };
         Some(until.max(asked).max(attentive))
     }

@@ -230,7 +230,9 @@ impl Timing {
         if back && error < -(2.0 * fps + band) && self.skipped >= 3 {
             return (show(0), Timing { intervals: then.intervals, rate: then.rate, ..self.cut(time, slot) });
         }
-        if error < -band && (behind || time <= self.last) {
+        // A frame that no time has passed for is written in front of the clock.
+        let ahead = error < -band || (mean < -1.0 && error < -0.5);
+        if (behind && error < -0.5) || (time <= self.last && ahead) {
             then.mean = self.mean;
             then.detour += 1;
             then.skipped = if back { self.skipped + 1 } else { 0 };
