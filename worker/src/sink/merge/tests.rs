@@ -248,8 +248,9 @@ fn in_live_use_a_frame_waits_for_about_the_window() {
     let records = camera(600);
     let bench = play(3, &records, |_, _| false);
     assert_in_order(&bench, records.len());
-    // The last ones wait for the next look at the partitions' ends: nobody says that the camera was switched off.
-    let longest = bench.out[..590].iter().map(|out| out.at - records[out.n as usize].arrives).max();
+    // The first have to be vouched for, and the last wait for the next look at the partitions' ends: nobody says that the
+    // camera was switched off.
+    let longest = bench.out[10..590].iter().map(|out| out.at - records[out.n as usize].arrives).max();
     assert!(longest <= Some(WINDOW), "{longest:?}");
 }
 
@@ -264,7 +265,7 @@ fn a_camera_whose_clock_is_hours_wrong_is_merged_like_any_other() {
 }
 
 #[test]
-fn two_cameras_whose_clocks_are_seconds_apart_keep_their_order_each() {
+fn two_cameras_whose_clocks_are_seconds_apart_keep_about_their_order_each() {
     let mut rng = 7u64;
     let mut random = |below: u64| {
         rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -280,12 +281,14 @@ fn two_cameras_whose_clocks_are_seconds_apart_keep_their_order_each() {
         .collect();
     let bench = play(3, &records, |_, _| false);
     for camera in 0..2 {
-        let mut of: Vec<_> = bench.numbers().into_iter().filter(|n| n % 2 == camera).skip(50).collect();
-        let far = of.windows(2).filter(|w| w[0] > w[1]).count();
-        assert!(far <= of.len() / 10, "camera {camera}: {far} out of order");
-        of.sort_unstable();
-        of.dedup();
-        assert!(of.len() >= 240);
+        let of: Vec<_> = bench.numbers().into_iter().filter(|n| n % 2 == camera).collect();
+        let mut sorted = of.clone();
+        sorted.sort_unstable();
+        let place = |n: &u64| sorted.partition_point(|other| other < n);
+        let furthest = of.iter().enumerate().skip(50).map(|(at, n)| at.abs_diff(place(n))).max();
+        // What a partition gets of one camera in about two of its intervals.
+        assert!(furthest <= Some(6), "camera {camera}: {furthest:?}");
+        assert_eq!(of.len(), 300);
     }
     assert!(bench.out.iter().all(|out| out.at <= records[out.n as usize].arrives + 1000));
 }
