@@ -404,7 +404,7 @@ mod tests {
     fn late_frames_are_written_and_take_no_frame_s_place() {
         // A partition of three is away from the 200th frame to the 500th; then its hundred frames come at once.
         let all: Vec<_> = steady(30.0, 900).collect();
-        let away = |n: &usize| (200..500).contains(n) && n % 3 == 0;
+        let away = |n: &usize| (200..500).contains(n) && n.is_multiple_of(3);
         let on_time = |n: usize| (all[n], false);
         let before = (0..500).filter(|n| !away(n)).map(on_time);
         let late = (200..500).filter(away).map(|_| (all[499], true));
