@@ -292,6 +292,16 @@ pub struct Video {
     /// picture's size changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<Segment>,
+    /// How long a frame without a key waits for older ones from other partitions. A frame is in its file at least so much
+    /// later, where the topic has several partitions; too short, and frames are written out of order and counted
+    /// (`edgereel_sink_frames_late_total`). With twice the time in which each partition gets a frame, the order also
+    /// holds while a broker stalls for up to 10 s. From `0s` to `5s`. Default: `250ms`.
+    #[serde(default = "merge_window")]
+    pub merge_window: Duration,
+}
+
+fn merge_window() -> Duration {
+    Duration::millis(250)
 }
 
 /// Bytes for the `_2` of a name that is taken, of up to six digits.

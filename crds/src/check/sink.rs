@@ -136,6 +136,12 @@ fn check_video(video: &Video, report: &mut Report<'_>) {
     let at = FieldPath::of("spec.output.video");
     directory(&video.directory, &at, report);
     let name = video.file_name.as_ref().and_then(|name| file_name(name, &[".avi"], &at, report));
+    report.unless(
+        *video.merge_window <= Duration::from_secs(5),
+        "spec.output.video.mergeWindow",
+        format!("`{}` is out of range", video.merge_window),
+        "write `0s` to `5s`",
+    );
     let Some(segment) = &video.segment else { return };
     check_segment(segment, report);
     if name.is_some_and(|name| !name.has(Field::Timestamp) && !name.has(Field::Segment)) {

@@ -251,6 +251,12 @@ fn a_sink_keeps_to_its_rules() {
         ),
         (
             "video: {directory: archive}",
+            "video: {mergeWindow: 6s}",
+            "32:26: FrameSink/video: spec.output.video.mergeWindow: `6s` is out of range; write `0s` to `5s`",
+        ),
+        ("video: {directory: archive}", "video: {mergeWindow: 0s}", ""),
+        (
+            "video: {directory: archive}",
             "video: {frameRate: 0}",
             "32:24: FrameSink/video: spec.output.video.frameRate: `0` is not a video's rate; write \
              `source` or a whole number of frames a second from 1 to 240",

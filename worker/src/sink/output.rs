@@ -38,6 +38,28 @@ pub struct SinkFrame {
     pub camera: Arc<str>,
     /// `ce_sequence`, where there is one.
     pub sequence: Option<u64>,
+    /// Where it stands among the others.
+    pub standing: Standing,
+}
+
+/// Where a frame stands in the order of capture: files and real time go by this, names and rows by the capture time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The time at its place, which no frame after it is before.
+    pub time: Timestamp,
+    /// Its own time is before that.
+    pub behind: bool,
+    /// It is late: those among which it belongs went out already.
+    pub late: bool,
+    /// Its capture time is far from its neighbours' and not believed.
+    pub far: bool,
+}
+
+impl Standing {
+    /// In its place.
+    pub fn at(time: Timestamp) -> Self {
+        Standing { time, behind: false, late: false, far: false }
+    }
 }
 
 /// A right to write that ends when the partitions go to another worker.

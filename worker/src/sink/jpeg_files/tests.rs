@@ -17,7 +17,7 @@ use crate::{
     frame::jpeg::JpegInfo,
     sink::{
         disk::faults::{CountSyncs, FailAt},
-        output::TopicPartition,
+        output::{Standing, TopicPartition},
     },
 };
 
@@ -44,6 +44,7 @@ pub(super) fn frame(offset: i64) -> SinkFrame {
         captured_at: Timestamp::from_millisecond(1_700_000_000_000 + offset * 33).expect("in range"),
         camera: "agricam3".into(),
         sequence: None,
+        standing: Standing::at(Timestamp::UNIX_EPOCH),
     }
 }
 

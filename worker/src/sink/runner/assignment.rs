@@ -139,7 +139,7 @@ impl Runner<'_> {
             sink = %self.plan.name, group = self.plan.group, partitions = begun.len(), total, "partitions assigned"
         );
         self.stage = Stage::Writing(Assignment {
-            queue: Queue::new(self.output.needs_all_partitions(), &begun),
+            queue: Queue::new(&self.plan.spec.output, &begun),
             batch: Batch::default(),
             dirty_since: None,
             under_way: None,

@@ -6,15 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{frame_sink::SinkFormat, plan::SinkPlan};
+use edgereel_crds::{
+    frame_sink::{Output, SinkFormat},
+    plan::SinkPlan,
+};
 use jiff::Timestamp;
 
 use crate::{
     frame::wire::{self, Invalid, RecordView, time},
     kafka::consumer::{Begun, Record, TopicPartition},
     sink::{
-        merge::{Item, Merge, Next, Now},
-        output::SinkFrame,
+        merge::{Item, Merge, Next},
+        output::{SinkFrame, Standing},
     },
 };
 
@@ -66,6 +69,7 @@ impl Decoder {
                 (None, None) => record.source.topic.clone(),
             },
             sequence: frame.sequence,
+            standing: Standing::at(frame.captured_at),
         });
         Entry { record, content }
     }
@@ -81,10 +85,11 @@ pub enum Queue {
 
 impl Queue {
     /// An empty queue for an assignment.
-    pub fn new(merged: bool, begun: &[Begun]) -> Self {
-        match merged {
-            false => Queue::Plain(VecDeque::new()),
-            true => Queue::Merged(Merge::new(begun.iter().map(|b| b.assigned.source.clone()), Instant::now())),
+    pub fn new(output: &Output, begun: &[Begun]) -> Self {
+        let sources = begun.iter().map(|b| b.assigned.source.clone());
+        match output {
+            Output::JpegFiles(_) => Queue::Plain(VecDeque::new()),
+            Output::Video(video) => Queue::Merged(Merge::new(sources, *video.merge_window, Instant::now())),
         }
     }
 
@@ -100,7 +105,7 @@ impl Queue {
         }
     }
 
-    /// A partition was read to its end, as it was then.
+    /// All that the partition had at the moment `as_of` was pushed.
     pub fn end(&mut self, source: &TopicPartition, as_of: Instant) {
         if let Queue::Merged(merge) = self {
             merge.end(source, as_of);
@@ -112,10 +117,15 @@ impl Queue {
         match self {
             Queue::Plain(queue) => queue.pop_front().map(|entry| (entry, false)).ok_or(None),
             Queue::Merged(merge) => {
-                let now = Now::read();
+                let now = Instant::now();
                 match merge.pop(now) {
-                    Next::Record { what, late } => Ok((what, late)),
-                    Next::Wait(until) => Err(until.map(|until| until.saturating_duration_since(now.instant))),
+                    Next::Record { what: mut entry, standing } => {
+                        if let Ok(frame) = &mut entry.content {
+                            frame.standing = standing;
+                        }
+                        Ok((entry, standing.late))
+                    }
+                    Next::Wait(until) => Err(until.map(|until| until.saturating_duration_since(now))),
                 }
             }
         }

@@ -81,6 +81,7 @@ impl Runner<'_> {
                 if late {
                     metrics.late.inc();
                 }
+                metrics.implausible.inc_by(u64::from(frame.standing.far));
                 let captured_at = frame.captured_at;
                 self.disposed(&entry);
                 if let Some(a) = self.stage.writing_mut().filter(|_| written.stored) {

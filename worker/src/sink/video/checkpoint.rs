@@ -97,7 +97,7 @@ mod tests {
         ) {
             let mut timing = Timing::begin(None, began);
             for time in times {
-                timing = timing.next(began.saturating_add(i64::from(time)), 5).1;
+                timing = timing.next(began.saturating_add(i64::from(time)), false, 5).1;
             }
             let open = OpenAt { name, end, frames, csv, began, timing: Some(timing) };
             let checkpoint = Checkpoint { segment, open: Some(open) };

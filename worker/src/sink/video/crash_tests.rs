@@ -52,6 +52,7 @@ fn spec() -> impl Strategy<Value = Spec> {
         codec: Codec::Mjpeg,
         frame_rate,
         segment,
+        merge_window: Duration::millis(250),
     })
 }
 

@@ -251,7 +251,7 @@ impl Output for Video {
 
     fn write(&mut self, frame: &SinkFrame) -> Result<Written, OutputError> {
         self.lease()?;
-        let time = frame.captured_at.as_microsecond();
+        let time = frame.standing.time.as_microsecond();
         // Before anything is decided: a frame that cannot be decoded, or not be encoded, changes nothing.
         let picture = self.transcoder.as_mut().map(|transcoder| transcoder.decode(frame)).transpose()?;
         let (width, height) = match &picture {
@@ -262,7 +262,7 @@ impl Output for Video {
         if let Some(segment) = &mut self.current {
             segment.make_room()?;
         }
-        let (place, timing) = self.place(time, format, frame.jpeg.len());
+        let (place, timing) = self.place(frame.standing, format, frame.jpeg.len());
         match place {
             Place::Here { repeats } => {
                 self.show(frame, repeats, picture)?;

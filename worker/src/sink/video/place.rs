@@ -5,6 +5,7 @@ use super::{
     avi::{Format, MJPG},
     timing::{Decision, Timing},
 };
+use crate::sink::output::Standing;
 
 /// Where a frame goes.
 pub enum Place {
@@ -20,19 +21,21 @@ pub enum Place {
 }
 
 impl Video {
-    /// Where a frame of this time and format goes, and how things stand in time then. `length` is what its content will
+    /// Where a frame of this standing and format goes, and how things stand in time then. `length` is what its content will
     /// have at most, about.
-    pub(super) fn place(&self, time: i64, format: Format, length: usize) -> (Place, Option<Timing>) {
+    pub(super) fn place(&self, standing: Standing, format: Format, length: usize) -> (Place, Option<Timing>) {
+        let time = standing.time.as_microsecond();
         let Some(segment) = &self.current else { return (Place::NewFile, self.timing.clone()) };
         let limits = self.spec.segment.as_ref();
         let (decision, timing) = match &self.timing {
             None => (Decision::Show { repeats: 0 }, None),
             Some(timing) => {
-                let (decision, timing) = timing.next(time, segment.avi.frames());
+                let (decision, timing) = timing.next(time, standing.behind, segment.avi.frames());
                 (decision, Some(timing))
             }
         };
-        let lasts = u128::try_from(time.saturating_sub(segment.began)).unwrap_or(0);
+        // A restart begins the order of time anew: where it is far before the segment's beginning, that is over, too.
+        let lasts = u128::from(time.abs_diff(segment.began));
         let over_time = limits.and_then(|l| l.max_duration).is_some_and(|max| lasts >= max.as_micros());
         let repeats = match decision {
             _ if over_time || segment.avi.format() != format => return (Place::NewFile, timing),

@@ -5,7 +5,7 @@ use std::{fs::File, process::Command};
 use edgereel_crds::frame_sink::{Codec, VideoRate};
 
 use super::{tests::*, *};
-use crate::metrics::InvalidReason;
+use crate::{metrics::InvalidReason, sink::output::Standing};
 
 /// A picture with some structure whose brightness tells its number.
 fn jpeg(n: u8, width: u16, height: u16) -> Vec<u8> {
@@ -21,7 +21,14 @@ fn pictures(n: i64, fps: i64) -> impl Iterator<Item = SinkFrame> {
 }
 
 fn spec(codec: Codec, frame_rate: VideoRate) -> frame_sink::Video {
-    frame_sink::Video { directory: String::new(), file_name: Some("a.avi".into()), codec, frame_rate, segment: None }
+    frame_sink::Video {
+        directory: String::new(),
+        file_name: Some("a.avi".into()),
+        codec,
+        frame_rate,
+        segment: None,
+        merge_window: edgereel_crds::units::Duration::millis(250),
+    }
 }
 
 fn open(root: &Path, spec: &frame_sink::Video, committed: Option<(i64, String)>) -> Video {
@@ -85,6 +92,11 @@ fn ffmpeg_opens_a_file_that_grows_and_one_whose_writer_was_killed() {
     assert_eq!(probe(&path), "MJPG,64,48,10/1,300");
 }
 
+fn delay(frame: &mut SinkFrame, seconds: i64) {
+    frame.captured_at += jiff::SignedDuration::from_secs(seconds);
+    frame.standing = Standing::at(frame.captured_at);
+}
+
 #[test]
 fn a_real_time_video_plays_as_long_as_it_was_recorded() {
     let dir = tempfile::tempdir().unwrap();
@@ -93,7 +105,7 @@ fn a_real_time_video_plays_as_long_as_it_was_recorded() {
     let mut repeated = 0;
     for mut frame in pictures(100, 10) {
         if frame.offset >= 50 {
-            frame.captured_at += jiff::SignedDuration::from_secs(3);
+            delay(&mut frame, 3);
         }
         repeated += video.write(&frame).unwrap().repeated;
     }
@@ -113,7 +125,7 @@ fn the_picture_before_is_known_after_a_restart_and_shown_again() {
     let mut video = open(dir.path(), &spec, None);
     let mut frames: Vec<_> = pictures(100, 10).collect();
     for frame in &mut frames[50..] {
-        frame.captured_at += jiff::SignedDuration::from_secs(3);
+        delay(frame, 3);
     }
     for frame in &frames[..50] {
         video.write(frame).unwrap();
@@ -138,7 +150,7 @@ fn an_xvid_video_in_real_time_has_a_frame_for_each_repetition() {
     let mut video = open(dir.path(), &spec(Codec::Xvid, VideoRate::Source), None);
     for mut frame in pictures(60, 10) {
         if frame.offset >= 40 {
-            frame.captured_at += jiff::SignedDuration::from_secs(2);
+            delay(&mut frame, 2);
         }
         video.write(&frame).unwrap();
     }

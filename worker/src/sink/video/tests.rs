@@ -17,7 +17,7 @@ use crate::{
     frame::jpeg::JpegInfo,
     sink::{
         disk::faults::{FailAt, Full},
-        output::TopicPartition,
+        output::{Standing, TopicPartition},
     },
 };
 
@@ -55,6 +55,7 @@ pub(super) fn frame(offset: i64, time: i64, jpeg: Vec<u8>, (width, height): (u16
         captured_at: Timestamp::from_microsecond(time).unwrap(),
         camera: "gate".into(),
         sequence: None,
+        standing: Standing::at(Timestamp::from_microsecond(time).unwrap()),
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
         codec: Codec::Mjpeg,
         frame_rate: VideoRate::Fixed(10),
         segment: segment.map(|s| SegmentSpec { max_duration: Some(Duration::secs(s)), max_bytes: None }),
+        merge_window: Duration::millis(250),
     }
 }
 

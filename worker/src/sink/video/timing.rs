@@ -11,7 +11,11 @@
 //!   left out. An error above a quarter of a second (and 1½ frames) is put right at once.
 //! - A camera that was away for more than 10 s (and 10 frames) leaves a [`Decision::Gap`], not hours of one picture.
 //! - A camera that becomes faster than the file asks for a new one ([`Decision::Faster`]) rather than lose frames.
-//! - A clock that was put back by more than 2 s is followed after three frames.
+//! - A frame that belongs before the one that was written last is written all the same, and counts as no time: a *detour*,
+//!   which is made good where a picture would have been repeated. So nothing is left out because it is late.
+//! - Times that go back by more than 2 s are followed after three frames.
+//!
+//! Left out is what a file has no place for: more frames than its speed shows, one by one.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,10 +51,20 @@ pub struct Timing {
     mean: i32,
     /// When the latest frame so far was captured.
     last: i64,
-    /// Frames left out since the last that was written.
+    /// Frames left out, or whose time went back, since the last that was neither.
     skipped: u32,
+    /// Frames that were written and count as no time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    detour: u64,
+    /// Whether the last frame belonged before the one before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    behind: bool,
     /// The last intervals between frames.
     intervals: Vec<i64>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Intervals that are remembered.
@@ -132,7 +146,7 @@ impl Timing {
     pub fn begin(previous: Option<&Timing>, time: i64) -> Self {
         let intervals = previous.map(|p| p.intervals.clone()).unwrap_or_default();
         let rate = (intervals.len() >= ENOUGH).then(|| steady_interval(&intervals).map(usual)).flatten();
-        Timing { rate, anchor: time, slot: 0, mean: 0, last: time, skipped: 0, intervals }
+        Timing { rate, anchor: time, slot: 0, mean: 0, last: time, skipped: 0, detour: 0, behind: false, intervals }
     }
 
     /// The file's speed, as far as it is known.
@@ -142,7 +156,7 @@ impl Timing {
 
     /// Goes on at place `slot` with a frame of this time, as if no time lay between it and the frame before.
     pub fn cut(&self, time: i64, slot: u64) -> Self {
-        Timing { anchor: time, slot, mean: 0, last: time, skipped: 0, ..self.clone() }
+        Timing { anchor: time, slot, mean: 0, last: time, skipped: 0, detour: 0, behind: false, ..self.clone() }
     }
 
     /// Whether the speed can be told from what was seen since the file began.
@@ -160,9 +174,19 @@ impl Timing {
         self.intervals.len() == REMEMBERED && sum > 400_000.0 && speed > self.rate().fps()
     }
 
-    /// What to do with a frame of this time when the file's next place is `slot`; and how things stand after it.
-    pub fn next(&self, time: i64, slot: u64) -> (Decision, Timing) {
+    /// Makes good a detour where pictures would be repeated.
+    fn without_detour(&mut self, decision: Decision) -> Decision {
+        let Decision::Show { repeats } = decision else { return decision };
+        let fewer = u32::try_from(self.detour).unwrap_or(u32::MAX).min(repeats);
+        self.detour -= u64::from(fewer);
+        Decision::Show { repeats: repeats - fewer }
+    }
+
+    /// What to do with a frame of this time when the file's next place is `slot`; and how things stand after it. `behind`
+    /// says that it belongs before the one before it, whose time it was given.
+    pub fn next(&self, time: i64, behind: bool, slot: u64) -> (Decision, Timing) {
         let mut then = self.clone();
+        then.behind = behind;
         let interval = time.saturating_sub(self.last);
         then.last = self.last.max(time);
         let show = |repeats| Decision::Show { repeats };
@@ -173,8 +197,9 @@ impl Timing {
         if known && interval as f64 * fps / SECOND as f64 > gap {
             return (Decision::Gap, self.cut(time, slot));
         }
-        // A frame that comes late counts as one that comes with the frame before it; a clock that was put back does not.
-        if interval > -SECOND {
+        // A frame that comes late counts as one that comes with the frame before it; many at once, or a clock that was put
+        // back, do not.
+        if interval > -SECOND && !(behind && self.behind) {
             if then.intervals.len() == REMEMBERED {
                 then.intervals.remove(0);
             }
@@ -193,7 +218,7 @@ impl Timing {
         let gap = (10.0 * fps).max(10.0);
         let band = 0.25 * fps + 1.5;
         let due = time.saturating_sub(self.anchor) as f64 * fps / SECOND as f64;
-        let error = due - (slot - self.slot) as f64;
+        let error = due - (slot - self.slot).saturating_sub(self.detour) as f64;
         let before = f64::from(self.mean) / 1000.0;
         let mean = if self.rate.is_none() { error } else { before + (error - before) * SMOOTHING };
         let thousandths = |mean: f64| (mean * 1000.0) as i32;
@@ -201,8 +226,17 @@ impl Timing {
         if error > gap {
             return (Decision::Gap, Timing { intervals: then.intervals, rate: then.rate, ..self.cut(time, slot) });
         }
-        if error < -(2.0 * fps + band) && self.skipped >= 3 {
+        let back = time < self.last;
+        if back && error < -(2.0 * fps + band) && self.skipped >= 3 {
             return (show(0), Timing { intervals: then.intervals, rate: then.rate, ..self.cut(time, slot) });
+        }
+        // A frame that no time has passed for is written in front of the clock.
+        let ahead = error < -band || (mean < -1.0 && error < -0.5);
+        if (behind && error < -0.5) || (time <= self.last && ahead) {
+            then.mean = self.mean;
+            then.detour += 1;
+            then.skipped = if back { self.skipped + 1 } else { 0 };
+            return (show(0), then);
         }
         let decision = if error > band {
             then.mean = thousandths(error.fract());
@@ -224,7 +258,7 @@ impl Timing {
             return (Decision::Faster, then);
         }
         then.skipped = if decision == Decision::Skip { self.skipped + 1 } else { 0 };
-        (decision, then)
+        (then.without_detour(decision), then)
     }
 }
 
@@ -240,7 +274,7 @@ mod tests {
         let mut timing = Timing::begin(None, times.next().unwrap());
         let (mut shown, mut repeated, mut skipped, mut gaps, mut slot) = (1, 0, 0, 0, 1);
         for time in times {
-            let (decision, then) = timing.next(time, slot);
+            let (decision, then) = timing.next(time, false, slot);
             timing = then;
             match decision {
                 Decision::Show { repeats } => {
@@ -335,14 +369,67 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_costs_three_frames_and_one_late_frame_costs_itself() {
+    fn neither_a_clock_that_is_put_back_nor_a_late_frame_costs_a_frame() {
         let back = steady(10.0, 100).map(|t| t - 3_600_000_000);
         let (shown, repeated, skipped, gaps, _) = run(steady(10.0, 100).chain(back));
-        assert_eq!((shown, repeated, skipped, gaps), (197, 0, 3, 0));
+        assert_eq!((shown, repeated, skipped, gaps), (200, 0, 0, 0));
         let mut late: Vec<_> = steady(10.0, 100).collect();
         late.insert(90, late[50]);
         let (shown, repeated, skipped, _, _) = run(late);
-        assert_eq!((shown, repeated, skipped), (100, 0, 1));
+        assert_eq!((shown, repeated, skipped), (101, 0, 0));
+    }
+
+    /// Frames of these times and whether they are behind; gives shown, repeated, skipped, the places taken and the timing.
+    fn run_standing(frames: impl IntoIterator<Item = (i64, bool)>) -> (u64, u64, u64, u64, Timing) {
+        let mut frames = frames.into_iter();
+        let mut timing = Timing::begin(None, frames.next().unwrap().0);
+        let (mut shown, mut repeated, mut skipped, mut slot) = (1, 0, 0, 1);
+        for (time, behind) in frames {
+            let (decision, then) = timing.next(time, behind, slot);
+            timing = then;
+            match decision {
+                Decision::Show { repeats } => {
+                    shown += 1;
+                    repeated += u64::from(repeats);
+                    slot += u64::from(repeats) + 1;
+                }
+                Decision::Skip => skipped += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        (shown, repeated, skipped, slot, timing)
+    }
+
+    #[test]
+    fn late_frames_are_written_and_take_no_frame_s_place() {
+        // A partition of three is away from the 200th frame to the 500th; then its hundred frames come at once.
+        let all: Vec<_> = steady(30.0, 900).collect();
+        let away = |n: &usize| (200..500).contains(n) && n.is_multiple_of(3);
+        let on_time = |n: usize| (all[n], false);
+        let before = (0..500).filter(|n| !away(n)).map(on_time);
+        let late = (200..500).filter(away).map(|_| (all[499], true));
+        let (shown, repeated, skipped, slots, timing) = run_standing(before.chain(late).chain((500..900).map(on_time)));
+        assert_eq!((shown, skipped, timing.rate()), (900, 0, Rate::per_second(30)));
+        assert!((90..=100).contains(&repeated), "{repeated}");
+        assert_eq!(slots, 900 + repeated);
+    }
+
+    #[test]
+    fn a_detour_is_made_good_where_pictures_would_be_repeated() {
+        // Twenty late frames, then a stall of two seconds: the video is in time again.
+        let all: Vec<_> = steady(30.0, 900).collect();
+        let on_time = |n: usize| (all[n], false);
+        let frames = (0..300).map(on_time).chain((0..20).map(|_| (all[299], true))).chain((360..900).map(on_time));
+        let (shown, repeated, skipped, slots, timing) = run_standing(frames);
+        assert_eq!((shown, skipped, timing.detour), (860, 0, 0));
+        assert_eq!((slots, repeated), (900, 40), "{timing:?}");
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_loses_no_frame() {
+        let stands = steady(30.0, 300).chain((0..300).map(|_| 1_700_000_010_000_000));
+        let (shown, _, skipped, _, _) = run(stands);
+        assert_eq!((shown, skipped), (600, 0));
     }
 
     #[test]
@@ -389,7 +476,7 @@ mod tests {
             let mut slot = 1u64;
             for interval in intervals {
                 time += interval;
-                let (decision, then) = timing.next(time, slot);
+                let (decision, then) = timing.next(time, false, slot);
                 match decision {
                     Decision::Show { repeats } => slot += u64::from(repeats) + 1,
                     Decision::Skip => {}

@@ -21,7 +21,7 @@ use super::{
     *,
 };
 use crate::sink::{
-    output::{Lease, Output, SinkFrame, TopicPartition},
+    output::{Lease, Output, SinkFrame, Standing, TopicPartition},
     testing::JPEG,
     video,
 };
@@ -57,6 +57,7 @@ fn frame(n: i64, plan: &SinkPlan) -> SinkFrame {
         captured_at: decoded.captured_at,
         camera: TOPIC.into(),
         sequence: None,
+        standing: Standing::at(decoded.captured_at),
     }
 }
 
