@@ -30,7 +30,7 @@ const HARMLESS: &[&str] = &[
     "width",
 ];
 
-/// Names of what is secret; the names themselves are shown. In a path, what follows one is secret too.
+/// Names of what is secret. In a path, what follows one is secret too.
 const TELLING: &[&str] = &[
     "access_token",
     "account",
@@ -81,8 +81,15 @@ pub fn text(text: &str) -> String {
         let scheme = text[..at]
             .rfind(|c: char| !c.is_ascii_alphanumeric())
             .map_or(0, |before| before + text[before..].chars().next().map_or(1, char::len_utf8));
-        let shown = Url::parse(&text[scheme..]).map(|parsed| url(&parsed));
-        let shown = shown.unwrap_or_else(|_| format!("{}://{HIDDEN}", &text[scheme..at]));
+        let shown = match Url::parse(&text[scheme..]) {
+            Ok(parsed) => match url(&parsed) {
+                // Nothing is hidden: as it was written.
+                all if all == parsed.as_str() => return text.to_owned(),
+                shown => shown,
+            },
+            Err(_) if is_plain(&text[at + 3..]) => return text.to_owned(),
+            Err(_) => format!("{}://{HIDDEN}", &text[scheme..at]),
+        };
         return format!("{}{shown}", &text[..scheme]);
     }
     match text.rsplit_once('@') {
@@ -132,6 +139,11 @@ fn is_random(text: &str) -> bool {
     text.len() >= 16 && digits >= 4 && letters >= 4
 }
 
+/// A word, as parameters are named.
+fn is_name(text: &str) -> bool {
+    text.len() <= 16 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
 fn is_one_of(name: &str, names: &[&str]) -> bool {
     names.contains(&name.to_ascii_lowercase().as_str())
 }
@@ -160,9 +172,10 @@ fn query(query: &str) -> String {
             Some((name, value)) if is_one_of(name, HARMLESS) && is_plain(value) && !is_random(value) => {
                 format!("{name}={value}")
             }
-            Some((name, _)) if is_one_of(name, HARMLESS) || is_one_of(name, TELLING) => format!("{name}={HIDDEN}"),
+            // What stands before `=` may be a token with its padding.
+            Some((name, value)) if is_name(name) && !value.trim_matches('=').is_empty() => format!("{name}={HIDDEN}"),
             None if is_one_of(pair, HARMLESS) || pair.is_empty() => pair.to_owned(),
-            // A bare token may be a key, and what stands before `=` may be one with its padding.
+            // A bare token may be a key.
             _ => HIDDEN.to_owned(),
         };
         shown += separator;
@@ -249,7 +262,7 @@ mod tests {
             secret in "Q[A-Za-z0-9]{5,12}Z",
             before in prop::sample::select(vec![
                 "http://ann:", "http://cam/v?", "http://cam/v?pwd=", "http://cam/v?a=b", "http://cam/v?action=stream",
-                "http://cam/v?id=a", "http://cam/v?stream", "http://cam/v;", "http://cam/x=", "http://cam/token/",
+                "http://cam/v?id=a", "http://cam/v?stream=b", "http://cam/v;", "http://cam/x=", "http://cam/token/",
                 "http://cam/key//", "http://cam/v#", "http://cam/v?fps=5&width=6",
             ]),
             separator in prop::sample::select(vec![

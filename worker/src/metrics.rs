@@ -71,7 +71,7 @@ reasons! {
         undecodable,
         /// Not acknowledged within `deliveryTimeout`.
         delivery_timeout,
-        /// Refused by the broker.
+        /// Refused by the broker, or in flight when the producer failed.
         delivery_failed,
         /// In the buffer when the worker was stopped and Kafka did not take it in time.
         shutdown,

@@ -288,3 +288,6 @@ impl Camera {
 fn computing<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,8 +128,10 @@ impl Sender {
             Err(fault) => {
                 let cause = fault.clone();
                 let given_up = tokio::task::spawn_blocking(move || producer.abandon(FAREWELL, cause)).await;
-                let (given_up, kept) = (given_up.unwrap_or_default(), keep.outbox.has_waiting());
-                warn!(camera, given_up, kept, "the producer failed, another is made: {fault}");
+                let given_up = given_up.unwrap_or_default();
+                if given_up > 0 {
+                    info!(camera, frames = given_up, "the producer failed with frames in flight; what waits is kept");
+                }
                 Err(fault.into())
             }
         }

@@ -62,6 +62,7 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
                 frames_captured = camera.map(|c| c.frames_captured),
                 frames_acknowledged = camera.map(|c| c.frames_acknowledged),
                 frames_dropped = camera.map(|c| c.frames_dropped),
+                frames_waiting = camera.and_then(|c| c.frames_waiting),
                 buffer_bytes = camera.map(|c| c.buffer_bytes),
                 frames_stored = sink.map(|s| s.frames_stored),
                 frames_durable = sink.map(|s| s.frames_durable),

@@ -127,7 +127,7 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
             subject: subject.clone(),
             counts: counts.clone(),
             flights: Flights::default(),
-            failure: Mutex::default(),
+            ending: Mutex::default(),
             ring: ring.clone(),
             on_delivery: Box::new(on_delivery),
         };
@@ -227,7 +227,17 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
     /// Waits until all is delivered, `patience` at most, and gives up the rest. Every record has had its delivery
     /// report when this returns the number of those that were not delivered meanwhile. Blocks.
     pub fn close(self, patience: Duration) -> u64 {
+        self.end(Ending::Stop, patience)
+    }
+
+    /// As [`close`](Self::close), for a producer that has failed: what is given up is told the failure.
+    pub fn abandon(self, patience: Duration, failure: KafkaFault) -> u64 {
+        self.end(Ending::Failure(failure), patience)
+    }
+
+    fn end(self, ending: Ending, patience: Duration) -> u64 {
         let before = self.counts.failed.load(Ordering::Acquire);
+        *self.reports().ending.lock().unwrap_or_else(PoisonError::into_inner) = ending;
         // What is not delivered by now is purged as the client ends.
         let _ = self.bell.producer().flush(patience);
         let FrameProducer { bell, poller, counts, .. } = self;
@@ -235,12 +245,15 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         poller.join();
         counts.failed.load(Ordering::Acquire) - before
     }
+}
 
-    /// As [`close`](Self::close), for a producer that has failed: what is given up is told the failure.
-    pub fn abandon(self, patience: Duration, failure: KafkaFault) -> u64 {
-        *self.reports().failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-        self.close(patience)
-    }
+/// Why a producer ends, once somebody has decided that.
+#[derive(Default)]
+enum Ending {
+    #[default]
+    None,
+    Stop,
+    Failure(KafkaFault),
 }
 
 /// What is remembered of a record in flight.
@@ -255,8 +268,7 @@ struct Reports<T> {
     subject: Subject,
     counts: Arc<Counts>,
     flights: Flights<InFlight<T>>,
-    /// Why the producer was abandoned, if it was.
-    failure: Mutex<Option<KafkaFault>>,
+    ending: Mutex<Ending>,
     ring: Arc<Ring>,
     on_delivery: Box<dyn Fn(Delivery<T>) + Send + Sync>,
 }
@@ -294,12 +306,22 @@ impl<T> Reports<T> {
         }
     }
 
-    /// What was purged, because the producer failed or the worker stops.
+    /// What was purged: because the worker stops, or the producer failed. librdkafka purges by itself after a fatal error,
+    /// before anybody has met it.
     fn given_up(&self) -> Undelivered {
-        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(fault) => Undelivered { reason: DropReason::delivery_failed, fault: fault.clone() },
-            None => Undelivered { reason: DropReason::shutdown, fault: self.subject.code(Code::PurgeInflight, "") },
-        }
+        let failure = match &*self.ending.lock().unwrap_or_else(PoisonError::into_inner) {
+            Ending::Stop => {
+                let fault = self.subject.code(Code::PurgeInflight, "");
+                return Undelivered { reason: DropReason::shutdown, fault };
+            }
+            Ending::Failure(fault) => Some(fault.clone()),
+            Ending::None => None,
+        };
+        let fault = failure.unwrap_or_else(|| match self.context.health().snapshot() {
+            Snapshot::Down(fault) => fault,
+            _ => self.subject.code(Code::Fatal, ""),
+        });
+        Undelivered { reason: DropReason::delivery_failed, fault }
     }
 
     /// A record that timed out does not know why; the health does.

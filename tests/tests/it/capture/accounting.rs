@@ -83,7 +83,7 @@ fn rights(kafka: &Cluster, topic: &str, change: &str, operations: &[&str]) {
     command.arg(kafka.dir()).args(["acls", "--bootstrap-server", kafka.bootstrap(), "--command-config"]);
     command.arg(kafka.dir().join("secure/admin.properties")).args([change, "--topic", topic]);
     command.args(["--allow-principal", "User:guest"]);
-    operations.iter().for_each(|operation| drop(command.args(["--operation", operation])));
+    command.args(operations.iter().flat_map(|operation| ["--operation", operation]));
     if change == "--remove" {
         command.arg("--force");
     }
