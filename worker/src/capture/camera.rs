@@ -247,10 +247,10 @@ impl Camera {
             snapshot.set(frame.clone());
         }
         let dropped = self.outbox.push(frame, now);
-        if dropped > 0 {
-            if let Some(held) = self.complaints.allow(now) {
-                warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
-            }
+        if dropped > 0
+            && let Some(held) = self.complaints.allow(now)
+        {
+            warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
         }
         Ok(standing)
     }

@@ -195,11 +195,11 @@ impl Sender {
     fn expire(&self) {
         let now = Instant::now();
         let expired = self.keep.outbox.expire(now);
-        if expired > 0 {
-            if let Some(held) = self.complaints.allow(now) {
-                let camera = &self.camera;
-                warn!(camera, held_back = held, frames = expired, "gave up frames after producer.deliveryTimeout");
-            }
+        if expired > 0
+            && let Some(held) = self.complaints.allow(now)
+        {
+            let camera = &self.camera;
+            warn!(camera, held_back = held, frames = expired, "gave up frames after producer.deliveryTimeout");
         }
     }
 
