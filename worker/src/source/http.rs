@@ -141,8 +141,6 @@ impl HttpCamera {
 
     fn error(&self, url: &Url, reason: Reason, message: impl std::fmt::Display) -> SourceError {
         let via = if *url == self.url { String::new() } else { format!(" (redirected to {})", redact::url(url)) };
-        // What a page or a library says may repeat what was asked for.
-        let message = redact::echo(&self.url, &redact::echo(url, &message.to_string()));
         SourceError::new(reason, format!("{}{via}: {message}", self.shown()))
     }
 
@@ -277,7 +275,8 @@ impl HttpCamera {
         let content_type = header(CONTENT_TYPE).to_owned();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("xml") {
-            let page = self.page(response).await;
+            // A page may repeat what was asked for.
+            let page = redact::echo(&self.url, &redact::echo(url, &self.page(response).await));
             let message = format!("answers with {essence} ({page}) instead of pictures: check the path");
             return Err(self.error(url, Reason::CameraProtocolError, message));
         }
