@@ -16,6 +16,7 @@ pub mod placement;
 pub mod plan;
 pub mod pod;
 pub mod problem;
+pub mod redact;
 pub mod reference;
 pub mod resource_status;
 pub mod shape;

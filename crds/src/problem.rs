@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::redact;
+
 /// A problem at a place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -118,9 +120,10 @@ pub fn listed<I: AsRef<str>>(names: impl IntoIterator<Item = I>) -> String {
     names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// A value as a message may show it: on one line, and not too long.
+/// A value as a message may show it: on one line, not too long, and without a login if it is a URL where it stands.
 pub fn shown(value: &str) -> String {
     const MOST: usize = 80;
+    let value = redact::text(value);
     let mut text: String = value.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if value.chars().nth(MOST).is_some() {
         text.push('…');

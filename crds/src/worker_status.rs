@@ -80,6 +80,10 @@ pub struct CameraFigures {
     pub frames_acknowledged: u64,
     /// Frames that did not reach Kafka.
     pub frames_dropped: u64,
+    /// Frames that came and are neither acknowledged nor dropped yet: the four add up in every answer. Older workers do not
+    /// say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames_waiting: Option<u64>,
     /// The same by reason, without zeros; the reasons are those of the metric `edgereel_camera_frames_dropped_total`.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,

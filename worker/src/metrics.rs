@@ -1,8 +1,14 @@
 //! Every metric of a worker, defined in one place. Names follow the Prometheus conventions; times are in seconds.
 //!
 //! A resource takes its own handles ([`CameraMetrics`], [`SinkMetrics`]) once and counts on them without a look-up.
+//! [`account`] keeps a camera's frames in balance.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+pub mod account;
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicI64, AtomicU64},
+};
 
 use edgereel_crds::plan::ObjectName;
 use prometheus_client::{
@@ -65,7 +71,7 @@ reasons! {
         undecodable,
         /// Not acknowledged within `deliveryTimeout`.
         delivery_timeout,
-        /// Refused by the broker.
+        /// Refused by the broker, or in flight when the producer failed.
         delivery_failed,
         /// In the buffer when the worker was stopped and Kafka did not take it in time.
         shutdown,
@@ -129,6 +135,8 @@ type Histograms = Family<Resource, Histogram, fn() -> Histogram>;
 /// The process's one registry.
 pub struct Metrics {
     registry: Registry,
+    /// See [`account`].
+    counting: Arc<RwLock<()>>,
     ready: Family<Resource, Gauge>,
     restarts: Family<Resource, Counter>,
     cam_captured: Family<Resource, Counter>,
@@ -138,6 +146,7 @@ pub struct Metrics {
     cam_mended: Family<WithReason, Counter>,
     cam_oversize: Family<Resource, Counter>,
     cam_reconnects: Family<Resource, Counter>,
+    cam_waiting: Family<Resource, Gauge>,
     cam_buffer_bytes: Family<Resource, Gauge>,
     cam_target: Family<Resource, FloatGauge>,
     cam_last_frame: Family<Resource, FloatGauge>,
@@ -203,6 +212,10 @@ impl Default for Metrics {
             ),
             cam_oversize: family!("camera_frames_oversize", "Frames larger than warnFrameBytes"),
             cam_reconnects: family!("camera_reconnects", "Times that the camera was dialled again"),
+            cam_waiting: family!(
+                "camera_frames_waiting",
+                "Frames that came and are neither acknowledged nor dropped yet"
+            ),
             cam_buffer_bytes: family!("camera_buffer", "Bytes of frames waiting or in flight", Unit::Bytes),
             cam_target: family!("camera_frame_rate_target", "Frames a second that pacing lets through now"),
             cam_last_frame: family!("camera_last_frame_timestamp", "Unix time of the last frame", Unit::Seconds),
@@ -255,6 +268,7 @@ impl Default for Metrics {
             ),
             sink_flush: family!("sink_flush", "How long a flush to the disk took", Unit::Seconds, latency),
             registry: r,
+            counting: Arc::default(),
         }
     }
 }
@@ -266,11 +280,13 @@ pub struct CameraMetrics {
     resource: Resource,
     dropped: Family<WithReason, Counter>,
     mended: Family<WithReason, Counter>,
+    counting: Arc<RwLock<()>>,
+    captured: Counter,
+    acknowledged: Counter,
+    waiting: Gauge,
     pub ready: Gauge,
     pub restarts: Counter,
-    pub captured: Counter,
     pub captured_bytes: Counter,
-    pub acknowledged: Counter,
     pub oversize: Counter,
     pub reconnects: Counter,
     pub buffer_bytes: Gauge,
@@ -283,21 +299,10 @@ pub struct CameraMetrics {
 }
 
 impl CameraMetrics {
-    /// The counter of frames dropped for this reason.
-    pub fn dropped(&self, reason: DropReason) -> Counter {
-        let Resource { namespace, name } = self.resource.clone();
-        self.dropped.get_or_create(&WithReason { namespace, name, reason: reason.as_str() }).clone()
-    }
-
     /// The counter of frames mended in this way.
     pub fn mended(&self, reason: MendReason) -> Counter {
         let Resource { namespace, name } = self.resource.clone();
         self.mended.get_or_create(&WithReason { namespace, name, reason: reason.as_str() }).clone()
-    }
-
-    /// Dropped frames over all reasons.
-    pub fn dropped_total(&self) -> u64 {
-        DropReason::ALL.iter().map(|reason| self.dropped(*reason).get()).sum()
     }
 }
 
@@ -352,6 +357,8 @@ impl Metrics {
         CameraMetrics {
             dropped: self.cam_dropped.clone(),
             mended: self.cam_mended.clone(),
+            counting: self.counting.clone(),
+            waiting: self.cam_waiting.get_or_create(&r).clone(),
             ready: self.ready.get_or_create(&r).clone(),
             restarts: self.restarts.get_or_create(&r).clone(),
             captured: self.cam_captured.get_or_create(&r).clone(),
@@ -405,6 +412,7 @@ impl Metrics {
     /// All metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        let _still = self.counting.write().unwrap_or_else(PoisonError::into_inner);
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
@@ -419,12 +427,11 @@ mod tests {
     fn a_dropped_frame_shows_under_its_camera_and_reason() {
         let metrics = Metrics::default();
         let camera = metrics.camera(&ObjectName { namespace: "lab".into(), name: "agricam3".into() });
-        camera.dropped(DropReason::buffer_full).inc();
+        camera.refuse(DropReason::buffer_full);
         camera.ack_latency.observe(0.02);
         let text = metrics.text();
         let line = r#"edgereel_camera_frames_dropped_total{namespace="lab",name="agricam3",reason="buffer_full"} 1"#;
         assert!(text.contains(line), "{text}");
         assert!(text.contains("edgereel_camera_capture_to_acknowledged_seconds_bucket"), "{text}");
-        assert_eq!(camera.dropped_total(), 1);
     }
 }

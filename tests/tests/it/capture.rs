@@ -4,8 +4,10 @@
 //! - [`refusals`]: cameras that send no pictures at all; logins.
 //! - [`watchdog`]: cameras that fall silent or freeze.
 //! - [`pressure`]: more frames than are wanted, or than Kafka takes.
+//! - [`accounting`]: what becomes of frames when their producer fails.
 //! - [`sources`]: other sources and encodings.
 
+mod accounting;
 mod pressure;
 mod refusals;
 mod sources;

@@ -6,7 +6,7 @@ use std::{
     net::TcpListener,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -27,7 +27,7 @@ use edgereel_tests::{
 use edgereel_worker::{
     kafka::{
         client::{KafkaFault, Snapshot},
-        producer::{Delivery, FrameProducer, Options, Record, SendError},
+        producer::{Delivery, FrameProducer, Options, Record, Role, SendError},
         topics::{self, TopicReport, Watermarks},
     },
     metrics::DropReason,
@@ -106,7 +106,7 @@ fn producer(
 ) -> (FrameProducer<u64>, Deliveries) {
     let (mut settings, mut budget, mut limit) = (Settings::default(), 64 << 20, 1_048_588);
     change(&mut settings, &mut budget, &mut limit);
-    let options = Options { client_id: "test".into(), topic, settings: &settings, budget, limit };
+    let options = Options { client_id: "test".into(), role: Role::Camera, topic, settings: &settings, budget, limit };
     let (sender, deliveries): (Sender<Delivery<u64>>, _) = channel();
     // A test may end before its last report.
     let on_delivery = move |delivery| drop(sender.send(delivery));
@@ -513,8 +513,10 @@ fn a_topic_that_is_deleted_meanwhile_ends_the_producer_and_can_be_made_again() {
     assert_eq!(next(&deliveries).result, Ok((0, 0)));
 }
 
-/// A token endpoint for the test (not a real identity provider): grants unsigned tokens to `edge`/`s3cret%`.
-fn token_endpoint() -> String {
+/// A token endpoint for the test (not a real identity provider): grants unsigned tokens to `edge`/`s3cret%`, which live so
+/// many seconds, after having thought about it. Tells of each that it grants.
+fn token_endpoint(lifetime: i64, thought: Duration) -> (String, Receiver<()>) {
+    let (granted, grants) = channel();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/token", listener.local_addr().expect("bound"));
     thread::spawn(move || {
@@ -530,24 +532,29 @@ fn token_endpoint() -> String {
             // `edge:s3cret%25`, since RFC 6749 has both form-encoded first.
             let login = base64::prelude::BASE64_STANDARD.encode("edge:s3cret%25").to_ascii_lowercase();
             let asked = String::from_utf8_lossy(&body).contains("grant_type=client_credentials");
+            thread::sleep(thought);
             let (status, answer) = if asked && head.contains(&format!("authorization: basic {login}")) {
                 let now = Timestamp::now().as_second();
-                let claims = format!(r#"{{"sub":"edge","iat":{now},"exp":{}}}"#, now + 600);
+                let claims = format!(r#"{{"sub":"edge","iat":{now},"exp":{}}}"#, now + lifetime);
                 let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
                 let token = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims));
-                ("200 OK", format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":600}}"#))
+                ("200 OK", format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{lifetime}}}"#))
             } else {
                 ("401 Unauthorized", r#"{"error":"invalid_client","error_description":"no such client"}"#.into())
             };
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
-            stream.get_mut().write_all((head + &answer).as_bytes()).expect("answered");
+            // Who asked may have gone.
+            let _ = stream.get_mut().write_all((head + &answer).as_bytes());
+            if status == "200 OK" {
+                let _ = granted.send(());
+            }
         }
     });
-    url
+    (url, grants)
 }
 
-#[test]
-fn oauthbearer_logs_in_with_tokens_from_the_endpoint_and_says_what_the_endpoint_refused() {
+/// A broker that takes unsigned tokens.
+fn oauth_cluster() -> Cluster {
     let login_module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required";
     let settings = [
         "listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
@@ -558,19 +565,29 @@ fn oauthbearer_logs_in_with_tokens_from_the_endpoint_and_says_what_the_endpoint_
         ),
     ];
     let options = kafka::Options { settings: settings.into(), ..kafka::Options::default() };
-    let cluster = Cluster::start(1, options).expect("a broker that takes unsigned tokens");
+    Cluster::start(1, options).expect("a broker that takes unsigned tokens")
+}
+
+fn oauth(cluster: &Cluster, token_url: String) -> Connection {
     let mut connection = connection(cluster.bootstrap());
     connection.spec.sasl = Some(Sasl {
         mechanism: SaslMechanism::OAuthBearer,
         username_secret_ref: None,
         password_secret_ref: None,
         oauth: Some(OAuth {
-            token_url: token_endpoint(),
+            token_url,
             client_id_secret_ref: key("id"),
             client_secret_secret_ref: key("secret"),
             scope: Some("kafka".into()),
         }),
     });
+    connection
+}
+
+#[test]
+fn oauthbearer_logs_in_with_tokens_from_the_endpoint_and_says_what_the_endpoint_refused() {
+    let cluster = oauth_cluster();
+    let connection = oauth(&cluster, token_endpoint(600, Duration::ZERO).0);
     let good = secrets(&[("id", "edge"), ("secret", "s3cret%")]);
     let asked = topic(&unique("oauth"), 1, EnsureTopic::Create);
     ensure(&connection, &good, &asked, 1).expect("logged in and made");
@@ -582,6 +599,33 @@ fn oauthbearer_logs_in_with_tokens_from_the_endpoint_and_says_what_the_endpoint_
     let fault = ensure(&connection, &bad, &asked, 1).expect_err("the endpoint refuses");
     let words = ["invalid_client (no such client)", "spec.sasl.oauth", "/token"];
     assert_fault(&fault, Reason::KafkaUnauthorized, &words);
-    let (refused, _deliveries) = producer(&connection, &bad, &asked.name, no_change);
-    assert_fault(&down(&refused), Reason::KafkaUnauthorized, &words);
+    let (settings, budget) = (Settings::default(), 1 << 20);
+    let (client_id, role, topic) = ("test".into(), Role::Camera, asked.name.as_str());
+    let options = Options { client_id, role, topic, settings: &settings, budget, limit: budget };
+    let refused = FrameProducer::<u64>::new(&connection, &bad, &options, |_| ()).err().expect("no token, no client");
+    assert_fault(&refused, Reason::KafkaUnauthorized, &words);
+}
+
+#[test]
+fn an_identity_provider_that_takes_eight_seconds_holds_up_no_client() {
+    const THOUGHT: Duration = Duration::from_secs(8);
+    let cluster = oauth_cluster();
+    let (url, grants) = token_endpoint(25, THOUGHT);
+    let (connection, good) = (oauth(&cluster, url), secrets(&[("id", "edge"), ("secret", "s3cret%")]));
+    let asked = topic(&unique("slow"), 1, EnsureTopic::Create);
+    ensure(&connection, &good, &asked, 1).expect("the first token is waited for");
+    let (live, deliveries) = producer(&connection, &good, &asked.name, no_change);
+    let (mut tokens, mut slowest) = (0, Duration::ZERO);
+    // Three tokens, two of them renewals: while each is being fetched, records go out and their reports come.
+    for number in 0.. {
+        let start = Instant::now();
+        send(&live, None, b"x", number).expect("room");
+        next(&deliveries).result.expect("acknowledged");
+        slowest = slowest.max(start.elapsed());
+        tokens += u32::from(grants.recv_timeout(Duration::from_millis(100)).is_ok());
+        if tokens >= 3 {
+            break;
+        }
+    }
+    assert!(slowest < THOUGHT / 2, "a record took {slowest:?}");
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Snapshot,
+    Keep, Snapshot,
     health::{End, Health},
     outbox::Outbox,
     pacing::Pacer,
@@ -30,11 +30,14 @@ use crate::{
     },
     metrics::{CameraMetrics, DropReason, MendReason},
     source::{FrameStream, Part, Source, SourceError},
-    throttle::Throttle,
+    throttle::{Throttle, Throttles},
 };
 
 /// The first wait before dialling again, and the longest.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// A line about the camera's comings and goings is written once in this time.
+const LINES: Duration = Duration::from_secs(10);
 
 /// Everything that the task works with.
 pub(super) struct Camera {
@@ -49,23 +52,24 @@ pub(super) struct Camera {
     reencoder: Reencoder,
     max_bytes: usize,
     warn_bytes: usize,
-    sequence: u64,
     health: Arc<Health>,
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
     snapshot: Option<Snapshot>,
     complaints: Throttle,
+    /// Of a flapping camera, the same line would come several times a second.
+    failures: Throttles,
+    greetings: Throttle,
+    /// Whether the log says that the camera is online.
+    greeted: bool,
+    /// Whether it shows the same picture for too long.
+    is_frozen: bool,
+    /// Whether this connection has brought a picture.
+    has_pictures: bool,
 }
 
 impl Camera {
-    pub(super) fn new(
-        plan: &CameraPlan,
-        source: Box<dyn Source>,
-        health: Arc<Health>,
-        outbox: Arc<Outbox>,
-        metrics: CameraMetrics,
-        snapshot: Option<Snapshot>,
-    ) -> Self {
+    pub(super) fn new(plan: &CameraPlan, source: Box<dyn Source>, health: Arc<Health>, keep: &Keep) -> Self {
         let spec = &plan.spec;
         Camera {
             name: plan.name.to_string(),
@@ -83,12 +87,16 @@ impl Camera {
             ),
             max_bytes: spec.encoding.max_frame_bytes.as_usize(),
             warn_bytes: spec.encoding.warn_frame_bytes.as_usize(),
-            sequence: 0,
             health,
-            outbox,
-            metrics,
-            snapshot,
-            complaints: Throttle::new(Duration::from_secs(10)),
+            outbox: keep.outbox.clone(),
+            metrics: keep.metrics.clone(),
+            snapshot: keep.snapshot.clone(),
+            complaints: Throttle::new(LINES),
+            failures: Throttles::new(LINES),
+            greetings: Throttle::new(LINES),
+            greeted: false,
+            is_frozen: false,
+            has_pictures: false,
         }
     }
 
@@ -96,23 +104,40 @@ impl Camera {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
         loop {
-            let before = self.metrics.captured.get();
+            self.dial_anew();
             let fault = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 fault = self.session() => fault,
             };
-            if self.metrics.captured.get() > before {
+            if self.has_pictures {
                 backoff.reset();
             }
             let wait = backoff.next(&mut rand::rng());
-            if self.health.camera(End::Down(fault.reason, fault.message.clone())) {
-                warn!(camera = self.name, reason = ?fault.reason, again_in_ms = wait.as_millis() as u64, "{fault}");
+            let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
+            // That it is frozen was said when it froze.
+            if news
+                && fault.reason != Reason::CameraFrozen
+                && let Some(held) = self.failures.allow(&fault.message, Instant::now())
+            {
+                let (reason, wait) = (fault.reason, wait.as_millis() as u64);
+                warn!(camera = self.name, ?reason, again_in_ms = wait, held_back = held, "{fault}");
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => self.metrics.reconnects.inc(),
             };
+        }
+    }
+
+    /// What was learnt of the camera ends with the connection: another may answer now, or the same one otherwise set up.
+    fn dial_anew(&mut self) {
+        self.habit = EoiHabit::default();
+        self.pacer.dialled(Instant::now());
+        self.has_pictures = false;
+        // A frozen camera is dialled to thaw it: its picture is still the same one until another comes.
+        if !self.is_frozen {
+            self.frozen.forget();
         }
     }
 
@@ -146,10 +171,16 @@ impl Camera {
             match part {
                 Part::Skipped(reason) => self.drop_frame(reason, "a part of the stream was passed over", now),
                 Part::Picture(bytes) => match self.picture(bytes, now) {
-                    Ok(None) => last_picture = now,
+                    Ok(None) => {
+                        last_picture = now;
+                        self.greet(now);
+                    }
                     Ok(Some(standing)) => {
                         last_picture = now;
                         let message = format!("the same picture for {} s (watchdog.frozen)", standing.as_secs());
+                        if !std::mem::replace(&mut self.is_frozen, true) {
+                            warn!(camera = self.name, "the camera is frozen: {message}");
+                        }
                         // Say so at once, go on sending, and dial again once per limit: it may thaw the camera.
                         self.health.camera(End::Down(Reason::CameraFrozen, message.clone()));
                         if now.duration_since(dialled) >= self.frozen_limit {
@@ -162,8 +193,17 @@ impl Camera {
         }
     }
 
+    /// Says that the camera is online, once it has said so long enough ago or never.
+    fn greet(&mut self, now: Instant) {
+        if !self.greeted && self.greetings.allow(now).is_some() {
+            self.greeted = true;
+            let (width, height) = (self.metrics.width.get(), self.metrics.height.get());
+            info!(camera = self.name, width, height, "the camera is online");
+        }
+    }
+
     fn drop_frame(&self, reason: DropReason, detail: &str, now: Instant) {
-        self.metrics.dropped(reason).inc();
+        self.metrics.refuse(reason);
         if let Some(held) = self.complaints.allow(now) {
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
         }
@@ -172,7 +212,7 @@ impl Camera {
     /// Takes in one picture. Gives the time for which the camera has been frozen, if it is.
     fn picture(&mut self, bytes: Bytes, now: Instant) -> Result<Option<Duration>, (DropReason, String)> {
         let captured_at = Timestamp::now();
-        self.metrics.captured.inc();
+        self.has_pictures = true;
         self.metrics.captured_bytes.inc_by(bytes.len() as u64);
         self.metrics.frame_bytes.observe(bytes.len() as f64);
         let (jpeg, info) = self.mend(bytes)?;
@@ -181,14 +221,17 @@ impl Camera {
         self.metrics.height.set(info.height.into());
         let standing =
             self.frozen.observe(info.length.saturating_sub(info.scan_start), || jpeg::picture_hash(&jpeg, &info), now);
-        if standing.is_none() && self.health.camera(End::Up) {
-            info!(camera = self.name, width = info.width, height = info.height, "the camera is online");
+        if standing.is_none() {
+            if std::mem::take(&mut self.is_frozen) {
+                info!(camera = self.name, "the camera has thawed: its pictures change again");
+            }
+            self.greeted &= !self.health.camera(End::Up);
         }
         let admitted = self.pacer.admit(now, self.outbox.is_pressed());
         self.metrics.target.set(self.pacer.rate());
         if !admitted {
             // Wanted, not a fault: counted, not logged.
-            self.metrics.dropped(DropReason::pacing).inc();
+            self.metrics.refuse(DropReason::pacing);
             return Ok(standing);
         }
         let jpeg = self.reencode(jpeg, &info)?;
@@ -199,19 +242,16 @@ impl Camera {
         if jpeg.len() > self.warn_bytes {
             self.metrics.oversize.inc();
         }
-        let frame = Frame { jpeg, captured_at, sequence: self.sequence };
-        self.sequence += 1;
+        let frame = Frame { jpeg, captured_at, sequence: self.outbox.number() };
         if let Some(snapshot) = &self.snapshot {
             snapshot.set(frame.clone());
         }
         let dropped = self.outbox.push(frame, now);
-        if dropped > 0 {
-            self.metrics.dropped(DropReason::buffer_full).inc_by(dropped);
-            if let Some(held) = self.complaints.allow(now) {
-                warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
-            }
+        if dropped > 0
+            && let Some(held) = self.complaints.allow(now)
+        {
+            warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
         }
-        self.metrics.buffer_bytes.set(self.outbox.bytes() as i64);
         Ok(standing)
     }
 
@@ -248,3 +288,6 @@ impl Camera {
 fn computing<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,11 @@
 //!
 //! Two tasks joined by an [`outbox::Outbox`]: [`camera`] dials, reads, paces and mends, and never waits; [`sender`] feeds
 //! the producer and hears of each frame's fate. [`pacing`], [`watchdog`] and the outbox are pure and take the time as an
-//! argument; [`health`] makes conditions of what both tasks know.
+//! argument; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
 
 pub mod camera;
 pub mod health;
+pub mod keep;
 pub mod outbox;
 pub mod pacing;
 pub mod sender;
@@ -13,7 +14,7 @@ pub mod watchdog;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use edgereel_crds::{
@@ -25,10 +26,9 @@ use edgereel_crds::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::{camera::Camera, health::Health, outbox::Outbox, sender::Sender};
-use crate::{
-    fault::Fault, frame::Frame, kafka::topics, metrics::CameraMetrics, secrets::Secrets, source, state::ResourceState,
-};
+pub use self::keep::Keep;
+use self::{camera::Camera, health::Health, sender::Sender};
+use crate::{fault::Fault, frame::Frame, kafka::topics, secrets::Secrets, source, state::ResourceState};
 
 /// What a stop may take: the pod's grace period is 30 s.
 const STOP: Duration = Duration::from_secs(10);
@@ -37,12 +37,10 @@ const STOP: Duration = Duration::from_secs(10);
 pub struct CaptureEnv {
     /// Where logins are.
     pub secrets: Secrets,
-    /// Where it counts.
-    pub metrics: CameraMetrics,
+    /// What it has from the runs before, and leaves to the next.
+    pub keep: Keep,
     /// Where it says how it fares.
     pub state: ResourceState,
-    /// Where it leaves its last frame, if anywhere.
-    pub snapshot: Option<Snapshot>,
     /// When to stop.
     pub shutdown: CancellationToken,
 }
@@ -64,6 +62,9 @@ impl Snapshot {
 
 /// Captures until shutdown. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
+    let keep = env.keep;
+    // However long Kafka has been away: nothing waits for longer than it may.
+    keep.outbox.expire(Instant::now());
     let source = source::open(plan, &env.secrets)?;
     // Until the topic is there, Ready keeps the reason that the last attempt left: no flicker while Kafka is down.
     let undialled = "dialled as soon as Kafka has the topic";
@@ -82,10 +83,13 @@ pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
         FrameFormat::Jpeg => batch,
         FrameFormat::Json => batch / 4 * 3,
     };
-    let outbox = Arc::new(Outbox::new(&plan.spec.buffer, batch, *settings.delivery_timeout));
-    let sender = Sender::new(plan, &env.secrets, limit, health.clone(), outbox.clone(), env.metrics.clone())?;
+    // With OAuth a token may have to be waited for.
+    let make = || Sender::new(plan, &env.secrets, limit, health.clone(), &keep);
+    let sender = tokio::task::block_in_place(make)?;
+    let outbox = keep.outbox.clone();
+    outbox.open(batch);
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
-    let camera = Camera::new(plan, source, health, outbox.clone(), env.metrics, env.snapshot);
+    let camera = Camera::new(plan, source, health, &keep);
     // The camera stops first; the sender then empties the outbox.
     let stop_camera = env.shutdown.child_token();
     let reading = async {

@@ -53,6 +53,11 @@ impl Pacer {
         self.rate
     }
 
+    /// The camera is dialled anew: what it did not send meanwhile is not owed.
+    pub fn dialled(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.max(now));
+    }
+
     /// Whether the frame that came at `now` goes on. `pressed`: Kafka is behind at this moment.
     pub fn admit(&mut self, now: Instant, pressed: bool) -> bool {
         let Some(target) = self.target else { return true };
@@ -143,6 +148,22 @@ mod tests {
         assert!(pacer.admit(start, false));
         let kept = (0..1000).filter(|_| pacer.admit(start + Duration::from_secs(600), false)).count();
         assert!((10..=14).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn what_was_not_sent_before_a_new_connection_is_not_owed() {
+        let (start, mut pacer) = (Instant::now(), pacer(10.0, 1.0, false));
+        assert!(pacer.admit(start, false));
+        let later = start + Duration::from_secs(600);
+        pacer.dialled(later);
+        let kept = (0..1000).filter(|_| pacer.admit(later, false)).count();
+        assert!((1..=4).contains(&kept), "{kept}");
+        // And a camera that is dialled again and again gets no more than its target.
+        let kept = (0..100).filter(|_| {
+            pacer.dialled(later);
+            pacer.admit(later, false)
+        });
+        assert_eq!(kept.count(), 0);
     }
 
     #[test]

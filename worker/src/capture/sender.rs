@@ -6,24 +6,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{camera_stream::RecordKey, plan::CameraPlan, status::Reason};
+use edgereel_crds::{plan::CameraPlan, status::Reason};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{
+    Keep,
     health::{End, Health},
-    outbox::Outbox,
     watchdog::Silent,
 };
 use crate::{
     fault::Fault,
-    frame::wire::FrameEncoder,
     kafka::{
         client::{Health as Brokers, KafkaFault},
         health::Snapshot,
         producer::{Delivery, FrameProducer, Options, Record, SendError, Undelivered},
     },
-    metrics::{CameraMetrics, DropReason},
+    metrics::DropReason,
     secrets::Secrets,
     throttle::Throttle,
 };
@@ -34,55 +33,54 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Frames may be on their way for this long without an acknowledgement: a slow broker flushes in less.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long a producer that will send nothing more may still hear of what it sent.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// What is remembered of a frame in flight.
 pub(super) struct Sent {
     captured_at: Timestamp,
-    bytes: usize,
+    number: u64,
 }
 
 /// What is done with each delivery.
 struct Deliveries {
     camera: String,
     health: Arc<Health>,
-    outbox: Arc<Outbox>,
-    metrics: CameraMetrics,
+    keep: Keep,
     complaints: Throttle,
 }
 
 impl Deliveries {
     fn take(&self, delivery: Delivery<Sent>) {
         let Delivery { token, at, result } = delivery;
+        let fate = result.as_ref().map(drop).map_err(|undelivered| undelivered.reason);
+        if !self.keep.outbox.landed(token.number, fate) {
+            return;
+        }
         match result {
             Ok(_) => {
-                self.metrics.acknowledged.inc();
                 let latency = at.duration_since(token.captured_at).as_secs_f64();
-                self.metrics.ack_latency.observe(latency.max(0.0));
+                self.keep.metrics.ack_latency.observe(latency.max(0.0));
                 if self.health.kafka(End::Up) {
                     info!(camera = self.camera, "Kafka acknowledges");
                 }
             }
-            Err(Undelivered { reason, fault }) => {
-                self.metrics.dropped(reason).inc();
+            Err(Undelivered { fault, .. }) => {
                 self.health.kafka(End::Down(fault.reason, fault.message.clone()));
                 if let Some(held) = self.complaints.allow(Instant::now()) {
                     warn!(camera = self.camera, held_back = held, "Kafka did not take a frame: {fault}");
                 }
             }
         }
-        self.outbox.landed(token.bytes);
-        self.metrics.buffer_bytes.set(self.outbox.bytes() as i64);
     }
 }
 
 /// Feeds the producer.
 pub(super) struct Sender {
     camera: String,
-    key: Option<String>,
-    encoder: FrameEncoder,
+    keep: Keep,
     producer: FrameProducer<Sent>,
     health: Arc<Health>,
-    outbox: Arc<Outbox>,
-    metrics: CameraMetrics,
     complaints: Throttle,
 }
 
@@ -92,89 +90,101 @@ impl Sender {
         secrets: &Secrets,
         topic_limit: Option<u64>,
         health: Arc<Health>,
-        outbox: Arc<Outbox>,
-        metrics: CameraMetrics,
+        keep: &Keep,
     ) -> Result<Self, KafkaFault> {
         let deliveries = Deliveries {
             camera: plan.name.to_string(),
             health: health.clone(),
-            outbox: outbox.clone(),
-            metrics: metrics.clone(),
+            keep: keep.clone(),
             complaints: Throttle::new(Duration::from_secs(10)),
         };
         let options = Options::for_camera(plan, topic_limit);
         let on_delivery = move |delivery| deliveries.take(delivery);
         let producer = FrameProducer::new(&plan.connection, secrets, &options, on_delivery)?;
-        // Unique for each run, so that `ce_id` never repeats.
-        let session = format!("{:016x}", rand::random::<u64>());
         Ok(Sender {
             camera: plan.name.to_string(),
-            key: (plan.spec.topic.key == RecordKey::Camera).then(|| plan.name.name.clone()),
-            encoder: FrameEncoder::new(&plan.name, session, plan.spec.encoding.format),
+            keep: keep.clone(),
             producer,
             health,
-            outbox,
-            metrics,
             complaints: Throttle::new(Duration::from_secs(10)),
         })
     }
 
-    /// Sends until the outbox is closed, and then for up to `grace` what is still in it.
+    /// Sends until the outbox is closed, and then for up to `grace` what is still in it. When the producer fails, what
+    /// waits stays in the outbox.
     pub(super) async fn run(self, grace: Duration) -> Result<(), Fault> {
+        let outcome = self.feed(grace).await;
+        let Sender { producer, camera, keep, .. } = self;
+        // Waits for the last acknowledgements; each frame that gets none is counted by its delivery report.
+        match outcome {
+            Ok(left) => {
+                let lost = keep.outbox.discard();
+                let given_up = tokio::task::spawn_blocking(move || producer.close(left)).await.unwrap_or_default();
+                if lost + given_up > 0 {
+                    warn!(camera, frames = lost + given_up, "stopped before Kafka acknowledged them");
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                let cause = fault.clone();
+                let given_up = tokio::task::spawn_blocking(move || producer.abandon(FAREWELL, cause)).await;
+                let given_up = given_up.unwrap_or_default();
+                if given_up > 0 {
+                    info!(camera, frames = given_up, "the producer failed with frames in flight; what waits is kept");
+                }
+                Err(fault.into())
+            }
+        }
+    }
+
+    /// Feeds the producer to the end and gives what is left of the grace.
+    async fn feed(&self, grace: Duration) -> Result<Duration, KafkaFault> {
+        let outbox = &self.keep.outbox;
         let mut look = tokio::time::interval(LOOK);
         let mut silent = Silent::new(SILENCE);
         let mut deadline = None;
-        while !self.outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        while !outbox.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             // The deliveries of earlier frames are taken in with each new one, unless frames wait for them.
             self.producer.serve();
             self.pump()?;
-            self.producer.set_prompt(self.outbox.is_closed() || self.outbox.has_waiting());
+            self.producer.set_prompt(outbox.is_closed() || outbox.has_waiting());
             tokio::select! {
-                () = self.outbox.changed() => {}
+                () = outbox.changed() => {}
                 _ = look.tick() => self.look(self.producer.health(), &mut silent),
             }
-            if self.outbox.is_closed() {
+            if outbox.is_closed() {
                 deadline.get_or_insert(Instant::now() + grace);
             }
         }
-        let left = deadline.map_or(grace, |deadline| deadline.saturating_duration_since(Instant::now()));
-        let lost = self.outbox.discard();
-        self.metrics.dropped(DropReason::shutdown).inc_by(lost);
-        let (producer, camera) = (self.producer, self.camera);
-        // Waits for the last acknowledgements; each frame that gets none is counted by its delivery report.
-        let given_up = tokio::task::spawn_blocking(move || producer.close(left)).await.unwrap_or_default();
-        if lost + given_up > 0 {
-            warn!(camera, frames = lost + given_up, "stopped before Kafka acknowledged them");
-        }
-        Ok(())
+        Ok(deadline.map_or(grace, |deadline| deadline.saturating_duration_since(Instant::now())))
     }
 
     /// Hands over as many frames as may fly.
     fn pump(&self) -> Result<(), KafkaFault> {
         self.expire();
-        let mut frames = self.outbox.take().into_iter();
+        let outbox = &self.keep.outbox;
+        let mut frames = outbox.take().into_iter();
         while let Some(taken) = frames.next() {
             let frame = &taken.frame;
-            let encoded = self.encoder.encode(frame);
+            let encoded = self.keep.encoder.encode(frame);
             let record = Record {
-                key: self.key.as_deref().map(str::as_bytes),
+                key: self.keep.key.as_deref().map(str::as_bytes),
                 value: Some(&encoded.value),
                 headers: encoded.headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))),
                 timestamp: frame.captured_at,
             };
-            let sent = Sent { captured_at: frame.captured_at, bytes: frame.jpeg.len() };
+            let sent = Sent { captured_at: frame.captured_at, number: frame.sequence };
             match self.producer.send(record, sent) {
                 Ok(()) => {}
                 Err(SendError::TooLarge) => {
-                    self.metrics.dropped(DropReason::too_large).inc();
-                    self.outbox.landed(frame.jpeg.len());
+                    outbox.landed(frame.sequence, Err(DropReason::too_large));
                 }
                 Err(SendError::Full) => {
-                    self.outbox.put_back(iter::once(taken).chain(frames));
+                    outbox.put_back(iter::once(taken).chain(frames));
                     break;
                 }
                 Err(SendError::Fatal(fault)) => {
-                    self.outbox.put_back(iter::once(taken).chain(frames));
+                    outbox.put_back(iter::once(taken).chain(frames));
                     return Err(fault);
                 }
             }
@@ -184,21 +194,19 @@ impl Sender {
 
     fn expire(&self) {
         let now = Instant::now();
-        let expired = self.outbox.expire(now);
-        if expired > 0 {
-            self.metrics.dropped(DropReason::delivery_timeout).inc_by(expired);
-            if let Some(held) = self.complaints.allow(now) {
-                let camera = &self.camera;
-                warn!(camera, held_back = held, frames = expired, "gave up frames after producer.deliveryTimeout");
-            }
+        let expired = self.keep.outbox.expire(now);
+        if expired > 0
+            && let Some(held) = self.complaints.allow(now)
+        {
+            let camera = &self.camera;
+            warn!(camera, held_back = held, frames = expired, "gave up frames after producer.deliveryTimeout");
         }
     }
 
     /// What the brokers' connections and their silence say, where no delivery has said it yet.
     fn look(&self, brokers: &Brokers, silent: &mut Silent) {
-        let failed = [DropReason::delivery_timeout, DropReason::delivery_failed].map(|r| self.metrics.dropped(r).get());
-        let landed = self.metrics.acknowledged.get() + failed.iter().sum::<u64>();
-        let is_silent = silent.observe(landed, self.outbox.bytes_in_flight() > 0, Instant::now());
+        let outbox = &self.keep.outbox;
+        let is_silent = silent.observe(outbox.landings(), outbox.bytes_in_flight() > 0, Instant::now());
         let (reason, message) = match brokers.snapshot() {
             Snapshot::Down(fault) => (fault.reason, fault.message),
             _ if is_silent => {

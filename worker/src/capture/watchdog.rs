@@ -25,6 +25,11 @@ impl Frozen {
         Frozen { limit, standing: None }
     }
 
+    /// The time until the next picture does not count: nobody knows what the camera showed meanwhile.
+    pub fn forget(&mut self) {
+        self.standing = None;
+    }
+
     /// Takes in the picture that came at `now`. Gives the time for which it has been standing, once that is too long.
     ///
     /// A picture of another length is another picture: its `hash` is not asked for. So a picture's standing counts from
@@ -88,6 +93,16 @@ mod tests {
         assert_eq!(see(1, 90), Some(Duration::from_secs(89)));
         assert_eq!([see(2, 91), see(2, 150)], [None; 2]);
         assert_eq!(see(2, 151), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_camera_that_was_away_is_not_frozen_when_it_comes_back_with_the_same_picture() {
+        let (start, mut frozen) = (Instant::now(), Frozen::new(Duration::from_secs(60)));
+        let at = |s| start + Duration::from_secs(s);
+        (0..30).for_each(|second| assert_eq!(frozen.observe(100, || 1, at(second)), None));
+        frozen.forget();
+        (600..660).for_each(|second| assert_eq!(frozen.observe(100, || 1, at(second)), None));
+        assert!(frozen.observe(100, || 1, at(661)).is_some());
     }
 
     #[test]

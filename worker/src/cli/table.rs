@@ -62,6 +62,7 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
                 frames_captured = camera.map(|c| c.frames_captured),
                 frames_acknowledged = camera.map(|c| c.frames_acknowledged),
                 frames_dropped = camera.map(|c| c.frames_dropped),
+                frames_waiting = camera.and_then(|c| c.frames_waiting),
                 buffer_bytes = camera.map(|c| c.buffer_bytes),
                 frames_stored = sink.map(|s| s.frames_stored),
                 frames_durable = sink.map(|s| s.frames_durable),
@@ -142,8 +143,8 @@ mod tests {
         state.note_error("no route to the camera");
         let metrics = Metrics::default();
         let camera = metrics.camera(&name);
-        camera.captured.inc_by(1234);
-        camera.acknowledged.inc_by(1200);
+        (0..1234).for_each(|_| camera.take_in());
+        (0..1200).for_each(|_| camera.acknowledge());
         let row = row(&Member::new(state, Handles::Camera(camera), None).report(), 100_000);
         let row = console::strip_ansi_codes(&row);
         for (column, value) in [("CAPTURED", "1234"), ("ACKED/STORED", "1200"), ("DROPPED", "0")] {

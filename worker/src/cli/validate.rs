@@ -15,6 +15,7 @@ use edgereel_crds::{
     load,
     plan::{CameraPlan, Plan, SinkPlan},
     problem::Problem,
+    redact,
     yaml::MAX_BYTES,
 };
 
@@ -226,8 +227,8 @@ fn describe(plan: &Plan) -> Vec<String> {
 
 fn camera(plan: &CameraPlan) -> String {
     let source = match &plan.spec.source {
-        Source::Mjpeg(mjpeg) => without_login(&mjpeg.url),
-        Source::Snapshot(snapshot) => format!("{} every {}", without_login(&snapshot.url), snapshot.interval),
+        Source::Mjpeg(mjpeg) => redacted(&mjpeg.url),
+        Source::Snapshot(snapshot) => format!("{} every {}", redacted(&snapshot.url), snapshot.interval),
         Source::Synthetic(synthetic) => format!("synthetic {}", synthetic.size),
     };
     let rate = plan.spec.frame_rate.target.map_or(String::new(), |fps| format!(" at {fps} fps"));
@@ -255,17 +256,9 @@ fn sink(plan: &SinkPlan) -> String {
     format!("{label}: topic {topics} on {kafka}, group {group} -> {what} {}{suspended}{homeless}", parts.join("/"))
 }
 
-/// The URL without a user name and password; nothing of it where it is no URL.
-fn without_login(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) => {
-            // These fail only for URLs that cannot have a login.
-            let _ = parsed.set_username("");
-            let _ = parsed.set_password(None);
-            parsed.to_string()
-        }
-        Err(_) => "a URL".into(),
-    }
+/// The URL as it may be shown; nothing of it where it is no URL.
+fn redacted(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| "a URL".into(), |parsed| redact::url(&parsed))
 }
 
 #[cfg(test)]
@@ -315,7 +308,7 @@ apiVersion: edgereel.dev/v1alpha1
 kind: CameraStream
 metadata: {name: gate}
 spec:
-  source: {mjpeg: {url: \"http://ann:secret@gate/video\"}}
+  source: {mjpeg: {url: \"http://ann:secret@gate/video?fps=5;pwd=secret\"}}
   frameRate: {target: 10}
   topic: {name: Gate}
   kafka: {connectionRef: {name: lab}}
@@ -337,7 +330,7 @@ spec:
         assert_eq!(
             describe(&plan),
             [
-                "CameraStream/gate: http://gate/video at 10 fps -> topic Gate on lab",
+                "CameraStream/gate: http://gate/video?fps=5;pwd=*** at 10 fps -> topic Gate on lab",
                 "FrameSink/gate-video: topic Gate on lab, group edgereel.default.gate-video -> video \
                  /data/archive/{topic}.avi (suspended)",
             ]

@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 pub use super::{
     context::Context,
-    fault::{KafkaFault, Subject},
+    fault::{KafkaFault, Role, Subject},
     health::{Health, Snapshot},
 };
 use crate::secrets::Secrets;

@@ -1,13 +1,13 @@
-//! What every Kafka client calls back to: it feeds the [`Health`], logs, and fetches tokens.
+//! What every Kafka client calls back to: it feeds the [`Health`], logs, and hands out tokens.
 
 use std::{
     collections::HashMap,
     error::Error,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use edgereel_crds::plan::Connection;
+use edgereel_crds::{plan::Connection, status::Reason};
 use rdkafka::{
     ClientContext,
     client::OAuthToken,
@@ -19,12 +19,14 @@ use serde::Deserialize;
 use super::{
     fault::{KafkaFault, Subject},
     health::Health,
-    oauth::TokenSource,
+    oauth::{TokenSource, keeper::Keeper},
 };
-use crate::secrets::Secrets;
+use crate::{secrets::Secrets, throttle::Throttles};
 
-/// A line of the same kind is logged once in this time.
+/// The same line is logged once in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a client that is to be made waits for its first token: less than a pod's grace period.
+const FIRST_TOKEN: Duration = Duration::from_secs(20);
 
 /// The context of a producer or an admin client, and what a consumer's context passes its [`ClientContext`] calls to
 /// (all five of them, and `ENABLE_REFRESH_OAUTH_TOKEN`). Cheap to clone; all clones share the health.
@@ -32,17 +34,24 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Context {
     health: Health,
     subject: Subject,
-    tokens: Option<Arc<TokenSource>>,
-    throttle: Arc<Mutex<Throttle>>,
+    tokens: Option<Arc<Keeper>>,
+    throttles: Arc<Throttles>,
 }
 
 impl Context {
-    /// A context with a health of its own. Fails when `sasl.oauth` cannot be used.
+    /// A context with a health of its own. Fails when `sasl.oauth` cannot be used. With it, the first client of a login
+    /// waits here for its token, so that there is one whenever librdkafka asks: blocks.
     pub fn new(connection: &Connection, secrets: &Secrets) -> Result<Self, KafkaFault> {
         let subject = Subject::new(connection);
         let oauth = connection.spec.sasl.as_ref().and_then(|sasl| sasl.oauth.as_ref());
-        let tokens = oauth.map(|spec| TokenSource::new(spec, connection, secrets, &subject)).transpose()?;
-        Ok(Context { health: Health::default(), subject, tokens: tokens.map(Arc::new), throttle: Arc::default() })
+        let tokens = oauth.map(|spec| {
+            let keeper = Keeper::of(TokenSource::new(spec, connection, secrets, &subject)?);
+            let keeper = keeper.map_err(|e| KafkaFault::passing(Reason::InternalError, format!("no thread: {e}")))?;
+            keeper.wait(FIRST_TOKEN).map_err(|why| subject.no_token(&why))?;
+            Ok(keeper)
+        });
+        let throttles = Arc::new(Throttles::new(LOG_INTERVAL));
+        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles })
     }
 
     /// The same context about one topic, so that faults name it.
@@ -85,17 +94,13 @@ impl Context {
     }
 
     fn say(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
-        let throttle = || self.throttle.lock().unwrap_or_else(PoisonError::into_inner).pass(kind, Instant::now());
         let client = &self.subject;
-        match level {
-            // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
-            _ if kind == "CONFWARN" => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
-            _ => match throttle() {
-                Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
-                Some(suppressed) => tracing::warn!(target: "librdkafka", %client, kind, suppressed, "{message}"),
-                None => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
-            },
+        // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
+        let quiet = kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
+        match self.throttles.allow(message, Instant::now()).filter(|_| !quiet) {
+            Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
+            Some(held_back) => tracing::warn!(target: "librdkafka", %client, kind, held_back, "{message}"),
+            None => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
         }
     }
 }
@@ -131,6 +136,12 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is where every consumer that keeps up is.
+        let is_normal = matches!(error, KafkaError::PartitionEOF(_))
+            || matches!(error.rdkafka_error_code(), Some(Code::PartitionEOF | Code::NoError));
+        if is_normal {
+            return tracing::debug!(target: "librdkafka", client = %self.subject, "{error}: {reason}");
+        }
         if let Some(code) = error.rdkafka_error_code() {
             self.note(code, reason, false);
         }
@@ -140,7 +151,7 @@ impl ClientContext for Context {
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         let tokens = self.tokens.as_ref().ok_or("spec.sasl.oauth is not set")?;
         // The error comes back through the error callback, as "Failed to acquire SASL OAUTHBEARER token: …".
-        Ok(tokens.fetch()?)
+        Ok(tokens.token()?)
     }
 }
 
@@ -149,29 +160,6 @@ fn split_broker(text: &str) -> Option<(&str, &str)> {
     let (name, rest) = text.split_once(": ")?;
     let plausible = name.contains('/') && !name.contains(' ') || name.ends_with("Coordinator");
     plausible.then_some((name, rest))
-}
-
-/// Lets one line of a kind through each [`LOG_INTERVAL`].
-#[derive(Debug, Default)]
-struct Throttle {
-    kinds: HashMap<String, (Instant, u64)>,
-}
-
-impl Throttle {
-    /// Whether a line may pass, and if so how many of its kind were held back before it.
-    fn pass(&mut self, kind: &str, now: Instant) -> Option<u64> {
-        match self.kinds.get_mut(kind) {
-            Some((last, held)) if now.duration_since(*last) < LOG_INTERVAL => {
-                *held += 1;
-                None
-            }
-            Some(entry) => Some(std::mem::replace(entry, (now, 0)).1),
-            None => {
-                self.kinds.insert(kind.to_owned(), (now, 0));
-                Some(0)
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -238,14 +226,51 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_flood_of_lines_becomes_one_with_a_count() {
-        let (mut throttle, start) = (Throttle::default(), Instant::now());
-        assert_eq!(throttle.pass("FAIL", start), Some(0));
-        for _ in 0..100 {
-            assert_eq!(throttle.pass("FAIL", start + LOG_INTERVAL / 2), None);
+    /// The lines that were written at WARN or above while `work` ran.
+    fn warnings(work: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("whole").extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
         }
-        assert_eq!(throttle.pass("ERROR", start), Some(0), "another kind");
-        assert_eq!(throttle.pass("FAIL", start + LOG_INTERVAL), Some(100));
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().expect("whole").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn the_end_of_a_partition_is_no_warning_and_no_fault() {
+        let context = context();
+        let said = warnings(|| {
+            context.error(KafkaError::PartitionEOF(3), "the end");
+            context.error(KafkaError::Global(Code::PartitionEOF), "Broker: No more messages");
+        });
+        assert_eq!((said.as_str(), context.health().snapshot()), ("", Snapshot::Connecting));
+    }
+
+    #[test]
+    fn a_flood_of_one_message_hides_no_other_of_its_kind() {
+        let context = context();
+        let lost = "[thrd:a:9092/1]: a:9092/1: Disconnected (after 12ms in state UP)";
+        let refused = "[thrd:b:9092/2]: b:9092/2: SASL authentication error";
+        let said = warnings(|| {
+            (0..50).for_each(|_| context.log(RDKafkaLogLevel::Error, "FAIL", lost));
+            context.log(RDKafkaLogLevel::Error, "FAIL", refused);
+        });
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.contains("Disconnected") && said.contains("SASL"), "{said}");
     }
 }

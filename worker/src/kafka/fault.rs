@@ -38,6 +38,19 @@ impl KafkaFault {
     }
 }
 
+/// What a client works for: decides whose fields its faults advise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A camera: its topic and its producer have fields of their own.
+    Camera,
+    /// A sink that reads.
+    Sink,
+    /// A sink's dead letters.
+    DeadLetters,
+    /// Whoever only looks.
+    Other,
+}
+
 /// What a fault is about: the names that its words need. Cheap to clone, shown as the connection's name.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -47,6 +60,7 @@ pub struct Subject {
     sasl: bool,
     topic: Option<Arc<str>>,
     group: Option<Arc<str>>,
+    role: Role,
 }
 
 impl fmt::Display for Subject {
@@ -65,6 +79,7 @@ impl Subject {
             sasl: connection.spec.sasl.is_some(),
             topic: None,
             group: None,
+            role: Role::Other,
         }
     }
 
@@ -73,9 +88,41 @@ impl Subject {
         Subject { topic: Some(topic.into()), ..self.clone() }
     }
 
-    /// The same connection, and a consumer group there.
+    /// The topic's name, if it is about one.
+    pub fn topic_name(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// The same connection, and a consumer group there: a sink's.
     pub fn group(&self, group: &str) -> Self {
-        Subject { group: Some(group.into()), ..self.clone() }
+        Subject { group: Some(group.into()), role: Role::Sink, ..self.clone() }
+    }
+
+    /// The same, for a client that works for `role`.
+    pub fn role(&self, role: Role) -> Self {
+        Subject { role, ..self.clone() }
+    }
+
+    /// What to say to a camera, to a sink that reads, of its dead letters, and to others.
+    fn advice(
+        &self,
+        camera: &'static str,
+        sink: &'static str,
+        letters: &'static str,
+        other: &'static str,
+    ) -> &'static str {
+        match self.role {
+            Role::Camera => camera,
+            Role::Sink => sink,
+            Role::DeadLetters => letters,
+            Role::Other => other,
+        }
+    }
+
+    /// There is no token to log in with.
+    pub fn no_token(&self, why: &str) -> KafkaFault {
+        let message = format!("KafkaConnection {}: no token to log in with: {why}", self.connection);
+        KafkaFault::passing(Reason::KafkaUnauthorized, message)
     }
 
     /// A configuration that cannot work, in our own words.
@@ -154,8 +201,13 @@ impl Subject {
                 Reason::KafkaUnauthorized,
                 format!(
                     "{at}: this user may not use topic {topic}{because}; grant it (kafka-acls --add --topic {topic} \
-                     --operation Describe --operation DescribeConfigs, and Write for a camera, Read for a sink, Create \
-                     to make it)"
+                     --operation Describe{})",
+                    self.advice(
+                        " --operation DescribeConfigs --operation Write, and Create to make it",
+                        " --operation Read",
+                        " --operation DescribeConfigs --operation Write, and Create to make it",
+                        ", and Read or Write",
+                    )
                 ),
             ),
             Code::GroupAuthorizationFailed => KafkaFault::lasting(
@@ -175,7 +227,15 @@ impl Subject {
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => {
                 KafkaFault::passing(
                     Reason::TopicMissing,
-                    format!("{at}: there is no topic {topic}{because}; make it, or set spec.topic.ensure: create"),
+                    format!(
+                        "{at}: there is no topic {topic}{because}; {}",
+                        self.advice(
+                            "make it, or set spec.topic.ensure: create",
+                            "make it, or start the camera that fills it",
+                            "make it; the sink does when it starts again, if it may",
+                            "make it",
+                        )
+                    ),
                 )
             }
             Code::InvalidTopic => KafkaFault::lasting(
@@ -186,30 +246,42 @@ impl Subject {
                 Reason::MessageTooLarge,
                 format!(
                     "topic {topic}: a record is larger than the topic takes{because}; raise the topic's \
-                     max.message.bytes (or the brokers' message.max.bytes and replica.fetch.max.bytes), or lower \
-                     spec.encoding.maxFrameBytes"
+                     max.message.bytes (or the brokers' message.max.bytes and replica.fetch.max.bytes){}",
+                    self.advice(", or lower spec.encoding.maxFrameBytes", "", "", "")
                 ),
             ),
             Code::PolicyViolation => KafkaFault::lasting(
                 Reason::TopicMismatch,
                 format!(
-                    "topic {topic}: the brokers' policy refuses it{because}; change spec.topic to what it asks for"
+                    "topic {topic}: the brokers' policy refuses it{because}; {}",
+                    self.advice(
+                        "change spec.topic to what it asks for",
+                        "ask who runs the brokers",
+                        "make it as the policy asks: the sink takes a topic that is there as it is",
+                        "ask who runs the brokers",
+                    )
                 ),
             ),
             Code::InvalidReplicationFactor => KafkaFault::lasting(
                 Reason::TopicMismatch,
                 format!(
-                    "topic {topic}: the replication factor cannot be had{because}; lower \
-                     spec.topic.replicationFactor to the number of brokers, or start more"
+                    "topic {topic}: the replication factor cannot be had{because}; {}start more brokers",
+                    self.advice("lower spec.topic.replicationFactor to their number, or ", "", "", "")
                 ),
             ),
             Code::InvalidPartitions | Code::InvalidConfig | Code::InvalidRequest => KafkaFault::lasting(
                 Reason::InvalidConfiguration,
-                format!("topic {topic}: the brokers refuse the settings{because}; check spec.topic"),
+                format!(
+                    "topic {topic}: the brokers refuse the settings{because}{}",
+                    self.advice("; check spec.topic", "", "; make it as they ask", "")
+                ),
             ),
             Code::MessageTimedOut => KafkaFault::passing(
                 Reason::KafkaUnreachable,
-                format!("topic {topic}: not acknowledged within spec.producer.deliveryTimeout{because}"),
+                format!(
+                    "topic {topic}: not acknowledged within {}{because}",
+                    self.advice("spec.producer.deliveryTimeout", "its time", "30 s", "its time")
+                ),
             ),
             Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend | Code::ISRInsufficient => {
                 KafkaFault::passing(
@@ -244,7 +316,8 @@ impl Subject {
                 Reason::OffsetLost,
                 format!(
                     "topic {topic}: the committed offset is no longer there{because}; records were deleted before they \
-                     were read: set spec.onOffsetLost"
+                     were read{}",
+                    self.advice("", ": set spec.onOffsetLost", "", "")
                 ),
             ),
             Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedForMessageFormat => {
@@ -279,122 +352,4 @@ fn creation_field(detail: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use edgereel_crds::{
-        KafkaConnectionSpec,
-        kafka_connection::{KafkaTls, Sasl, SaslMechanism},
-    };
-
-    use super::*;
-
-    fn subject(tls: bool, sasl: bool) -> Subject {
-        let mechanism = SaslMechanism::Plain;
-        let sasl =
-            sasl.then_some(Sasl { mechanism, username_secret_ref: None, password_secret_ref: None, oauth: None });
-        let spec = KafkaConnectionSpec {
-            bootstrap_servers: vec!["a:9092".into(), "b:9092".into()],
-            tls: tls.then(KafkaTls::default),
-            sasl,
-            properties: BTreeMap::new(),
-        };
-        let name = ObjectName { namespace: "default".into(), name: "lab".into() };
-        Subject::new(&Connection { name, spec }).topic("cam").group("g")
-    }
-
-    #[test]
-    fn each_error_has_its_reason_its_remedy_and_whether_a_person_is_needed() {
-        for (code, detail, reason, retriable, words) in [
-            (
-                Code::BrokerTransportFailure,
-                "a:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
-                Reason::KafkaUnreachable,
-                true,
-                "KafkaConnection default/lab: no broker of [a:9092, b:9092] answers: a:9092/bootstrap: Connect to \
-                 ipv4#10.0.0.1:9092 failed: Connection refused; check spec.bootstrapServers",
-            ),
-            (Code::Resolve, "", Reason::KafkaUnreachable, true, "does not resolve"),
-            (
-                Code::Authentication,
-                "SASL says no",
-                Reason::KafkaUnauthorized,
-                false,
-                "refused: SASL says no; check spec.sasl",
-            ),
-            (Code::SaslAuthenticationFailed, "", Reason::KafkaUnauthorized, false, "secrets that it names"),
-            (Code::UnsupportedSASLMechanism, "", Reason::KafkaUnauthorized, false, "spec.sasl.mechanism"),
-            (Code::TopicAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --topic cam"),
-            (Code::GroupAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --group g"),
-            (Code::ClusterAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --cluster"),
-            (Code::UnknownTopicOrPartition, "", Reason::TopicMissing, true, "no topic cam; make it"),
-            (
-                Code::MessageSizeTooLarge,
-                "",
-                Reason::MessageTooLarge,
-                false,
-                "max.message.bytes (or the brokers' message.max.bytes",
-            ),
-            (Code::PolicyViolation, "at least 3 copies", Reason::TopicMismatch, false, "at least 3 copies"),
-            (Code::MessageTimedOut, "", Reason::KafkaUnreachable, true, "spec.producer.deliveryTimeout"),
-            (Code::NotEnoughReplicas, "", Reason::KafkaUnreachable, true, "min.insync.replicas"),
-            (Code::FencedInstanceId, "", Reason::NotAssigned, true, "another worker"),
-            (Code::OffsetOutOfRange, "", Reason::OffsetLost, false, "spec.onOffsetLost"),
-            (Code::Fatal, "", Reason::InternalError, true, "made anew"),
-            (
-                Code::SSL,
-                "ssl://a:9092/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: \
-                 broker certificate could not be verified, verify that ssl.ca.location is correctly configured or root \
-                 CA certificates are installed (install ca-certificates package) (after 6ms in state SSL_HANDSHAKE)",
-                Reason::KafkaUnreachable,
-                false,
-                "SSL handshake failed: certificate verify failed; the broker's certificate is not signed by",
-            ),
-        ] {
-            let fault = subject(true, true).code(code, detail);
-            assert_eq!((fault.reason, fault.retriable), (reason, retriable), "{code:?}: {fault}");
-            assert!(fault.message.contains(words), "{code:?}: no `{words}` in: {fault}");
-        }
-    }
-
-    #[test]
-    fn a_listener_of_another_protocol_is_guessed_from_where_the_handshake_broke_off() {
-        let hung_up = "a:9092/1: Disconnected: connection closed by peer: receive 0 after POLLIN";
-        let eof = "ssl://a:9092/1: error:0A000126:SSL routines::unexpected eof while reading (after 0ms in state SSL_HANDSHAKE)";
-        let state = "SASL PLAIN mechanism handshake failed: Broker: Request not valid in current SASL state";
-        for (tls, sasl, detail, words) in [
-            (false, false, format!("{hung_up} (after 3ms in state APIVERSION_QUERY)"), "set spec.tls"),
-            (true, true, format!("{hung_up} (after 3ms in state APIVERSION_QUERY)"), "no broker of"),
-            (true, false, eof.to_owned(), "remove spec.tls"),
-            (true, true, format!("{hung_up} (after 3ms in state SSL_HANDSHAKE)"), "remove spec.tls"),
-            (
-                true,
-                false,
-                format!("{hung_up} (after 1999ms in state UP, 3 identical error(s) suppressed)"),
-                "set spec.sasl",
-            ),
-            (true, false, format!("{hung_up} (after 2000ms in state UP)"), "no broker of"),
-            (true, false, "Send failed: Broken pipe: x (after 1ms in state UP)".to_owned(), "set spec.sasl"),
-            (true, true, format!("{hung_up} (after 3ms in state UP)"), "no broker of"),
-            (false, true, state.to_owned(), "remove spec.sasl"),
-        ] {
-            let fault = subject(tls, sasl).first_contact(Code::BrokerTransportFailure, &detail);
-            assert!(fault.retriable && fault.message.contains(words), "no `{words}` in: {fault}");
-        }
-    }
-
-    #[test]
-    fn a_refused_property_is_named_without_its_value() {
-        let mut config = rdkafka::ClientConfig::new();
-        config.set("ssl.key.password", "s3cret").set("socket.keepalive.enable", "perhaps-s3cret");
-        let error = config.create_native_config().map(drop).expect_err("not a boolean");
-        let fault = subject(true, true).fault(&error);
-        assert_eq!(fault.reason, Reason::InvalidConfiguration);
-        assert!(fault.message.contains("spec.properties[socket.keepalive.enable]"), "{fault}");
-        config = rdkafka::ClientConfig::new();
-        config.set("soket.keepalive.enable", "true");
-        let error = config.create_native_config().map(drop).expect_err("no such setting");
-        let fault = subject(true, true).fault(&error);
-        assert!(fault.message.contains("[soket.keepalive.enable]: librdkafka has no such setting"), "{fault}");
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
-//! OAuth 2 client-credentials tokens (RFC 6749 §4.4) for SASL OAUTHBEARER.
+//! OAuth 2 client-credentials tokens (RFC 6749 §4.4) for SASL OAUTHBEARER: here they are fetched, [`keeper`] keeps them.
+
+pub mod keeper;
 
 use std::{thread, time::Duration};
 
-use edgereel_crds::{kafka_connection::OAuth, plan::Connection};
+use edgereel_crds::{kafka_connection::OAuth, plan::Connection, redact};
 use jiff::Timestamp;
 use rdkafka::client::OAuthToken;
 use reqwest::{Certificate, Client, Url, header};
@@ -10,20 +12,30 @@ use reqwest::{Certificate, Client, Url, header};
 use super::fault::{KafkaFault, Subject};
 use crate::secrets::Secrets;
 
-/// Long enough for a slow identity provider, short enough to be tried again within a session.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Long enough for a slow identity provider.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// For an endpoint that does not say how long its token lives (RFC 6749 §5.1 only recommends it).
 const DEFAULT_LIFETIME_SECS: i64 = 300;
 /// A token is text of a few KB; more than this is not a token endpoint's answer.
 const MAX_ANSWER: usize = 256 << 10;
 
 /// Fetches tokens. Holds the client's secret: no `Debug`.
+#[derive(Clone)]
 pub struct TokenSource {
     endpoint: Url,
     client_id: String,
     client_secret: String,
     scope: Option<String>,
     authority: Option<Vec<Certificate>>,
+    /// The authority as it stands in the secret.
+    authority_pem: Option<String>,
+}
+
+impl PartialEq for TokenSource {
+    fn eq(&self, other: &Self) -> bool {
+        let login = |s: &Self| (s.endpoint.clone(), s.client_id.clone(), s.client_secret.clone(), s.scope.clone());
+        login(self) == login(other) && self.authority_pem == other.authority_pem
+    }
 }
 
 impl TokenSource {
@@ -41,10 +53,12 @@ impl TokenSource {
                 .map_err(|e| KafkaFault::lasting(edgereel_crds::status::Reason::SecretMissing, format!("{field}: {e}")))
         };
         let endpoint = spec.token_url.parse::<Url>().map_err(|e| subject.misconfigured("sasl.oauth.tokenUrl", e))?;
+        let mut authority_pem = None;
         let authority = match connection.spec.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
             Some(secret) if endpoint.scheme() == "https" => {
                 let pem = text("spec.tls.caSecretRef", secret)?;
                 let certificates = Certificate::from_pem_bundle(pem.as_bytes());
+                authority_pem = Some(pem);
                 Some(certificates.map_err(|e| subject.misconfigured("tls.caSecretRef", e))?)
             }
             _ => None,
@@ -55,14 +69,14 @@ impl TokenSource {
             client_secret: text("spec.sasl.oauth.clientSecretSecretRef", &spec.client_secret_secret_ref)?,
             scope: spec.scope.clone(),
             authority,
+            authority_pem,
         })
     }
 
     /// Fetches a token, blocking. Errors name the endpoint and never the token.
     ///
-    /// It works on a thread of its own: librdkafka asks for tokens on whatever thread polls the client, and a runtime
-    /// must not be started on one that already drives another.
-    pub fn fetch(&self) -> Result<OAuthToken, String> {
+    /// It works on a thread of its own, so that a panic is an error as any other.
+    fn fetch(&self) -> Result<OAuthToken, String> {
         thread::scope(|scope| {
             let work = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -72,7 +86,29 @@ impl TokenSource {
             let joined = thread.map_err(|e| e.to_string())?.join();
             joined.unwrap_or_else(|_| Err("the token fetcher panicked".into()))
         })
-        .map_err(|detail: String| format!("token endpoint {}: {detail}", shown(&self.endpoint)))
+        .map_err(|detail: String| format!("token endpoint {}: {}", self.shown(), self.without_secrets(&detail)))
+    }
+
+    /// The endpoint as it may be shown.
+    fn shown(&self) -> String {
+        redact::url(&self.endpoint)
+    }
+
+    /// What the endpoint says may repeat what it was asked.
+    fn without_secrets(&self, text: &str) -> String {
+        redact::echo(&self.endpoint, &redact::without(text, &self.client_secret))
+    }
+
+    #[cfg(test)]
+    fn for_test(endpoint: &str, client_id: &str, client_secret: &str) -> Self {
+        TokenSource {
+            endpoint: endpoint.parse().expect("a URL"),
+            client_id: client_id.into(),
+            client_secret: client_secret.into(),
+            scope: None,
+            authority: None,
+            authority_pem: None,
+        }
     }
 
     async fn ask(&self) -> Result<OAuthToken, String> {
@@ -151,12 +187,6 @@ fn token(status: u16, body: &[u8], now: Timestamp, client_id: &str) -> Result<OA
     })
 }
 
-/// The endpoint without credentials or query.
-fn shown(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or("?"), url.path())
-}
-
 /// An error with its causes: reqwest's own words stop at "error sending request".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -201,9 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_shown_without_credentials_and_query() {
-        let url = "https://me:secret@idp.example:8443/token?key=1".parse().expect("a URL");
-        assert_eq!(shown(&url), "https://idp.example:8443/token");
+    fn neither_the_endpoint_nor_what_it_says_shows_a_secret() {
+        let source = TokenSource::for_test("https://me:secret@idp.example:8443/token?key=k3y7", "edge", "s3cret%");
+        assert_eq!(source.shown(), "https://idp.example:8443/token?key=***");
+        assert_eq!(source.without_secrets("no k3y7 with s3cret% (s3cret%25)"), "no *** with *** (***)");
     }
 
     proptest! {

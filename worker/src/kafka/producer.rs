@@ -2,38 +2,41 @@
 //!
 //! A record is copied once, into librdkafka's queue; from there it goes to the socket as it is. Sending never blocks:
 //! what does not fit into the budget is refused, and the owner decides what to drop.
+//!
+//! What is in flight is kept in a ledger of ours ([`flights`]): each record has one report, also those that librdkafka
+//! still holds when the client ends. The client ends on its poller's thread, since purging and destroying it may block.
 
 mod bell;
+mod flights;
+mod poller;
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use bell::{Bell, Ring};
 use edgereel_crds::{plan::Connection, status::Reason};
+use flights::Flights;
 use jiff::Timestamp;
+use poller::Poller;
 use rdkafka::{
     ClientContext,
     client::OAuthToken,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::{DeliveryResult, Message},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
 use super::client::{Context, Health, KafkaFault, Snapshot, Subject, client_config};
 use super::headers;
-pub use super::producer_config::Options;
 use super::producer_config::configure;
+pub use super::{fault::Role, producer_config::Options};
 use crate::{metrics::DropReason, secrets::Secrets};
-
-/// How long the reports of purged records may take; they come from memory.
-const PURGE: Duration = Duration::from_secs(2);
 
 /// A record to be sent.
 #[derive(Clone, Debug)]
@@ -82,17 +85,17 @@ pub struct Undelivered {
     pub fault: KafkaFault,
 }
 
-/// A producer for one topic, with its own thread for what comes back.
+/// A producer for one topic, with its own thread for what comes back. Dropped, it gives up what is in flight, on that
+/// thread.
 pub struct FrameProducer<T: Send + Sync + 'static> {
-    producer: Arc<BaseProducer<Reports<T>>>,
     bell: Arc<Bell<Reports<T>>>,
     topic: String,
     budget: u64,
     subject: Subject,
     health: Health,
     counts: Arc<Counts>,
-    stop: Arc<AtomicBool>,
-    poller: Option<JoinHandle<()>>,
+    /// Dropped last: it stops the thread, which then is the client's last holder.
+    poller: Poller,
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +118,7 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         let mut config = client_config(connection, secrets, &options.client_id)?;
         configure(&mut config, options);
         let context = Context::new(connection, secrets)?;
-        let subject = context.subject().topic(options.topic);
+        let subject = context.subject().role(options.role).topic(options.topic);
         let context = context.about(subject.clone());
         let health = context.health().clone();
         let counts = Arc::<Counts>::default();
@@ -124,29 +127,28 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
             context,
             subject: subject.clone(),
             counts: counts.clone(),
+            flights: Flights::default(),
+            ending: Mutex::default(),
             ring: ring.clone(),
             on_delivery: Box::new(on_delivery),
         };
         let producer = BaseProducer::from_config_and_context(&config, reports).map_err(|e| subject.fault(&e))?;
-        let (producer, stop) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
-        let bell = Arc::new(Bell::new(producer.clone(), ring));
-        let attend = {
-            let (bell, stop) = (bell.clone(), stop.clone());
-            move || bell.attend(&stop)
-        };
-        let poller = thread::Builder::new().name("kafka producer".into()).spawn(attend);
-        let poller = poller.map_err(|e| KafkaFault::passing(Reason::InternalError, format!("no thread: {e}")))?;
+        let bell = Arc::new(Bell::new(Arc::new(producer), ring));
+        let poller = Poller::start(bell.clone())
+            .map_err(|e| KafkaFault::passing(Reason::InternalError, format!("no thread: {e}")))?;
         Ok(FrameProducer {
-            producer,
             bell,
             topic: options.topic.to_owned(),
             budget: options.budget,
             subject,
             health,
             counts,
-            stop,
-            poller: Some(poller),
+            poller,
         })
+    }
+
+    fn reports(&self) -> &Reports<T> {
+        self.bell.producer().client().context()
     }
 
     /// Takes a record, or says why not; never blocks. `token` comes back with the delivery, and is dropped on an error.
@@ -160,13 +162,16 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         if self.counts.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
             return Err(SendError::Full);
         }
-        let mut native = BaseRecord::with_opaque_to(&self.topic, Box::new(InFlight { token, bytes }))
+        // Noted first: the report may come before `send` returns.
+        let flight = self.reports().flights.begin(InFlight { token, bytes });
+        let mut native = BaseRecord::with_opaque_to(&self.topic, flight)
             // 0 would be librdkafka's "now".
             .timestamp(record.timestamp.as_millisecond().max(1))
             .headers(native);
         native.key = record.key;
         native.payload = record.value;
-        self.producer.send(native).map_err(|(error, _)| {
+        self.bell.producer().send(native).map_err(|(error, _)| {
+            self.reports().flights.end(flight);
             self.counts.bytes.fetch_sub(bytes, Ordering::AcqRel);
             match error.rdkafka_error_code() {
                 Some(Code::QueueFull) => SendError::Full,
@@ -199,7 +204,7 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
 
     /// Records that wait or are in flight, or whose report is on its way.
     pub fn in_flight_records(&self) -> u64 {
-        u64::try_from(self.producer.in_flight_count()).unwrap_or(0)
+        u64::try_from(self.bell.producer().in_flight_count()).unwrap_or(0)
     }
 
     /// Whether the brokers are reached.
@@ -209,7 +214,7 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
 
     /// The error after which this producer sends nothing more, if there was one: make another.
     pub fn fatal(&self) -> Option<KafkaFault> {
-        self.producer.client().fatal_error().map(|(code, detail)| match code {
+        self.bell.producer().client().fatal_error().map(|(code, detail)| match code {
             Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => self.subject.code(Code::Fatal, &detail),
             code => self.subject.code(code, &detail),
         })
@@ -217,37 +222,37 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
 
     /// Waits until all is delivered, `patience` at most, and gives up the rest. Every record has had its delivery
     /// report when this returns the number of those that were not delivered meanwhile. Blocks.
-    pub fn close(mut self, patience: Duration) -> u64 {
+    pub fn close(self, patience: Duration) -> u64 {
+        self.end(Ending::Stop, patience)
+    }
+
+    /// As [`close`](Self::close), for a producer that has failed: what is given up is told the failure.
+    pub fn abandon(self, patience: Duration, failure: KafkaFault) -> u64 {
+        self.end(Ending::Failure(failure), patience)
+    }
+
+    fn end(self, ending: Ending, patience: Duration) -> u64 {
         let before = self.counts.failed.load(Ordering::Acquire);
-        if self.producer.flush(patience).is_err() {
-            self.producer.purge(PurgeConfig::default().queue().inflight());
-            if let Err(e) = self.producer.flush(PURGE) {
-                tracing::warn!(topic = self.topic, "records were given up without a report: {e}");
-            }
-        }
-        self.stop_polling();
-        self.counts.failed.load(Ordering::Acquire) - before
-    }
-
-    fn stop_polling(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        let Some(poller) = self.poller.take() else { return };
-        poller.thread().unpark();
-        // The owner may drop the producer in a delivery callback.
-        if poller.thread().id() != thread::current().id() {
-            // A panic there has been reported by its own hook.
-            let _ = poller.join();
-        }
+        *self.reports().ending.lock().unwrap_or_else(PoisonError::into_inner) = ending;
+        // What is not delivered by now is purged as the client ends.
+        let _ = self.bell.producer().flush(patience);
+        let FrameProducer { bell, poller, counts, .. } = self;
+        drop(bell);
+        poller.join();
+        counts.failed.load(Ordering::Acquire) - before
     }
 }
 
-impl<T: Send + Sync + 'static> Drop for FrameProducer<T> {
-    fn drop(&mut self) {
-        self.stop_polling();
-    }
+/// Why a producer ends, once somebody has decided that.
+#[derive(Default)]
+enum Ending {
+    #[default]
+    None,
+    Stop,
+    Failure(KafkaFault),
 }
 
-/// What travels with a record.
+/// What is remembered of a record in flight.
 struct InFlight<T> {
     token: T,
     bytes: u64,
@@ -258,31 +263,63 @@ struct Reports<T> {
     context: Context,
     subject: Subject,
     counts: Arc<Counts>,
+    flights: Flights<InFlight<T>>,
+    ending: Mutex<Ending>,
     ring: Arc<Ring>,
     on_delivery: Box<dyn Fn(Delivery<T>) + Send + Sync>,
 }
 
 impl<T: Send + Sync> ProducerContext for Reports<T> {
-    type DeliveryOpaque = Box<InFlight<T>>;
+    /// The flight's number.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, in_flight: Self::DeliveryOpaque) {
-        let InFlight { token, bytes } = *in_flight;
-        self.counts.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    fn delivery(&self, report: &DeliveryResult<'_>, flight: usize) {
+        // What the end of the client has told of already is not told again.
+        let Some(in_flight) = self.flights.end(flight) else { return };
         let result = match report {
             Ok(message) => {
                 self.context.health().progress();
                 Ok((message.partition(), message.offset()))
             }
-            Err((error, _)) => {
-                self.counts.failed.fetch_add(1, Ordering::AcqRel);
-                Err(Undelivered { reason: drop_reason(error), fault: self.fault(error) })
-            }
+            Err((error, _)) if drop_reason(error) == DropReason::shutdown => Err(self.given_up()),
+            Err((error, _)) => Err(Undelivered { reason: drop_reason(error), fault: self.fault(error) }),
         };
-        (self.on_delivery)(Delivery { token, at: self.ring.came_at(), result });
+        self.tell(in_flight, result);
     }
 }
 
 impl<T> Reports<T> {
+    fn tell(&self, InFlight { token, bytes }: InFlight<T>, result: Result<(i32, i64), Undelivered>) {
+        self.counts.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.counts.failed.fetch_add(u64::from(result.is_err()), Ordering::AcqRel);
+        (self.on_delivery)(Delivery { token, at: self.ring.came_at(), result });
+    }
+
+    /// Tells those whose record has had no report that it will have none.
+    fn settle(&self) {
+        for in_flight in self.flights.end_all() {
+            self.tell(in_flight, Err(self.given_up()));
+        }
+    }
+
+    /// What was purged: because the worker stops, or the producer failed. librdkafka purges by itself after a fatal error,
+    /// before anybody has met it.
+    fn given_up(&self) -> Undelivered {
+        let failure = match &*self.ending.lock().unwrap_or_else(PoisonError::into_inner) {
+            Ending::Stop => {
+                let fault = self.subject.code(Code::PurgeInflight, "");
+                return Undelivered { reason: DropReason::shutdown, fault };
+            }
+            Ending::Failure(fault) => Some(fault.clone()),
+            Ending::None => None,
+        };
+        let fault = failure.unwrap_or_else(|| match self.context.health().snapshot() {
+            Snapshot::Down(fault) => fault,
+            _ => self.subject.code(Code::Fatal, ""),
+        });
+        Undelivered { reason: DropReason::delivery_failed, fault }
+    }
+
     /// A record that timed out does not know why; the health does.
     fn fault(&self, error: &KafkaError) -> KafkaFault {
         let fault = self.subject.fault(error);
@@ -325,20 +362,4 @@ impl<T: Send + Sync> ClientContext for Reports<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_failed_delivery_counts_under_its_own_reason() {
-        for (code, reason) in [
-            (Code::MessageTimedOut, DropReason::delivery_timeout),
-            (Code::MessageSizeTooLarge, DropReason::too_large),
-            (Code::PurgeQueue, DropReason::shutdown),
-            (Code::PurgeInflight, DropReason::shutdown),
-            (Code::TopicAuthorizationFailed, DropReason::delivery_failed),
-            (Code::NotEnoughReplicas, DropReason::delivery_failed),
-        ] {
-            assert_eq!(drop_reason(&KafkaError::MessageProduction(code)), reason, "{code:?}");
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,8 @@ use edgereel_crds::{
 };
 use rdkafka::ClientConfig;
 
+use super::fault::Role;
+
 /// The range of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX_BYTES: (u64, u64) = (1_000, 1_000_000_000);
 
@@ -15,6 +17,8 @@ const MESSAGE_MAX_BYTES: (u64, u64) = (1_000, 1_000_000_000);
 pub struct Options<'a> {
     /// How the brokers' logs name it.
     pub client_id: String,
+    /// What it works for.
+    pub role: Role,
     /// The topic that it sends to.
     pub topic: &'a str,
     /// Acknowledgement, batches and patience.
@@ -31,6 +35,7 @@ impl<'a> Options<'a> {
         let encoding = &plan.spec.encoding;
         Options {
             client_id: format!("edgereel-{}.{}", plan.name.namespace, plan.name.name),
+            role: Role::Camera,
             topic: &plan.spec.topic.name,
             settings: &plan.spec.producer,
             budget: plan.spec.buffer.memory.0,
@@ -91,7 +96,8 @@ mod tests {
 
     fn configured(settings: Settings, budget: u64, limit: u64) -> ClientConfig {
         let mut config = ClientConfig::new();
-        let options = Options { client_id: "c".into(), topic: "t", settings: &settings, budget, limit };
+        let options =
+            Options { client_id: "c".into(), role: Role::Camera, topic: "t", settings: &settings, budget, limit };
         configure(&mut config, &options);
         config.create_native_config().expect("librdkafka takes every setting");
         config

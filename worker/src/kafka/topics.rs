@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use super::topic_check::TopicShape;
 use super::{
     admin::{self, NewTopic},
-    client::{Context, KafkaFault, Snapshot, Subject, client_config},
+    client::{Context, KafkaFault, Role, Snapshot, Subject, client_config},
     topic_check::{self, MAX_MESSAGE_BYTES},
 };
 use crate::secrets::Secrets;
@@ -72,7 +72,7 @@ pub async fn ensure(
     required_message_bytes: u64,
 ) -> Result<TopicReport, KafkaFault> {
     let topic = topic.clone();
-    with_topics(connection, secrets, move |topics| topics.ensure(&topic, required_message_bytes)).await
+    with_topics(connection, secrets, Role::Camera, move |topics| topics.ensure(&topic, required_message_bytes)).await
 }
 
 /// Makes a dead-letter topic of one partition, if there is none, and checks that it takes records of
@@ -91,7 +91,7 @@ pub async fn ensure_dead_letter(
         ensure: EnsureTopic::Create,
         config: BTreeMap::new(),
     };
-    with_topics(connection, secrets, move |topics| {
+    with_topics(connection, secrets, Role::DeadLetters, move |topics| {
         let existing = topics.shape(&topic.name)?;
         let created = existing.is_none() && topics.create(&topic, required_message_bytes)?;
         let taken = Topic { ensure: EnsureTopic::Exists, ..topic };
@@ -103,7 +103,7 @@ pub async fn ensure_dead_letter(
 /// How many partitions a topic has.
 pub async fn partitions_of(connection: &Connection, secrets: &Secrets, topic: &str) -> Result<i32, KafkaFault> {
     let topic = topic.to_owned();
-    with_topics(connection, secrets, move |topics| Ok(topics.existing(&topic)?.partitions)).await
+    with_topics(connection, secrets, Role::Sink, move |topics| Ok(topics.existing(&topic)?.partitions)).await
 }
 
 /// The records that each partition of a topic holds, in the partitions' order.
@@ -113,7 +113,7 @@ pub async fn watermarks(
     topic: &str,
 ) -> Result<Vec<Watermarks>, KafkaFault> {
     let topic = topic.to_owned();
-    with_topics(connection, secrets, move |topics| topics.watermarks(&topic)).await
+    with_topics(connection, secrets, Role::Other, move |topics| topics.watermarks(&topic)).await
 }
 
 /// Runs blocking work with a client of its own, off the runtime's threads. The work ends early when the future is
@@ -121,11 +121,12 @@ pub async fn watermarks(
 async fn with_topics<T: Send + 'static>(
     connection: &Connection,
     secrets: &Secrets,
+    role: Role,
     work: impl FnOnce(&Topics) -> Result<T, KafkaFault> + Send + 'static,
 ) -> Result<T, KafkaFault> {
     let (connection, secrets, abandoned) = (connection.clone(), secrets.clone(), CancellationToken::new());
     let _asking = abandoned.clone().drop_guard();
-    let task = tokio::task::spawn_blocking(move || work(&Topics::connect(&connection, &secrets, abandoned)?));
+    let task = tokio::task::spawn_blocking(move || work(&Topics::connect(&connection, &secrets, role, abandoned)?));
     task.await.unwrap_or_else(|e| Err(KafkaFault::passing(Reason::InternalError, format!("topic check: {e}"))))
 }
 
@@ -144,10 +145,15 @@ struct Topics {
 impl ConsumerContext for Context {}
 
 impl Topics {
-    fn connect(connection: &Connection, secrets: &Secrets, abandoned: CancellationToken) -> Result<Self, KafkaFault> {
+    fn connect(
+        connection: &Connection,
+        secrets: &Secrets,
+        role: Role,
+        abandoned: CancellationToken,
+    ) -> Result<Self, KafkaFault> {
         let config = client_config(connection, secrets, "edgereel-topics")?;
         let context = Context::new(connection, secrets)?;
-        let subject = context.subject().clone();
+        let subject = context.subject().role(role);
         let client = BaseConsumer::from_config_and_context(&config, context).map_err(|e| subject.fault(&e))?;
         let client = Arc::new(client);
         let stop = Arc::new(AtomicBool::new(false));
@@ -328,7 +334,8 @@ mod tests {
             spec: serde_json::from_str::<KafkaConnectionSpec>(&spec).expect("a spec"),
         };
         let abandoned = CancellationToken::new();
-        let topics = Topics::connect(&connection, &Secrets::default(), abandoned.clone()).expect("a client");
+        let topics =
+            Topics::connect(&connection, &Secrets::default(), Role::Camera, abandoned.clone()).expect("a client");
         let start = Instant::now();
         abandoned.cancel();
         topics.shape("frames").expect_err("no answer");

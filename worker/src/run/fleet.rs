@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::{
     capture::Snapshot,
-    metrics::{CameraMetrics, DropReason, Metrics, SinkMetrics},
+    metrics::{CameraMetrics, Metrics, SinkMetrics},
     state::ResourceState,
 };
 
@@ -69,7 +69,7 @@ impl Member {
     /// Notes the counters; called about once a second.
     pub fn sample(&self, now: Instant) {
         let (frames, bytes, ready) = match &self.handles {
-            Handles::Camera(m) => (m.captured.get(), m.captured_bytes.get(), &m.ready),
+            Handles::Camera(m) => (m.captured(), m.captured_bytes.get(), &m.ready),
             Handles::Sink(m) => (m.stored.get(), m.stored_bytes.get(), &m.ready),
         };
         ready.set(i64::from(self.state.is_ready()));
@@ -91,21 +91,21 @@ impl Member {
     pub fn figures(&self) -> Figures {
         let (fps, frame_bytes) = self.rates();
         match &self.handles {
-            Handles::Camera(m) => Figures::Camera(CameraFigures {
-                fps,
-                frame_bytes,
-                frames_captured: m.captured.get(),
-                frames_acknowledged: m.acknowledged.get(),
-                frames_dropped: m.dropped_total(),
-                dropped: DropReason::ALL
-                    .iter()
-                    .map(|reason| (reason.as_str().to_owned(), m.dropped(*reason).get()))
-                    .filter(|(_, count)| *count > 0)
-                    .collect(),
-                buffer_bytes: m.buffer_bytes.get(),
-                last_frame_time: moment(m.last_frame.get()),
-                frame_size: (m.width.get() > 0).then(|| format!("{}x{}", m.width.get(), m.height.get())),
-            }),
+            Handles::Camera(m) => {
+                let account = m.account();
+                Figures::Camera(CameraFigures {
+                    fps,
+                    frame_bytes,
+                    frames_captured: account.captured,
+                    frames_acknowledged: account.acknowledged,
+                    frames_dropped: account.dropped_total(),
+                    frames_waiting: Some(account.waiting),
+                    dropped: account.dropped.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+                    buffer_bytes: m.buffer_bytes.get(),
+                    last_frame_time: moment(m.last_frame.get()),
+                    frame_size: (m.width.get() > 0).then(|| format!("{}x{}", m.width.get(), m.height.get())),
+                })
+            }
             Handles::Sink(m) => Figures::Sink(SinkFigures {
                 fps,
                 frame_bytes,
@@ -176,7 +176,10 @@ mod tests {
     use edgereel_crds::plan::ObjectName;
 
     use super::*;
-    use crate::{metrics::InvalidReason, state::Kind};
+    use crate::{
+        metrics::{DropReason, InvalidReason},
+        state::Kind,
+    };
 
     #[test]
     fn rates_are_means_over_the_window() {
@@ -203,10 +206,12 @@ mod tests {
         camera.width.set(1280);
         camera.height.set(720);
         camera.last_frame.set(1.5);
-        camera.dropped(DropReason::truncated).inc_by(3);
+        (0..3).for_each(|_| camera.refuse(DropReason::truncated));
+        camera.take_in();
         assert_eq!(figures().frame_size.as_deref(), Some("1280x720"));
         assert_eq!(figures().last_frame_time.map(|time| time.as_millisecond()), Some(1500));
         assert_eq!((figures().dropped["truncated"], figures().frames_dropped), (3, 3));
+        assert_eq!((figures().frames_captured, figures().frames_waiting), (4, Some(1)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     backoff::Backoff,
-    capture::Snapshot,
+    capture::{Keep, Snapshot},
     fault::Fault,
     metrics::Metrics,
     run::{
@@ -61,7 +61,7 @@ impl Run {
             let state = ResourceState::new(Kind::CameraStream, camera.name.clone());
             let snapshot = options.snapshots.then(Snapshot::default);
             let handles = metrics.camera(&camera.name);
-            work.push(Work::Camera(camera.clone(), handles.clone(), snapshot.clone()));
+            work.push(Work::Camera(camera.clone(), Keep::new(camera, handles.clone(), snapshot.clone())));
             let mut member = Member::new(state, Handles::Camera(handles), snapshot);
             member.warn_frame_bytes = camera.spec.encoding.warn_frame_bytes.0;
             members.push(member);
@@ -123,6 +123,7 @@ fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
 async fn supervise(state: &ResourceState, work: &Work, around: &Surroundings) {
     let start = || work.start(state, around);
     keep_running(state, work.suspended(), &around.shutdown, || work.count_restart(), start).await;
+    work.finish();
 }
 
 /// Starts a resource again and again until shutdown, waiting longer after each failure.

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    capture::{self, CaptureEnv, Snapshot},
+    capture::{self, CaptureEnv, Keep},
     fault::Fault,
-    metrics::{CameraMetrics, SinkMetrics},
+    metrics::SinkMetrics,
     secrets::Secrets,
     sink::runner::{self, SinkEnv},
     state::ResourceState,
@@ -21,8 +21,8 @@ use crate::{
 
 /// One resource's work (one replica's), with the metrics that it keeps.
 pub enum Work {
-    /// A camera, and where its last frame goes.
-    Camera(CameraPlan, CameraMetrics, Option<Snapshot>),
+    /// A camera, and what it keeps from run to run.
+    Camera(CameraPlan, Keep),
     /// A sink, and which of its replicas.
     Sink(SinkPlan, SinkMetrics, u32),
 }
@@ -50,9 +50,17 @@ impl Work {
     /// Counts a start after a failure.
     pub fn count_restart(&self) {
         match self {
-            Work::Camera(_, metrics, _) => metrics.restarts.inc(),
+            Work::Camera(_, keep) => keep.metrics().restarts.inc(),
             Work::Sink(_, metrics, _) => metrics.restarts.inc(),
         };
+    }
+
+    /// Settles what waited for another start: there is none.
+    pub fn finish(&self) {
+        match self {
+            Work::Camera(_, keep) => keep.finish(),
+            Work::Sink(..) => {}
+        }
     }
 
     /// Begins the work. The future ends when the work does, by failure, panic or shutdown.
@@ -60,9 +68,8 @@ impl Work {
         let Surroundings { storage_root, secrets, shutdown } = around.clone();
         let state = state.clone();
         match self {
-            Work::Camera(plan, metrics, snapshot) => {
-                let (metrics, snapshot) = (metrics.clone(), snapshot.clone());
-                let (plan, env) = (plan.clone(), CaptureEnv { secrets, metrics, state, snapshot, shutdown });
+            Work::Camera(plan, keep) => {
+                let (plan, env) = (plan.clone(), CaptureEnv { secrets, keep: keep.clone(), state, shutdown });
                 Box::pin(on_a_task(async move { capture::run(&plan, env).await }))
             }
             Work::Sink(plan, metrics, replica) => {

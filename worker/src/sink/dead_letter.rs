@@ -36,7 +36,7 @@ use crate::{
     kafka::{
         client::KafkaFault,
         consumer,
-        producer::{FrameProducer, Options, Record, SendError},
+        producer::{FrameProducer, Options, Record, Role, SendError},
         topics,
     },
     metrics::SinkMetrics,
@@ -122,6 +122,7 @@ impl DeadLetters {
         let settings = Settings::default();
         let options = Options {
             client_id: format!("edgereel-{}.{}-dead-letters", plan.name.namespace, plan.name.name),
+            role: Role::DeadLetters,
             topic,
             settings: &settings,
             budget: BUDGET,

@@ -3,7 +3,6 @@
 //! Cameras speak HTTP loosely, so what can be borne is borne: invalid headers, and bodies without any (HTTP/0.9).
 
 mod login;
-mod redact;
 #[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]
@@ -11,10 +10,9 @@ mod tests;
 
 use std::time::Duration;
 
-use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, status::Reason};
+use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
 use login::{Challenge, Credentials};
 use percent_encoding::percent_decode_str;
-pub use redact::redacted;
 use reqwest::{
     Certificate, Client, Response, StatusCode, Version,
     header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE},
@@ -138,11 +136,11 @@ impl HttpCamera {
 
     /// The camera's URL as it may be shown.
     pub fn shown(&self) -> String {
-        redacted(&self.url)
+        redact::url(&self.url)
     }
 
     fn error(&self, url: &Url, reason: Reason, message: impl std::fmt::Display) -> SourceError {
-        let via = if *url == self.url { String::new() } else { format!(" (redirected to {})", redacted(url)) };
+        let via = if *url == self.url { String::new() } else { format!(" (redirected to {})", redact::url(url)) };
         SourceError::new(reason, format!("{}{via}: {message}", self.shown()))
     }
 
@@ -196,7 +194,7 @@ impl HttpCamera {
                 if hops > MAX_REDIRECTS {
                     let message = format!(
                         "{MAX_REDIRECTS} redirects lead nowhere, the last to {}: check the path",
-                        redacted(&next)
+                        redact::url(&next)
                     );
                     return Err(self.error(&self.url, Reason::CameraProtocolError, message));
                 }
@@ -206,6 +204,11 @@ impl HttpCamera {
                 return self.check(&url, response).await;
             }
         }
+    }
+
+    /// The camera is dialled anew: how it wants to be answered is asked anew.
+    pub fn forget_login(&mut self) {
+        self.challenge = None;
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, SourceError> {
@@ -272,7 +275,8 @@ impl HttpCamera {
         let content_type = header(CONTENT_TYPE).to_owned();
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("xml") {
-            let page = self.page(response).await;
+            // A page may repeat what was asked for.
+            let page = redact::echo(&self.url, &redact::echo(url, &self.page(response).await));
             let message = format!("answers with {essence} ({page}) instead of pictures: check the path");
             return Err(self.error(url, Reason::CameraProtocolError, message));
         }
@@ -294,8 +298,7 @@ impl HttpCamera {
 
     /// A failure while a body was read.
     pub fn broke_off(&self, error: &reqwest::Error) -> SourceError {
-        let message = format!("the connection broke off: {}", root_cause(error));
-        SourceError::new(Reason::CameraUnreachable, format!("{}: {message}", self.shown()))
+        self.unreachable(format!("the connection broke off: {}", root_cause(error)))
     }
 
     /// A camera that answers, but not with what we want.

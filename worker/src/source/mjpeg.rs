@@ -37,6 +37,7 @@ impl Mjpeg {
 impl Source for Mjpeg {
     fn connect(&mut self) -> BoxFuture<'_, Result<Box<dyn FrameStream>, SourceError>> {
         Box::pin(async move {
+            self.camera.forget_login();
             let response = self.camera.get().await?;
             let content_type = if is_bare(&response) { String::new() } else { content_type(&response) };
             let parser = MultipartParser::new(&content_type, self.max_frame_bytes);

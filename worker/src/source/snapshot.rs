@@ -45,6 +45,7 @@ impl Source for Snapshot {
             // Pictures keep to a fixed schedule: a late answer shifts none, and what was missed is left out.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             ticks.tick().await;
+            self.camera.forget_login();
             let first = fetch(&mut self.camera, self.max_frame_bytes).await?;
             let camera = self.camera.clone();
             let stream = Stream { camera, max_frame_bytes: self.max_frame_bytes, ticks, first: Some(first) };

@@ -1,6 +1,6 @@
 //! Cameras that fall silent or freeze: the status says so within the watchdog's time, and they recover by themselves.
 
-use edgereel_tests::{Edgereel, synthetic::Cameras, unique};
+use edgereel_tests::{Edgereel, edgereel, synthetic::Cameras, unique, wait};
 use serde_json::{Value, json};
 
 use super::{mjpeg, run_cameras};
@@ -61,6 +61,9 @@ fn a_camera_that_freezes_shows_while_its_frames_go_on_and_thaws_by_itself() {
     worker.await_metrics("frames go on", |m| m.count("camera_frames_acknowledged", "cam") > before + 5);
     assert!(is_unready(&worker.status_of("cam"), "CameraFrozen"), "frames of a standing picture made it ready");
     await_recovery(&worker);
+    let log = worker.log();
+    let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((lines("the camera is frozen"), lines("the camera has thawed")), (1, 1), "{log}");
 }
 
 #[test]
@@ -83,4 +86,20 @@ fn a_byte_at_a_time_counts_as_silence_and_so_do_pictures_that_are_never_whole() 
         worker.await_status_of(name, "has stalled", |entry| is_unready(entry, "CameraStalled"));
     }
     assert!(worker.metrics().sum("camera_frames_dropped_total", &[("name", "halves"), ("reason", "truncated")]) > 0.0);
+}
+
+#[test]
+fn a_camera_that_hangs_up_again_and_again_is_logged_once_in_ten_seconds_with_how_often_that_was() {
+    let cameras = Cameras::start(&[]);
+    // Each connection ends after five frames.
+    let worker = run_one(&cameras, "bad=disconnect&after=5");
+    worker.await_metrics("it was dialled for more than ten seconds", |m| m.count("camera_reconnects", "cam") > 20);
+    wait::until("a line says how often", edgereel::PATIENCE, || {
+        let log = worker.log();
+        log.lines().any(|line| line.contains("closed the stream") && !line.contains("held_back=0"))
+    });
+    let reconnects = worker.metrics().count("camera_reconnects", "cam");
+    let log = worker.log();
+    let lines = log.lines().filter(|line| line.contains("closed the stream") || line.contains("broke off")).count();
+    assert!((lines as u64) < reconnects / 4, "{lines} lines of {reconnects} reconnects: {log}");
 }

@@ -79,6 +79,11 @@ impl<C: ProducerContext> Bell<C> {
         Bell { producer, queue, ring }
     }
 
+    /// The client.
+    pub fn producer(&self) -> &BaseProducer<C> {
+        &self.producer
+    }
+
     /// Whether there is something to serve.
     pub fn has_rung(&self) -> bool {
         // SAFETY: the queue lives.

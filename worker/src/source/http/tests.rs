@@ -305,3 +305,15 @@ async fn a_self_signed_camera_is_trusted_by_its_certificate_or_not_checked_at_al
     assert_eq!(error.reason, Reason::InvalidConfiguration);
     assert!(error.message.contains("`junk` of secret `camera-ca` is not a PEM certificate"), "{error}");
 }
+
+#[tokio::test]
+async fn a_page_that_repeats_the_request_does_not_tell_its_secrets() {
+    let server = TestServer::start(|request| {
+        let target = request.split(' ').nth(1).unwrap_or_default();
+        let page = format!("<title>no {target} here</title>");
+        Reply::whole("200 OK", "Content-Type: text/html\r\n", page.as_bytes())
+    })
+    .await;
+    let error = camera(&server.url("/v?fps=5;pwd=s3cret%2Dword")).get().await.expect_err("no picture");
+    assert!(error.message.contains("no /v?") && !error.message.contains("s3cret"), "{error}");
+}

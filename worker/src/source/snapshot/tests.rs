@@ -60,3 +60,25 @@ async fn an_answer_that_is_no_picture_is_counted_or_ends_the_stream() {
         assert!(error.message.contains(words), "`{error}` lacks `{words}`");
     }
 }
+
+#[tokio::test]
+async fn a_camera_that_is_dialled_anew_is_not_given_a_login_before_it_asks() {
+    let jpeg = picture(64, 64, 1);
+    let (told, heard) = std::sync::mpsc::channel();
+    let server = TestServer::start(move |request| {
+        let login = request.contains("authorization: ");
+        told.send(login).expect("the test hears it");
+        match login {
+            true => Reply::whole("200 OK", "Content-Type: image/jpeg\r\n", &jpeg),
+            false => Reply::whole("401 Unauthorized", "WWW-Authenticate: Basic realm=\"cam\"\r\n", b"log in"),
+        }
+    })
+    .await;
+    let url = format!("http://ann:s3cret@{}/", server.address);
+    let spec = SnapshotSource { url, interval: Duration::millis(10), credentials_secret_ref: None, tls: None };
+    let mut camera = Snapshot::new(&spec, ByteSize(50_000), "lab", &Secrets::default()).expect("sound");
+    for _ in 0..2 {
+        camera.connect().await.expect("a first picture").next().await.expect("a picture");
+    }
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [false, true, false, true]);
+}
