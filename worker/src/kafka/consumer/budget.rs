@@ -37,6 +37,12 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// Counts so many bytes more for as long as the charge lives: what was made of the record.
+    pub fn add(&mut self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes += bytes;
+    }
+
     /// A charge on no budget, for records that came from elsewhere.
     pub fn free() -> Self {
         Charge { held: Arc::default(), bytes: 0 }
@@ -82,6 +88,9 @@ mod tests {
         let first = held.charge(5000);
         let second = held.charge(0);
         assert_eq!(held.bytes(), 5000 + 2 * OVERHEAD);
+        let mut first = first;
+        first.add(700);
+        assert_eq!(held.bytes(), 5700 + 2 * OVERHEAD);
         drop(first);
         assert_eq!(held.bytes(), OVERHEAD);
         drop(second);

@@ -50,7 +50,7 @@ impl Decoder {
     }
 
     /// Decodes a record.
-    pub fn decode(&self, record: Record) -> Entry {
+    pub fn decode(&self, mut record: Record) -> Entry {
         let view = RecordView {
             value: record.value.clone(),
             headers: &record.headers,
@@ -71,6 +71,12 @@ impl Decoder {
             sequence: frame.sequence,
             standing: Standing::at(frame.captured_at),
         });
+        // A picture that was taken out of JSON is held beside its record.
+        if let Ok(frame) = &content
+            && record.value.as_ref().is_none_or(|value| value.as_ptr() != frame.jpeg.as_ptr())
+        {
+            record.charge.add(frame.jpeg.len());
+        }
         Entry { record, content }
     }
 }
