@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, HashSet},
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +17,7 @@ use edgereel_crds::{
     KafkaConnectionSpec,
     camera_stream::{EnsureTopic, Producer as Settings, RecordKey, Topic},
     common::SecretKeyRef,
+    frame_sink::{OnOffsetLost, StartFrom},
     kafka_connection::{KafkaTls, OAuth, Sasl, SaslMechanism},
     plan::{Connection, ObjectName},
     status::Reason,
@@ -26,7 +30,8 @@ use edgereel_tests::{
 };
 use edgereel_worker::{
     kafka::{
-        client::{KafkaFault, Snapshot},
+        client::{Context, KafkaFault, Snapshot, client_config},
+        consumer::{self, Consumer, Event},
         producer::{Delivery, FrameProducer, Options, Record, Role, SendError},
         topics::{self, TopicReport, Watermarks},
     },
@@ -615,6 +620,24 @@ fn an_identity_provider_that_takes_eight_seconds_holds_up_no_client() {
     let asked = topic(&unique("slow"), 1, EnsureTopic::Create);
     ensure(&connection, &good, &asked, 1).expect("the first token is waited for");
     let (live, deliveries) = producer(&connection, &good, &asked.name, no_change);
+    let (told, events) = mpsc::channel();
+    let reader = Consumer::start(
+        client_config(&connection, &good, "reader").expect("a configuration"),
+        Context::new(&connection, &good).expect("a context"),
+        consumer::Settings {
+            topics: vec![asked.name.clone()],
+            group: asked.name.clone(),
+            instance: "reader".into(),
+            start_from: StartFrom::Earliest,
+            on_offset_lost: OnOffsetLost::Fail,
+            earlier: Arc::default(),
+            shared: false,
+            whole: false,
+            memory: 1 << 20,
+        },
+        move |event| told.send(event).is_ok(),
+    )
+    .expect("a consumer");
     let (mut tokens, mut slowest) = (0, Duration::ZERO);
     // Three tokens, two of them renewals: while each is being fetched, records go out and their reports come.
     for number in 0.. {
@@ -628,4 +651,16 @@ fn an_identity_provider_that_takes_eight_seconds_holds_up_no_client() {
         }
     }
     assert!(slowest < THOUGHT / 2, "a record took {slowest:?}");
+    let (mut assigned, mut lost, mut read) = (0, 0, 0);
+    for event in events.try_iter() {
+        match event {
+            Event::Assigned { .. } => assigned += 1,
+            Event::Lost | Event::Revoked { .. } => lost += 1,
+            Event::Record(_) => read += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((assigned, lost), (1, 0), "a group that was joined anew");
+    assert!(read > 0, "what is sent is read meanwhile");
+    assert!(reader.join(PATIENCE), "it ends");
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod group;
 mod memory;
+mod order;
 mod slow;
 
 use std::{collections::BTreeMap, fs};

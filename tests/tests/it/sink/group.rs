@@ -17,11 +17,11 @@ use serde_json::json;
 
 use super::bench::{Bench, KEEP, PATIENCE, frames, jpeg};
 
-fn admin(bench: &Bench) -> AdminClient<DefaultClientContext> {
+pub fn admin(bench: &Bench) -> AdminClient<DefaultClientContext> {
     bench.kafka.client().create().expect("an admin client")
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
