@@ -178,11 +178,12 @@ impl Runner<'_> {
                 self.stage = Stage::TakingUp { partitions };
                 self.state_told = None;
             }
-            Event::Missing(topics) => match self.memory.note_missing(&topics) {
+            Event::Missing(topics) => {
                 // Told again with the next look, and the disk's state is the output's to tell.
-                Err(error) => tracing::warn!(sink = %self.plan.name, "{error}"),
-                Ok(()) => {}
-            },
+                if let Err(error) = self.memory.note_missing(&topics) {
+                    tracing::warn!(sink = %self.plan.name, "{error}");
+                }
+            }
             Event::Assigned { generation, partitions, total } => self.on_assigned(generation, partitions, total)?,
             Event::Record(record) => {
                 let ending = self.ending.is_some();
