@@ -119,6 +119,11 @@ pub trait Output: Send {
     /// This worker's own folder, beside the output and on its file system.
     fn folder(&self) -> &Path;
 
+    /// Whether that folder shows, by itself, that the sink has written before.
+    fn has_written(&self) -> bool {
+        false
+    }
+
     /// A new assignment. Cleans up what an earlier worker left beyond the committed state, so that after this call the
     /// files hold exactly the frames before the committed offsets. Where a partition has no committed offset, the
     /// runner commits its start offset with this call's returned metadata before the first write.

@@ -18,6 +18,9 @@ use super::{
 pub struct Earlier {
     /// The topics.
     pub topics: BTreeMap<String, EarlierTopic>,
+    /// The sink has written before and did not note what it read: an earlier version, or the note was removed.
+    #[serde(skip)]
+    pub unnamed: bool,
 }
 
 /// A topic that was read before.

@@ -280,7 +280,7 @@ impl Known<'_> {
             committed: committed.map(|element| element.offset),
             committed_id: committed_mark.id.clone(),
             id: id.clone(),
-            was_read: self.earlier.has_read(source),
+            was_read: self.earlier.has_read(source) || self.earlier.unnamed && self.is_new_group(),
             earlier_id: earlier.and_then(|topic| topic.id.clone()),
             added: self.is_added(source, first),
             low,
@@ -309,6 +309,12 @@ impl Known<'_> {
             Assigned { source: source.clone(), committed: committed.map(|element| (element.offset, state.to_owned())) };
         let marked = committed.is_some() && mark == committed_mark;
         Ok(Begun { assigned, start, high, lost, mark, marked })
+    }
+
+    /// Whether the group has no offset in any of the topics.
+    fn is_new_group(&self) -> bool {
+        let ours = |element: &&Element| self.settings.topics.iter().any(|topic| **topic == *element.source.topic);
+        !self.committed.iter().filter(ours).any(|element| element.offset >= 0)
     }
 
     /// Whether a partition came after the sink's first start. Where an earlier version began, which kept no count, a single

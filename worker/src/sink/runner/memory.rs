@@ -32,14 +32,15 @@ pub struct Memory {
 
 impl Memory {
     /// Reads what this worker noted in its `folder`, nothing if it never did, and what its sink's other workers did, whose
-    /// folders stand in and below `sink`.
-    pub fn open(folder: &Path, sink: &Path) -> Result<Self, OutputError> {
+    /// folders stand in and below `sink`. `has_written`: the folder shows an earlier life, whether or not it was noted.
+    pub fn open(folder: &Path, sink: &Path, has_written: bool) -> Result<Self, OutputError> {
         let path = folder.join(FILE);
         let own = read(&path)?;
         let mut known = own.clone();
         for other in everyones(sink)? {
             known.absorb(other);
         }
+        known.unnamed = has_written && known.topics.is_empty();
         Ok(Memory { path, own, known: Arc::new(Mutex::new(known)) })
     }
 
@@ -130,13 +131,13 @@ mod tests {
     }
 
     fn known(folder: &Path, sink: &Path) -> Earlier {
-        Memory::open(folder, sink).unwrap().known().lock().unwrap().clone()
+        Memory::open(folder, sink, false).unwrap().known().lock().unwrap().clone()
     }
 
     #[test]
     fn what_was_noted_is_there_after_a_restart_and_the_first_beginning_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let mut memory = Memory::open(dir.path(), dir.path()).unwrap();
+        let mut memory = Memory::open(dir.path(), dir.path(), false).unwrap();
         assert_eq!(*memory.known().lock().unwrap(), Earlier::default());
         memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")]).unwrap();
         memory.note(&[begun("gate", 0, 500, "a")]).unwrap();
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn a_topic_made_anew_has_no_past() {
         let dir = tempfile::tempdir().unwrap();
-        let mut memory = Memory::open(dir.path(), dir.path()).unwrap();
+        let mut memory = Memory::open(dir.path(), dir.path(), false).unwrap();
         memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")]).unwrap();
         memory.note(&[begun("gate", 0, 0, "b")]).unwrap();
         assert_eq!(known(dir.path(), dir.path()).topic("gate").unwrap().began, [(0, 0)].into());
@@ -161,8 +162,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let other = dir.path().join("replica-1");
         fs::create_dir(&other).unwrap();
-        Memory::open(dir.path(), dir.path()).unwrap().note(&[begun("gate", 0, 5, "a")]).unwrap();
-        let mut second = Memory::open(&other, dir.path()).unwrap();
+        Memory::open(dir.path(), dir.path(), false).unwrap().note(&[begun("gate", 0, 5, "a")]).unwrap();
+        let mut second = Memory::open(&other, dir.path(), false).unwrap();
         second.note(&[begun("gate", 1, 7, "a"), begun("gate", 0, 2, "a")]).unwrap();
         assert_eq!(known(&other, dir.path()).topic("gate").unwrap().began, [(0, 2), (1, 7)].into());
     }
@@ -171,7 +172,7 @@ mod tests {
     fn a_damaged_file_is_named_and_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "{").unwrap();
-        let error = Memory::open(dir.path(), dir.path()).err().unwrap();
+        let error = Memory::open(dir.path(), dir.path(), false).err().unwrap();
         assert!(error.to_string().contains("topics.json is damaged"), "{error}");
     }
 }

@@ -47,7 +47,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
     };
     // A worker with a number has its folder in its sink's.
     let sink_folder = if replica > 0 { output.folder().parent() } else { None };
-    let memory = Memory::open(output.folder(), sink_folder.unwrap_or(output.folder()))?;
+    let memory = Memory::open(output.folder(), sink_folder.unwrap_or(output.folder()), output.has_written())?;
     let (sender, inbox) = mpsc::channel();
     let context = Context::new(&plan.connection, &env.secrets)?;
     let health = context.health().clone();

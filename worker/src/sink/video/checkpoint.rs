@@ -1,5 +1,7 @@
 //! What stands in a commit's metadata: where the files stood when all frames before the committed offsets were durable.
 
+use std::path::{Component, Path};
+
 use serde::{Deserialize, Serialize};
 
 use super::timing::Timing;
@@ -71,7 +73,10 @@ impl Checkpoint {
             v: u32,
         }
         let Ok(Version { v }) = serde_json::from_str(text) else {
-            return Err(format!("`{}` was not written by a video sink", text.chars().take(80).collect::<String>()));
+            return Err(format!(
+                "`{}` was not written by a video sink",
+                text.chars().take(80).collect::<String>().escape_debug()
+            ));
         };
         if v != VERSION {
             return Err(format!("has version {v}, this program knows version {VERSION}: use the newer program"));
@@ -80,7 +85,15 @@ impl Checkpoint {
         if let Some(fields) = value.as_object_mut() {
             fields.remove("v");
         }
-        serde_json::from_value(value).map_err(|e| format!("is damaged: {e}"))
+        let checkpoint: Checkpoint = serde_json::from_value(value).map_err(|e| format!("is damaged: {e}"))?;
+        // Whoever may commit for the group must not lead the sink out of its directory.
+        let plain = |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+        match &checkpoint.open {
+            Some(open) if !plain(&open.name) => {
+                Err(format!("is damaged: `{}` is no file of the sink's", open.name.escape_debug()))
+            }
+            _ => Ok(checkpoint),
+        }
     }
 }
 
@@ -93,7 +106,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_checkpoint_comes_back_from_a_commit_as_it_was(
-            segment: u64, end: u64, frames: u64, csv: u64, began: i64, name in "[ -~]{1,900}", times: Vec<i32>,
+            segment: u64, end: u64, frames: u64, csv: u64, began: i64, name in "[a-z][ -.0-~]{0,899}", times: Vec<i32>,
         ) {
             let mut timing = Timing::begin(None, began);
             for time in times {
@@ -119,6 +132,14 @@ mod tests {
             (r#"{"v":2,"segment":1}"#, "version 2"),
             (r#"{"v":1,"segment":-1}"#, "damaged"),
             (r#"{"v":1,"segment":1,"other":1}"#, "damaged"),
+            (
+                r#"{"v":1,"segment":1,"open":{"name":"../x.avi","end":1,"frames":1,"csv":1,"began":1}}"#,
+                "no file of the sink's",
+            ),
+            (
+                r#"{"v":1,"segment":1,"open":{"name":"/x.avi","end":1,"frames":1,"csv":1,"began":1}}"#,
+                "no file of the sink's",
+            ),
         ] {
             let error = Checkpoint::from_metadata(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

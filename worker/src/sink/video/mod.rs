@@ -221,6 +221,10 @@ impl Output for Video {
         self.private.path()
     }
 
+    fn has_written(&self) -> bool {
+        self.log.last() > 0
+    }
+
     fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         lease.check()?;
         self.lease = None;

@@ -135,6 +135,21 @@ fn a_partition_that_came_after_the_first_start_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_sink_that_has_written_and_noted_nothing_does_not_begin_again_where_its_group_has_no_offsets() {
+    let mut settings = settings(&["a", "b"], false);
+    settings.earlier.lock().unwrap().unnamed = true;
+    let mut taking = TakingUp::new(all(), Instant::now());
+    answer_all(&mut taking, &settings, Instant::now(), |question| usual(question, &[], &[]));
+    let earlier = settings.earlier.lock().unwrap().clone();
+    let fault = taking.decide(&settings, &earlier).unwrap_err();
+    assert_eq!(fault.reason, Reason::OffsetLost);
+    // With offsets of an earlier version it goes on, and a person may have it begin.
+    assert!(matches!(decide(all(), &settings, &[element("a", 0, 15)], &[]), Decision::TakeUp(..)));
+    settings.on_offset_lost = OnOffsetLost::Earliest;
+    assert!(matches!(decide(all(), &settings, &[], &[]), Decision::TakeUp(..)));
+}
+
+#[test]
 fn a_refused_question_is_asked_again_after_a_pause_and_not_for_ever() {
     let settings = settings(&["a", "b"], false);
     let began = Instant::now();
