@@ -403,8 +403,9 @@ proptest! {
         prop_assert!(bench.out.iter().all(|out| !out.standing.late));
     }
 
-    /// Live: in order as long as ways differ by less than the window, whichever partition each record takes and though one
-    /// of them stalls meanwhile; and no frame waits for more than about the window where none does.
+    /// Live: in order as long as ways differ by less than the window, whichever partition each record takes; and no frame
+    /// waits for more than about the window. Though a partition stalls: only what it should have given in the first
+    /// moments may be late, while its silence could still be its habit.
     #[test]
     fn live_frames_are_in_order_within_the_window_and_under_stalls(
         ways in prop::collection::vec(0u64..WINDOW / 2, 300),
@@ -415,17 +416,26 @@ proptest! {
             stall.is_some_and(|(of, from, long)| lane == of && (from..from + long).contains(&now))
         };
         let mut latest = [0; 3];
-        for (record, way) in records.iter_mut().zip(ways) {
+        let mut excused = Vec::new();
+        for (n, (record, way)) in records.iter_mut().zip(ways).enumerate() {
             record.arrives += way;
             if let Some((_, from, long)) = stall.filter(|_| stalled(record.lane, record.arrives)) {
+                if record.arrives < from + 2 * WINDOW {
+                    excused.push(n as u64);
+                }
                 record.arrives = from + long;
             }
             record.arrives = record.arrives.max(latest[record.lane]);
             latest[record.lane] = record.arrives;
         }
         let bench = play(3, &records, stalled);
-        prop_assert_eq!(bench.numbers(), (0..300).collect::<Vec<_>>());
-        prop_assert!(bench.out.iter().all(|out| !out.standing.late && !out.standing.far));
+        let (of_the_first_moments, out): (Vec<Out>, Vec<Out>) =
+            bench.out.iter().copied().partition(|out| excused.contains(&out.n));
+        let numbers: Vec<_> = out.iter().map(|out| out.n).collect();
+        prop_assert_eq!(numbers, (0..300).filter(|n| !excused.contains(n)).collect::<Vec<_>>());
+        prop_assert!(out.iter().all(|out| !out.standing.late && !out.standing.far));
+        prop_assert_eq!(of_the_first_moments.len(), excused.len());
+        prop_assert!(of_the_first_moments.iter().all(|out| !out.standing.far));
         if stall.is_none() {
             let longest = bench.out[..290].iter().map(|out| out.at - records[out.n as usize].arrives).max();
             prop_assert!(longest <= Some(2 * WINDOW), "{:?}", longest);

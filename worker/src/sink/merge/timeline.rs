@@ -10,7 +10,8 @@
 //!   (`shift`), so that the order goes on. All partitions of the camera meet the same leap, and take the same shift. Of
 //!   two cameras in one partition whose clocks differ, each gets its own.
 //!
-//! A time that is near may go back: the record sorts with the one before it.
+//! A time that is near may go back: the record sorts with the one before it. What comes next lies near the record before
+//! it, not near the latest: one time that is somewhat ahead, and believed, moves nothing but what it holds up.
 
 use std::time::Instant;
 
@@ -29,10 +30,10 @@ const FIRST: Micros = 3_600_000_000;
 /// One partition's time.
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    /// The latest time that was believed, and when its record came.
-    latest: Option<(Micros, Instant)>,
-    /// The latest before that, where the step between them was long enough to be a mistake.
-    doubtful: Option<Micros>,
+    /// The last record whose time was believed.
+    last: Option<Last>,
+    /// The one before it, where the step between them was long enough to be a mistake.
+    doubtful: Option<Last>,
     /// What is added to capture times.
     shift: Micros,
     /// The shift before that.
@@ -41,6 +42,16 @@ pub struct Timeline {
     pace: Micros,
     /// The last times that were not believed, one after the other.
     strays: Vec<Micros>,
+}
+
+/// The last record whose time was believed.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// Its own time on the clock of the order.
+    own: Micros,
+    /// Its place in the order: the latest time so far.
+    key: Micros,
+    arrived: Instant,
 }
 
 /// A record, as far as its time is concerned.
@@ -67,7 +78,7 @@ pub struct Placed {
 
 impl Default for Timeline {
     fn default() -> Self {
-        Timeline { latest: None, doubtful: None, shift: 0, former: 0, pace: ANY_PACE, strays: Vec::new() }
+        Timeline { last: None, doubtful: None, shift: 0, former: 0, pace: ANY_PACE, strays: Vec::new() }
     }
 }
 
@@ -84,7 +95,7 @@ impl Timeline {
 
     /// Nothing that comes stands before it.
     pub fn latest(&self) -> Option<Micros> {
-        self.latest.map(|(time, _)| time)
+        self.last.map(|last| last.key)
     }
 
     /// Places the next record. `elsewhere` is the time that other partitions have reached, for the first record of this
@@ -96,9 +107,11 @@ impl Timeline {
         shifts: &[Micros],
         now: bool,
     ) -> Option<Placed> {
-        let Some((before, since)) = self.latest.or(elsewhere) else { return self.place_first(claim, now) };
-        let passed = claim.arrived.saturating_duration_since(since).as_micros();
-        let near = NEAR.saturating_add(self.pace.saturating_mul(4));
+        let elsewhere = elsewhere.map(|(time, arrived)| Last { own: time, key: time, arrived });
+        let Some(last) = self.last.or(elsewhere) else { return self.place_first(claim, now) };
+        let before = last.own;
+        let passed = claim.arrived.saturating_duration_since(last.arrived).as_micros();
+        let near = self.near();
         let until = before.saturating_add(near).saturating_add(i64::try_from(passed).unwrap_or(i64::MAX));
         let fits = |shift: &Micros| {
             let time = claim.captured.saturating_add(*shift);
@@ -114,9 +127,9 @@ impl Timeline {
             return Some(self.believe(claim.captured.saturating_add(shift), claim.arrived));
         }
         let own = claim.captured.saturating_add(self.shift);
-        if self.doubtful.is_some_and(|doubtful| own < before && own >= doubtful.saturating_sub(near)) {
+        if let Some(doubtful) = self.doubtful.filter(|last| own < before && own >= last.own.saturating_sub(near)) {
             // It was the one before that was wrong.
-            self.latest = self.doubtful.map(|doubtful| (doubtful, since));
+            self.last = Some(Last { arrived: last.arrived, ..doubtful });
             return Some(self.believe(own, claim.arrived));
         }
         let vouches = |other: &&Micros| {
@@ -127,15 +140,15 @@ impl Timeline {
         let ahead = self.strays.iter().rev().take_while(vouches).count();
         if behind + ahead >= WITNESSES {
             if own < before {
-                self.take(self.shift.saturating_add(before.saturating_sub(own)));
+                self.take(self.shift.saturating_add(last.key.saturating_sub(own)));
             }
-            return Some(self.believe(own.max(before), claim.arrived));
+            return Some(self.believe(if own < before { last.key } else { own }, claim.arrived));
         }
         if claim.next.len() < WITNESSES && behind == claim.next.len() {
             if !now {
                 return None;
             }
-            if self.latest.is_none() && own.abs_diff(before) <= FIRST as u64 {
+            if self.last.is_none() && own.abs_diff(before) <= FIRST as u64 {
                 return Some(self.believe(own, claim.arrived));
             }
         }
@@ -143,14 +156,19 @@ impl Timeline {
             self.strays.remove(0);
         }
         self.strays.push(claim.captured);
-        Some(Placed { key: before, own: before, far: true })
+        Some(Placed { key: last.key, own: last.key, far: true })
+    }
+
+    /// How far from the record before it a time may lie.
+    fn near(&self) -> Micros {
+        NEAR.saturating_add(self.pace.saturating_mul(4))
     }
 
     /// The first record of all: believed, unless those behind it agree on another time.
     fn place_first(&mut self, claim: Claim<'_>, now: bool) -> Option<Placed> {
         match claim.next {
             [first, second, ..]
-                if first.abs_diff(claim.captured) > NEAR as u64 && first.abs_diff(*second) <= NEAR as u64 =>
+                if first.abs_diff(claim.captured) > self.near() as u64 && first.abs_diff(*second) <= NEAR as u64 =>
             {
                 Some(Placed { key: *first, own: *first, far: true })
             }
@@ -167,18 +185,17 @@ impl Timeline {
     }
 
     fn believe(&mut self, own: Micros, arrived: Instant) -> Placed {
-        let key = self.latest().map_or(own, |latest| latest.max(own));
+        let believed = Last { own, key: self.latest().map_or(own, |latest| latest.max(own)), arrived };
         self.doubtful = None;
-        if let Some((latest, since)) = self.latest {
-            let step = key.saturating_sub(latest);
-            let passed = arrived.saturating_duration_since(since).as_micros();
-            self.doubtful = (step > NEAR && step as u128 > passed).then_some(latest);
+        if let Some(last) = self.last.replace(believed) {
+            let step = own.saturating_sub(last.own).max(0);
+            let passed = arrived.saturating_duration_since(last.arrived).as_micros();
+            self.doubtful = Some(last).filter(|_| step > NEAR && step as u128 > passed);
             // A long pause says little of the pace.
             self.pace += (step.min(self.pace.saturating_mul(4).saturating_add(NEAR)) - self.pace) / 8;
         }
-        self.latest = Some((key, arrived));
         self.strays.clear();
-        Placed { key, own, far: false }
+        Placed { key: believed.key, own, far: false }
     }
 }
 
@@ -232,6 +249,17 @@ mod tests {
         }
         let times: Vec<_> = steady(0, 50).chain(steady(START, 50)).collect();
         assert!(place_all(&times).0.iter().zip(&times).all(|(placed, time)| placed.key == *time && !placed.far));
+    }
+
+    #[test]
+    fn one_time_seconds_ahead_holds_up_what_it_passed_and_moves_nothing() {
+        // Believed, as the pace was not known yet; when it was, those behind it were too far back.
+        let ahead = START + 2_412_733;
+        let times: Vec<_> = steady(START, 5).chain([ahead]).chain(steady(START + 200_000, 95)).collect();
+        let (placed, timeline) = place_all(&times);
+        assert!(placed.iter().zip(&times).all(|(placed, time)| placed.own == *time && !placed.far));
+        assert!(placed[5..].iter().zip(&times[5..]).all(|(placed, time)| placed.key == ahead.max(*time)));
+        assert_eq!(timeline.shift(), 0);
     }
 
     #[test]
