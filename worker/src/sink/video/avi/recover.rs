@@ -49,6 +49,7 @@ pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> R
     let shared = file.shared();
     let mut header = read::header(&mut &*shared)?;
     // Indexes behind the checkpoint belong to what is cut off.
+    let listed = header.closed.len();
     header.closed.retain(|closed| closed.index < end);
     let limits = Limits { riffs: header.riffs, ..limits };
     let first_movi = layout::first_movi(limits.riffs);
@@ -82,7 +83,7 @@ pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> R
     let last = last_picture(&mut &*shared, &header, movi, &entries)?;
     // Only now: a file that is not the checkpoint's keeps what it has.
     file.cut(end)?;
-    Ok(AviWriter {
+    let writer = AviWriter {
         file,
         format: header.format,
         limits,
@@ -95,7 +96,12 @@ pub fn recover(mut file: AppendFile, end: u64, frames: u64, limits: Limits) -> R
         entries,
         last,
         finished: false,
-    })
+    };
+    // Before anything is written: a place that counts must never be one that is being written.
+    if writer.closed.len() < listed {
+        writer.patch_totals()?;
+    }
+    Ok(writer)
 }
 
 /// Where the last picture's content stands: among the last RIFF's frames, or, where it has none yet, in the one before.
@@ -111,4 +117,37 @@ fn last_picture(
     let before = Header { closed: header.closed.last().copied().into_iter().collect(), ..header.clone() };
     let frames = read::indexed(file, &before)?;
     Ok(frames.iter().rfind(|frame| frame.length > 0).map(|frame| (frame.offset, frame.length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::{
+        super::{Format, MJPG, Rate, write::new_file},
+        *,
+    };
+    use crate::sink::disk::Disk;
+
+    #[test]
+    fn a_place_in_the_list_that_is_written_half_belongs_to_no_frame() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.avi");
+        let limits = Limits { riff_bytes: 1000, riff_frames: 20, riffs: 5 };
+        let (format, rate) = (Format { codec: MJPG, width: 640, height: 480 }, Rate::per_second(10));
+        let mut avi = AviWriter::begin(new_file(&path), format, rate, limits, "gate").unwrap();
+        avi.write(&[], &[1; 900]).unwrap();
+        avi.patch(rate).unwrap();
+        let (end, frames) = (avi.file().length(), avi.frames());
+        avi.finish(rate).unwrap();
+        drop(avi);
+        // It is taken up from before its end, and a crash leaves a place of the list half written.
+        let open = || AppendFile::open(path.clone(), &Disk::default()).unwrap();
+        drop(recover(open(), end, frames, limits).unwrap());
+        assert_eq!(read::header(&mut File::open(&path).unwrap()).unwrap().closed, []);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[layout::PLACES as usize..][..8].copy_from_slice(&(end - 100).to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(recover(open(), end, frames, limits).unwrap().frames(), 1);
+    }
 }

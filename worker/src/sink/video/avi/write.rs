@@ -203,7 +203,7 @@ impl AviWriter {
         self.file.patch(self.movi - 4, &((movi_end - self.movi) as u32).to_le_bytes())
     }
 
-    fn patch_totals(&self) -> Result<(), OutputError> {
+    pub(super) fn patch_totals(&self) -> Result<(), OutputError> {
         let first_frames = self.closed.first().map_or(self.entries.len() as u64, |first| u64::from(first.frames));
         let totals = Totals {
             rate: self.rate,
