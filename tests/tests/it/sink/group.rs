@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use edgereel_crds::status::Reason;
 use edgereel_tests::{
     kafka::{Cluster, Options},
-    unique, wait,
+    process::Signal,
+    unique,
+    video::jpegs_of,
+    wait,
 };
 use rdkafka::{
     ClientConfig,
@@ -71,6 +74,34 @@ fn a_topic_that_is_made_anew_while_it_is_read_is_noticed() {
     assert_eq!(fault.reason, Reason::OffsetLost, "{fault}");
     assert!(fault.message.contains("was made anew"), "{fault}");
     assert_eq!(bench.files(), before);
+}
+
+#[test]
+fn a_video_has_no_frame_twice_though_its_topic_is_made_anew_and_longer_than_before() {
+    let film = json!({"directory": "frames", "fileName": "film.avi", "frameRate": 10});
+    let bench = Bench::new("longer", 1, json!({"onOffsetLost": "earliest", "output": {"video": film}}));
+    bench.kafka.produce(&bench.topic, frames(0..20, 1, 1_000));
+    let worker = bench.spawn(0, &bench.root);
+    bench.await_no_lag();
+    // When it can look again, there are records at the offset at which librdkafka goes on.
+    worker.signal(Signal::SIGSTOP);
+    make_anew(&bench, 30);
+    worker.signal(Signal::SIGCONT);
+    let found = || -> Vec<_> {
+        let videos = bench.files().into_keys().filter(|name| name.ends_with(".avi"));
+        videos.flat_map(|name| jpegs_of(&bench.root.join("frames").join(name))).collect()
+    };
+    wait::until_ok("the new topic is read", PATIENCE, || match found().len() {
+        50.. => Ok(()),
+        other => Err(format!("{other} frames; {}", worker.tail())),
+    });
+    bench.await_no_lag();
+    worker.terminate(PATIENCE).expect("it ends");
+    let (mut found, mut expected) = (found(), (0..20).chain(1000..1030).map(|n| jpeg(n, 1_000)).collect::<Vec<_>>());
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found.len(), expected.len());
+    assert!(found == expected, "each frame once");
 }
 
 #[test]

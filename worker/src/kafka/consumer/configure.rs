@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 use super::Settings;
 
@@ -49,4 +49,7 @@ pub fn configure(config: &mut ClientConfig, settings: &Settings) {
     for (key, value) in ours {
         config.set(key, value);
     }
+    // That a topic has another id now is said in a line of `debug: topic`, and nowhere else; it comes as an event.
+    let debug = config.get("debug").map_or_else(|| "topic".to_owned(), |contexts| format!("{contexts},topic"));
+    config.set("debug", debug).set("log.queue", "true").set_log_level(RDKafkaLogLevel::Debug);
 }

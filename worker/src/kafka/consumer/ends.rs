@@ -88,14 +88,8 @@ impl Ends {
         } else if self.topics.answered(number).is_some() {
             for topic in questions::topics(answer).unwrap_or_default() {
                 for partition in partitions.all.iter_mut().filter(|p| *p.source.topic == topic.name) {
-                    if let (Some(known), Some(id)) = (&partition.mark.id, &topic.id)
-                        && known != id
-                    {
-                        let message = format!(
-                            "topic {} was made anew while it was read (its id was {known}, and is {id})",
-                            topic.name
-                        );
-                        told.made_anew = Some(KafkaFault::passing(Reason::OffsetLost, message));
+                    if let Some(id) = &topic.id {
+                        told.made_anew = told.made_anew.or(partition.made_anew(id));
                     }
                     let led = topic.partitions.iter().find(|(n, _)| *n == partition.source.partition);
                     let leaderless = led.is_some_and(|(_, led)| !led);

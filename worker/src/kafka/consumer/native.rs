@@ -21,7 +21,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
 
-use super::{context::GroupContext, messages::TopicPartition};
+use super::{context::GroupContext, mark::TopicId, messages::TopicPartition};
 use crate::{
     frame::wire::Header,
     kafka::{
@@ -57,6 +57,9 @@ pub enum Happened {
     Taken,
     /// The client or the subscription has an error; the last may be that it can do nothing more.
     Failed(Code, String, bool),
+    /// librdkafka was told that a topic has another id now, and fetches from that one from now on. It comes before the
+    /// first record of it.
+    TopicChanged(String, TopicId),
     /// The commit of this number was answered.
     Committed(u64, Result<(), Code>),
     /// A question of this number was answered.
@@ -98,6 +101,8 @@ impl<'a> EventQueue<'a> {
     pub fn new(consumer: &'a BaseConsumer<GroupContext>, waker: &Waker) -> Self {
         // SAFETY: the client outlives `self`, which gives the reference back.
         let queue = unsafe { rd::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        // SAFETY: client and queue live through the call. It does nothing where logs have no queue.
+        unsafe { rd::rd_kafka_set_log_queue(consumer.client().native_ptr(), queue) };
         waker.set(Some(QueueRef(queue)));
         EventQueue { consumer, queue, waker: waker.clone() }
     }
@@ -150,7 +155,11 @@ impl<'a> EventQueue<'a> {
                 rd::RD_KAFKA_EVENT_LOG => {
                     let (mut kind, mut words, mut level) = (ptr::null(), ptr::null(), 0);
                     if rd::rd_kafka_event_log(event.ptr, &mut kind, &mut words, &mut level) == 0 {
-                        context.log(log_level(level), text(kind).trim(), text(words).trim());
+                        let (kind, words) = (text(kind), text(words));
+                        if let Some((topic, id)) = changed_id(&words) {
+                            return Some(Happened::TopicChanged(topic.to_owned(), TopicId::new(id)));
+                        }
+                        context.log(log_level(level), kind.trim(), words.trim());
                     }
                     None
                 }
@@ -255,6 +264,15 @@ pub fn opaque(number: u64) -> *mut c_void {
 fn number(event: *mut rd::rd_kafka_event_t) -> u64 {
     // SAFETY: the event lives; the opaque is the number that was given.
     unsafe { rd::rd_kafka_event_opaque(event) }.addr() as u64
+}
+
+/// The topic and its new id, if this line says that it changed. librdkafka says so nowhere else, and goes on at the offset
+/// that it had in the former topic ("FIXME: an offset reset must be triggered", `rd_kafka_topic_metadata_update`).
+fn changed_id(line: &str) -> Option<(&str, &str)> {
+    let (before, ids) = line.trim().split_once(" changed id from ")?;
+    let (_, topic) = before.rsplit_once("Topic ")?;
+    let (_, id) = ids.split_once(" to ")?;
+    Some((topic, id))
 }
 
 fn log_level(level: c_int) -> RDKafkaLogLevel {
@@ -387,5 +405,17 @@ impl NativeRecord {
     pub fn headers(&self) -> Vec<Header> {
         // SAFETY: the message lives through the call, and only its owner's thread reads it.
         unsafe { headers::read_native(self.message.cast_mut()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topics_new_id_is_read_from_the_line_that_tells_it() {
+        let line = "[thrd:main]: Topic lab.frames-1 changed id from JbVGNn2fTIyWcqWvLGWOkg to 0qqf63xjS5uLUw4-JlgXaA";
+        assert_eq!(changed_id(line), Some(("lab.frames-1", "0qqf63xjS5uLUw4-JlgXaA")));
+        assert_eq!(changed_id("[thrd:main]: Topic frames has permanent error: Broker: Unknown topic"), None);
     }
 }

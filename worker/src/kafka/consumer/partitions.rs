@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use edgereel_crds::status::Reason;
 use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -10,7 +11,7 @@ use rdkafka::{
 use super::{
     budget::{Charge, Held, Share},
     context::GroupContext,
-    mark::Mark,
+    mark::{Mark, TopicId},
     messages::{Begun, TopicPartition},
 };
 use crate::kafka::client::KafkaFault;
@@ -120,6 +121,14 @@ impl Partitions {
 }
 
 impl Partition {
+    /// The fault if the topic's id is this one by now, and another was taken up.
+    pub fn made_anew(&self, id: &TopicId) -> Option<KafkaFault> {
+        let known = self.mark.id.as_ref().filter(|known| *known != id)?;
+        let topic = &self.source.topic;
+        let message = format!("topic {topic} was made anew while it was read (its id was {known}, and is {id})");
+        Some(KafkaFault::passing(Reason::OffsetLost, message))
+    }
+
     /// A fetch failed.
     pub fn fail(&mut self, fault: KafkaFault, now: Instant) {
         self.failed = Some((fault, now));

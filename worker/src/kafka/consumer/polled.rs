@@ -302,6 +302,7 @@ impl<'a> Poll<'a> {
                     self.hand_over(Then::LetGo);
                 }
             }
+            Happened::TopicChanged(topic, id) => self.on_topic_changed(&topic, &id),
             Happened::Failed(code, words, fatal) => self.on_failed(code, &words, fatal),
             Happened::Committed(id, result) => {
                 let result = result.map_err(|code| self.subject().fault(&KafkaError::ConsumerCommit(code)));

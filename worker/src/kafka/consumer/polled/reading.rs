@@ -16,9 +16,11 @@ use super::{Poll, Stage, Then, joining::ANSWER};
 use crate::kafka::{
     client::KafkaFault,
     consumer::{
+        mark::TopicId,
         messages::{Commit, Event, Record, TopicPartition},
         native::{NativeRecord, cached_high},
         partitions::Partitions,
+        taking_up::TakingUp,
     },
 };
 
@@ -78,6 +80,24 @@ impl Poll<'_> {
         let fault = self.polled.context.subject().topic(&source.topic).code(code, words);
         let message = format!("partition {} cannot be read: {}", source.partition, fault.message);
         found.fail(KafkaFault { message, ..fault }, Instant::now());
+    }
+
+    /// A topic has another id than before, as far as librdkafka knows. What comes from now on is of that topic, at the
+    /// offsets of the one that was taken up: none of it is passed on. What did come is flushed and committed under its id.
+    pub(super) fn on_topic_changed(&mut self, topic: &str, id: &TopicId) {
+        match &mut self.stage {
+            Stage::Reading(Some(partitions), _) => {
+                let of_topic = partitions.all.iter().filter(|partition| *partition.source.topic == *topic);
+                if let Some(fault) = of_topic.filter_map(|partition| partition.made_anew(id)).next() {
+                    self.hand_over(Then::Anew(fault));
+                }
+            }
+            // What was answered may be of the former one.
+            Stage::TakingUp(taking) if taking.given.iter().any(|given| *given.topic == *topic) => {
+                *taking = TakingUp::new(taking.given.clone(), Instant::now());
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn on_failed(&mut self, code: Code, words: &str, fatal: bool) {
