@@ -194,10 +194,10 @@ proptest! {
         jitter in proptest::collection::vec(-0.15f64..0.15, 400),
     ) {
         let start = 1_700_000_000_000_000i64;
+        // A slow camera's buffers hold as many seconds, not as many frames.
+        let (backlog, burst) = (backlog.min(fps as usize / 2), burst.min(fps as usize / 2));
         let interval = 1e6 / f64::from(fps);
         let at = |n: usize| start + ((n - n % burst) as f64 * interval + jitter[n] * interval) as i64;
-        // A slow camera's buffers hold as many seconds, not as many frames.
-        let backlog = backlog.min(fps as usize / 2);
         let times = (0..backlog).map(|_| start).chain((0..400).map(at));
         let (.., timing) = run(times);
         prop_assert_eq!(timing.rate(), Rate::per_second(fps));
