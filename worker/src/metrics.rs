@@ -67,6 +67,8 @@ reasons! {
         not_jpeg,
         /// A part without content.
         empty,
+        /// A snapshot was asked for, and no answer came.
+        no_answer,
         /// `reencode` could not decode it.
         undecodable,
         /// Not acknowledged within `deliveryTimeout`.

@@ -29,12 +29,22 @@ use crate::{
         reencode::Reencoder,
     },
     metrics::{CameraMetrics, DropReason, MendReason},
-    source::{FrameStream, Part, Source, SourceError},
+    source::{Again, FrameStream, Part, Source, SourceError},
     throttle::{Throttle, Throttles},
 };
 
 /// The first wait before dialling again, and the longest.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// The same after a refused login: some five of them within half an hour lock the account of many cameras.
+const LOG_IN_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+/// How often a camera is dialled at most that closes after each picture, in times a second; `frameRate.target` can make
+/// it less.
+const DIALS: (f64, f64) = (1.0, 30.0);
+
+/// So many bad answers one after the other are no accident any more.
+const BAD_ANSWERS: u32 = 5;
 
 /// A line about the camera's comings and goings is written once in this time.
 const LINES: Duration = Duration::from_secs(10);
@@ -64,8 +74,12 @@ pub(super) struct Camera {
     greeted: bool,
     /// Whether it shows the same picture for too long.
     is_frozen: bool,
-    /// Whether this connection has brought a picture.
+    /// Whether this connection has brought a whole picture.
     has_pictures: bool,
+    /// Whether it closes in order after its pictures, again and again.
+    closes: bool,
+    /// Bad answers since the last picture.
+    bad_answers: u32,
 }
 
 impl Camera {
@@ -97,14 +111,18 @@ impl Camera {
             greeted: false,
             is_frozen: false,
             has_pictures: false,
+            closes: false,
+            bad_answers: 0,
         }
     }
 
     /// Reads the camera until shutdown, dialling again whenever it fails.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        let mut logins = Backoff::new(LOG_IN_AGAIN.0, LOG_IN_AGAIN.1);
         loop {
             self.dial_anew();
+            let dialled = Instant::now();
             let fault = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -112,17 +130,22 @@ impl Camera {
             };
             if self.has_pictures {
                 backoff.reset();
+                logins.reset();
             }
-            let wait = backoff.next(&mut rand::rng());
-            let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
-            // That it is frozen was said when it froze.
-            if news
-                && fault.reason != Reason::CameraFrozen
-                && let Some(held) = self.failures.allow(&fault.message, Instant::now())
-            {
-                let (reason, wait) = (fault.reason, wait.as_millis() as u64);
-                warn!(camera = self.name, ?reason, again_in_ms = wait, held_back = held, "{fault}");
+            let in_order = self.has_pictures && fault.again == Again::AtOnce;
+            let wait = match fault.again {
+                _ if in_order => self.dial_interval().saturating_sub(dialled.elapsed()),
+                Again::MuchLater => logins.next(&mut rand::rng()),
+                Again::AtOnce | Again::Later => backoff.next(&mut rand::rng()),
+            };
+            if in_order {
+                if !self.closes {
+                    info!(camera = self.name, "the camera closes after its pictures: it is dialled again each time");
+                }
+            } else {
+                self.failed(&fault, wait);
             }
+            self.closes = in_order;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => self.metrics.reconnects.inc(),
@@ -130,11 +153,33 @@ impl Camera {
         }
     }
 
+    /// A connection failed, and the next comes after this wait.
+    fn failed(&self, fault: &SourceError, wait: Duration) {
+        let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
+        // That it is frozen was said when it froze.
+        if news
+            && fault.reason != Reason::CameraFrozen
+            && let Some(held) = self.failures.allow(&fault.message, Instant::now())
+        {
+            let (reason, wait) = (fault.reason, wait.as_millis() as u64);
+            warn!(camera = self.name, ?reason, again_in_ms = wait, held_back = held, "{fault}");
+        }
+    }
+
+    /// From one dialling to the next, for a camera that closes after each picture.
+    fn dial_interval(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.pacer.rate().clamp(DIALS.0, DIALS.1))
+    }
+
     /// What was learnt of the camera ends with the connection: another may answer now, or the same one otherwise set up.
+    /// One that closes after its pictures has not gone away.
     fn dial_anew(&mut self) {
+        self.has_pictures = false;
+        if self.closes {
+            return;
+        }
         self.habit = EoiHabit::default();
         self.pacer.dialled(Instant::now());
-        self.has_pictures = false;
         // A frozen camera is dialled to thaw it: its picture is still the same one until another comes.
         if !self.is_frozen {
             self.frozen.forget();
@@ -157,6 +202,8 @@ impl Camera {
     async fn read(&mut self, stream: &mut dyn FrameStream) -> SourceError {
         let dialled = Instant::now();
         let mut last_picture = dialled;
+        // What was wrong with the answers since then.
+        let mut bad = None;
         loop {
             // Only whole pictures count: garbage, empty parts and a byte a second are silence.
             let part = match tokio::time::timeout_at((last_picture + self.stall).into(), stream.next()).await {
@@ -164,15 +211,19 @@ impl Camera {
                 Ok(Err(fault)) => return fault,
                 Err(_) => {
                     let message = format!("no picture for {:?} (watchdog.stall)", self.stall);
-                    return SourceError::new(Reason::CameraStalled, message);
+                    return bad.unwrap_or_else(|| SourceError::new(Reason::CameraStalled, message));
                 }
             };
             let now = Instant::now();
             match part {
+                Part::Bad(reason, fault) => match self.bad_answer(reason, fault, now) {
+                    Ok(fault) => bad = Some(fault),
+                    Err(fault) => return fault,
+                },
                 Part::Skipped(reason) => self.drop_frame(reason, "a part of the stream was passed over", now),
                 Part::Picture(bytes) => match self.picture(bytes, now) {
                     Ok(None) => {
-                        last_picture = now;
+                        (last_picture, bad) = (now, None);
                         self.greet(now);
                     }
                     Ok(Some(standing)) => {
@@ -191,6 +242,21 @@ impl Camera {
                 },
             }
         }
+    }
+
+    /// One bad answer is one bad answer: it is counted, and the next request goes out when its time has come. A run of them
+    /// is a fault, and the first of all is what there is to say of the camera.
+    fn bad_answer(&mut self, reason: DropReason, fault: SourceError, now: Instant) -> Result<SourceError, SourceError> {
+        self.bad_answers = self.bad_answers.saturating_add(1);
+        if self.bad_answers >= BAD_ANSWERS {
+            self.metrics.refuse(reason);
+            return Err(fault);
+        }
+        self.drop_frame(reason, &fault.message, now);
+        if !self.has_pictures {
+            self.health.camera(End::Down(fault.reason, fault.message.clone()));
+        }
+        Ok(fault)
     }
 
     /// Says that the camera is online, once it has said so long enough ago or never.
@@ -212,10 +278,11 @@ impl Camera {
     /// Takes in one picture. Gives the time for which the camera has been frozen, if it is.
     fn picture(&mut self, bytes: Bytes, now: Instant) -> Result<Option<Duration>, (DropReason, String)> {
         let captured_at = Timestamp::now();
-        self.has_pictures = true;
         self.metrics.captured_bytes.inc_by(bytes.len() as u64);
         self.metrics.frame_bytes.observe(bytes.len() as f64);
         let (jpeg, info) = self.mend(bytes)?;
+        self.has_pictures = true;
+        self.bad_answers = 0;
         self.metrics.last_frame.set(captured_at.as_microsecond() as f64 / 1e6);
         self.metrics.width.set(info.width.into());
         self.metrics.height.set(info.height.into());

@@ -8,19 +8,28 @@ pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
 use login::{Challenge, Credentials};
 use percent_encoding::percent_decode_str;
 use reqwest::{
     Certificate, Client, Response, StatusCode, Version,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+    },
     redirect,
 };
+use tower::util::MapRequestLayer;
 use url::Url;
 
-use super::SourceError;
+use super::{Again, SourceError};
 use crate::{
     plain::plain,
     secrets::{SecretError, Secrets},
@@ -31,6 +40,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const MAX_REDIRECTS: usize = 5;
 /// How much of an error page is read, for its title and to keep the connection.
 const MAX_PAGE: usize = 64 << 10;
+/// How long an error page is read.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a camera is asked for, and how.
 #[derive(Clone)]
@@ -41,6 +52,8 @@ pub struct HttpCamera {
     login: Login,
     /// How the camera's own host wants to be answered, once it has said so.
     challenge: Option<Challenge>,
+    /// How many connections were dialled.
+    dials: Arc<AtomicUsize>,
 }
 
 /// Where user name and password come from.
@@ -103,7 +116,14 @@ impl HttpCamera {
         // A URL with a host takes these.
         let _ = url.set_username("");
         let _ = url.set_password(None);
+        let dials = Arc::new(AtomicUsize::new(0));
+        let count = dials.clone();
+        let counted = MapRequestLayer::new(move |destination| {
+            count.fetch_add(1, Ordering::Relaxed);
+            destination
+        });
         let mut builder = Client::builder()
+            .connector_layer(counted)
             .user_agent(concat!("edgereel/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             // Cameras are neighbours: a proxy for the internet would not find them.
@@ -131,7 +151,7 @@ impl HttpCamera {
             }
         }
         let client = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
-        Ok(HttpCamera { client, url, login, challenge: None })
+        Ok(HttpCamera { client, url, login, challenge: None, dials })
     }
 
     /// The camera's URL as it may be shown.
@@ -152,6 +172,8 @@ impl HttpCamera {
         let mut hops = 0;
         // Whether the challenge that is being answered came in this call.
         let mut fresh = false;
+        // Whether this request was made before, on a connection that the camera let go of.
+        let mut again = false;
         loop {
             // A login is for the camera alone: never for a host that a redirect names, nor over a plainer connection.
             let own = same_origin(&self.url, &url);
@@ -162,30 +184,41 @@ impl HttpCamera {
             let mut request = self.client.get(url.clone()).header(ACCEPT, "*/*");
             if let (Some(challenge), Some(credentials)) = (&mut challenge, &credentials) {
                 let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-                let answer = challenge.answer(credentials, target).ok_or_else(|| {
-                    let message = format!("its {} login cannot be answered", challenge.name());
+                let answer = HeaderValue::from_bytes(&challenge.answer(credentials, target)).map_err(|_| {
+                    let message = "its login cannot be answered: the user name or what the camera sent has bytes that HTTP \
+                                   does not allow";
                     self.error(&url, Reason::CameraUnauthorized, message)
                 })?;
                 request = request.header(AUTHORIZATION, answer);
             }
-            let response = request.send().await.map_err(|e| self.explain(&url, &e))?;
+            let dials = self.dials.load(Ordering::Relaxed);
+            let response = match request.send().await {
+                Ok(response) => response,
+                // The camera let go of a connection that it had kept: no fault, and a new one will do.
+                Err(e) if !again && is_hang_up(&e) && self.dials.load(Ordering::Relaxed) == dials => {
+                    again = true;
+                    continue;
+                }
+                Err(e) => return Err(self.explain(&url, &e)),
+            };
+            again = false;
             if own {
                 self.challenge = challenge.clone();
             }
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED {
-                let stale = |c: &Challenge| matches!(c, Challenge::Digest(prompt) if prompt.stale);
                 let offered = challenge_in(response.headers());
                 // A kept nonce may have run out; but a fresh challenge that was answered in vain is a refusal.
-                if !own || (fresh && !offered.as_ref().is_some_and(stale)) || hops > MAX_REDIRECTS {
+                let refused = fresh && !offered.as_ref().is_ok_and(Challenge::is_stale);
+                if !own || refused || hops > MAX_REDIRECTS || self.credentials()?.is_none() {
                     self.challenge = None;
                     return Err(self.unauthorized(&url, own, offered));
                 }
-                if offered.is_none() || self.credentials()?.is_none() {
-                    return Err(self.unauthorized(&url, own, offered));
+                match offered {
+                    Ok(offered) => challenge = Some(offered),
+                    Err(_) => return Err(self.unauthorized(&url, own, offered)),
                 }
                 hops += usize::from(fresh);
-                challenge = offered;
                 fresh = true;
                 self.drain(response).await;
             } else if status.is_redirection() {
@@ -215,15 +248,17 @@ impl HttpCamera {
         self.login.credentials().map_err(|e| SourceError::new(Reason::SecretMissing, e.to_string()))
     }
 
-    fn unauthorized(&self, url: &Url, own: bool, offered: Option<Challenge>) -> SourceError {
+    fn unauthorized(&self, url: &Url, own: bool, offered: Result<Challenge, String>) -> SourceError {
         let message = match (&self.login, offered) {
             _ if !own => "answered 401, and the login is not sent to another host: use its URL in the resource".into(),
             (Login::None, _) => "answered 401: it wants a login, set `credentialsSecretRef`".into(),
-            (_, None) => {
-                "answered 401 without a basic or digest challenge that is known: allow one in the camera".into()
-            }
-            (_, Some(challenge)) => {
-                format!("answered 401: it refuses this user name and password ({} login)", challenge.name())
+            (_, Err(asked)) => format!(
+                "answered 401, and wants a login that is not known here: {asked}; allow basic or digest in the camera"
+            ),
+            (_, Ok(challenge)) => {
+                let message =
+                    format!("answered 401: it refuses this user name and password ({} login)", challenge.name());
+                return self.error(url, Reason::CameraUnauthorized, message).again(Again::MuchLater);
             }
         };
         self.error(url, Reason::CameraUnauthorized, message)
@@ -246,7 +281,8 @@ impl HttpCamera {
     /// Reads a short body to its end, so that the connection can be used again.
     async fn drain(&self, mut response: Response) {
         if response.content_length().is_some_and(|n| n <= MAX_PAGE as u64) {
-            while let Ok(Some(_)) = response.chunk().await {}
+            let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
+            let _ = tokio::time::timeout(PAGE_TIMEOUT, rest).await;
         }
     }
 
@@ -263,6 +299,7 @@ impl HttpCamera {
                 s if s.is_server_error() => (Reason::CameraProtocolError, "restart the camera if this stays"),
                 _ => (Reason::CameraProtocolError, "check the URL"),
             };
+            self.drain(response).await;
             return Err(self.error(url, reason, format!("answered {}: {advice}", describe(status))));
         }
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -288,12 +325,22 @@ impl HttpCamera {
         let mut page = Vec::new();
         // The page may never end: its beginning is enough.
         while page.len() < 4 << 10 {
-            match tokio::time::timeout(Duration::from_secs(1), response.chunk()).await {
+            match tokio::time::timeout(PAGE_TIMEOUT, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => page.extend_from_slice(&chunk[..chunk.len().min(MAX_PAGE)]),
                 _ => break,
             }
         }
         first_words(&String::from_utf8_lossy(&page))
+    }
+
+    /// What an answer says that should have been a picture, in a few words; nothing of it where it is no text.
+    pub fn first_words(&self, body: &[u8]) -> String {
+        match std::str::from_utf8(&body[..body.len().min(4 << 10)]) {
+            Ok(text) if !text.contains(|c: char| c.is_control() && !c.is_whitespace()) => {
+                redact::echo(&self.url, &first_words(text))
+            }
+            _ => format!("{} bytes that are no text", body.len()),
+        }
     }
 
     /// A failure while a body was read.
@@ -356,8 +403,15 @@ pub fn content_type(response: &Response) -> String {
     response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-fn challenge_in(headers: &HeaderMap) -> Option<Challenge> {
-    Challenge::strongest(headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()))
+fn challenge_in(headers: &HeaderMap) -> Result<Challenge, String> {
+    Challenge::strongest(headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
+}
+
+/// Whether a connection ended before an answer.
+fn is_hang_up(error: &reqwest::Error) -> bool {
+    let cause = root_cause(error).to_ascii_lowercase();
+    let answered = ["too large", "invalid"].iter().any(|word| cause.contains(word));
+    error.is_request() && !error.is_connect() && !error.is_timeout() && !answered
 }
 
 /// Same host, and not from TLS to plain text. Another port is another server.

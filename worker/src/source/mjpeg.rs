@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use reqwest::Response;
 
 use super::{
-    FrameStream, Part, Source, SourceError,
+    Again, FrameStream, Part, Source, SourceError,
     http::{HttpCamera, content_type, is_bare},
     multipart::MultipartParser,
 };
@@ -77,7 +77,10 @@ impl Stream {
                         "answers with a single JPEG, not with a stream: use the source `snapshot` for it",
                     ));
                 }
-                Ok(None) => return Err(self.camera.unreachable("the camera closed the stream")),
+                Ok(None) => {
+                    let again = if self.parser.is_between_parts() { Again::AtOnce } else { Again::Later };
+                    return Err(self.camera.unreachable("the camera closed the stream").again(again));
+                }
                 Err(error) => return Err(self.camera.broke_off(&error)),
             }
         }

@@ -40,22 +40,43 @@ pub enum Part {
     Picture(Bytes),
     /// Something that is not a picture and was passed over; to be counted.
     Skipped(DropReason),
+    /// A request that brought no picture, after which the next may bring one; to be counted, with why.
+    Bad(DropReason, SourceError),
 }
 
 /// Why a camera gives no (more) frames.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
     /// For the condition.
     pub reason: Reason,
     /// For people: what is wrong and what to do, without credentials.
     pub message: String,
+    /// When it is dialled again.
+    pub again: Again,
+}
+
+/// When a camera is dialled again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// After a wait that grows from failure to failure.
+    #[default]
+    Later,
+    /// At once if it has sent pictures: it ended its answer in order, and that is its way to work.
+    AtOnce,
+    /// After a long wait: it has refused the login, and a few wrong ones lock the account.
+    MuchLater,
 }
 
 impl SourceError {
     /// An error with its reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        SourceError { reason, message: plain(message.into()) }
+        SourceError { reason, message: plain(message.into()), again: Again::default() }
+    }
+
+    /// The same, after which the camera is dialled again otherwise.
+    pub fn again(self, again: Again) -> Self {
+        SourceError { again, ..self }
     }
 }
 

@@ -162,6 +162,11 @@ impl MultipartParser {
         }
     }
 
+    /// Whether no part has begun that is not whole: the stream may end here in order.
+    pub fn is_between_parts(&self) -> bool {
+        self.input.is_empty() && matches!(self.state, State::Seek | State::Header { any: false, .. })
+    }
+
     fn go(&mut self, state: State) -> Step {
         self.state = state;
         Step::Again

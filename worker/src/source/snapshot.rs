@@ -3,13 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use edgereel_crds::{camera_stream::SnapshotSource, units::ByteSize};
+use edgereel_crds::{camera_stream::SnapshotSource, status::Reason, units::ByteSize};
 use futures::future::BoxFuture;
 use reqwest::Response;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    FrameStream, Part, Source, SourceError,
+    Again, FrameStream, Part, Source, SourceError,
     http::{HttpCamera, content_type},
 };
 use crate::{frame::jpeg::SOI, metrics::DropReason, secrets::Secrets};
@@ -38,7 +38,7 @@ impl Snapshot {
 }
 
 impl Source for Snapshot {
-    /// Asks for the first picture too, so that a refusal shows at once.
+    /// Asks for the first picture too, so that a refused login shows at once.
     fn connect(&mut self) -> BoxFuture<'_, Result<Box<dyn FrameStream>, SourceError>> {
         Box::pin(async move {
             let mut ticks = interval(self.interval);
@@ -46,7 +46,7 @@ impl Source for Snapshot {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             ticks.tick().await;
             self.camera.forget_login();
-            let first = fetch(&mut self.camera, self.max_frame_bytes).await?;
+            let first = answer(&mut self.camera, self.max_frame_bytes).await?;
             let camera = self.camera.clone();
             let stream = Stream { camera, max_frame_bytes: self.max_frame_bytes, ticks, first: Some(first) };
             Ok(Box::new(stream) as Box<dyn FrameStream>)
@@ -68,8 +68,25 @@ impl FrameStream for Stream {
                 return Ok(part);
             }
             self.ticks.tick().await;
-            fetch(&mut self.camera, self.max_frame_bytes).await
+            answer(&mut self.camera, self.max_frame_bytes).await
         })
+    }
+}
+
+/// What one request came to. A bad answer says nothing of the next, whatever is wrong with it; but what this end has to
+/// mend, and a login that was refused, cannot get better by asking on.
+async fn answer(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceError> {
+    match fetch(camera, limit).await {
+        Ok(Part::Skipped(DropReason::empty)) => {
+            Ok(Part::Bad(DropReason::empty, camera.protocol_error("answers with nothing instead of a picture")))
+        }
+        Err(fault) if fault.again == Again::MuchLater => Err(fault),
+        Err(fault) => match fault.reason {
+            Reason::CameraUnreachable => Ok(Part::Bad(DropReason::no_answer, fault)),
+            Reason::CameraProtocolError | Reason::CameraUnauthorized => Ok(Part::Bad(DropReason::not_jpeg, fault)),
+            _ => Err(fault),
+        },
+        part => part,
     }
 }
 
@@ -88,7 +105,10 @@ async fn fetch(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceErro
     }
     Ok(match body {
         body if body.is_empty() => Part::Skipped(DropReason::empty),
-        body if !body.starts_with(&SOI) => Part::Skipped(DropReason::not_jpeg),
+        body if !body.starts_with(&SOI) => {
+            let words = camera.first_words(&body);
+            return Err(camera.protocol_error(format!("answers with {words} instead of a picture: check the path")));
+        }
         body => Part::Picture(body.into()),
     })
 }

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use edgereel_crds::plan::Plan;
+use edgereel_crds::{
+    plan::Plan,
+    status::{ConditionStatus, ConditionType},
+};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -16,6 +19,8 @@ use crate::{
 /// Connections one after the other, each with its parts; then it tells that all were played, and does not answer.
 struct Script {
     connections: VecDeque<Vec<Part>>,
+    /// How each of them ends.
+    end: Again,
     played: Arc<Notify>,
 }
 
@@ -23,7 +28,7 @@ impl Source for Script {
     fn connect(&mut self) -> BoxFuture<'_, Result<Box<dyn FrameStream>, SourceError>> {
         Box::pin(async {
             match self.connections.pop_front() {
-                Some(parts) => Ok(Box::new(Connection(parts.into())) as Box<dyn FrameStream>),
+                Some(parts) => Ok(Box::new(Connection(parts.into(), self.end)) as Box<dyn FrameStream>),
                 None => {
                     self.played.notify_one();
                     std::future::pending().await
@@ -33,12 +38,13 @@ impl Source for Script {
     }
 }
 
-struct Connection(VecDeque<Part>);
+struct Connection(VecDeque<Part>, Again);
 
 impl FrameStream for Connection {
     fn next(&mut self) -> BoxFuture<'_, Result<Part, SourceError>> {
         let next = self.0.pop_front();
-        Box::pin(async { next.ok_or_else(|| SourceError::new(Reason::CameraUnreachable, "it hung up")) })
+        let end = SourceError::new(Reason::CameraUnreachable, "it hung up").again(self.1);
+        Box::pin(async { next.ok_or(end) })
     }
 }
 
@@ -62,18 +68,24 @@ spec:
 
 /// Plays the connections to the end, and gives what the camera kept.
 async fn play(connections: impl IntoIterator<Item = Vec<Part>>) -> Keep {
+    play_to(connections, Again::Later).await.0
+}
+
+/// As [`play`], each connection ending in this way; gives the resource's state too.
+async fn play_to(connections: impl IntoIterator<Item = Vec<Part>>, end: Again) -> (Keep, ResourceState) {
     let (plan, played) = (plan(), Arc::new(Notify::new()));
     let plan = &plan.cameras[0];
     let keep = Keep::new(plan, Metrics::default().camera(&plan.name), None);
     keep.outbox.open(1 << 20);
-    let source = Script { connections: connections.into_iter().collect(), played: played.clone() };
-    let health = Arc::new(Health::new(ResourceState::new(Kind::CameraStream, plan.name.clone())));
+    let source = Script { connections: connections.into_iter().collect(), end, played: played.clone() };
+    let state = ResourceState::new(Kind::CameraStream, plan.name.clone());
+    let health = Arc::new(Health::new(state.clone()));
     let (camera, stop) = (Camera::new(plan, Box::new(source), health, &keep), CancellationToken::new());
     let task = tokio::spawn(camera.run(stop.clone()));
     played.notified().await;
     stop.cancel();
     task.await.expect("it stops");
-    keep
+    (keep, state)
 }
 
 fn part(jpeg: &[u8]) -> Part {
@@ -103,4 +115,57 @@ async fn whatever_comes_is_captured_and_has_its_fate() {
     keep.finish();
     let account = keep.metrics.account();
     assert_eq!((account.waiting, account.dropped["shutdown"]), (0, 2), "at the end nothing waits any more");
+}
+
+/// A request that brought something else than a picture.
+fn bad(message: &str) -> Part {
+    Part::Bad(DropReason::not_jpeg, SourceError::new(Reason::CameraProtocolError, message))
+}
+
+fn camera_is(state: &ResourceState) -> (bool, String) {
+    let online = state.condition(ConditionType::CameraOnline).expect("set");
+    (online.status == ConditionStatus::True, online.message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_answers_among_pictures_are_counted_and_end_nothing() {
+    let whole = picture(64, 64, 1);
+    let answers = (0..20).map(|n| if n % 5 == 0 { part(&whole) } else { bad("answered 503") });
+    let (keep, state) = play_to([answers.collect()], Again::AtOnce).await;
+    let account = keep.metrics.account();
+    assert_eq!((account.captured, account.waiting, account.dropped["not_jpeg"]), (20, 4, 16));
+    assert_eq!(camera_is(&state), (true, "frames arrive".into()));
+    assert!(state.last_error().is_none(), "{:?}", state.last_error());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_bad_answers_is_a_fault_and_so_is_each_one_until_a_picture_comes() {
+    let whole = picture(64, 64, 1);
+    let run = |pictures: usize, words: &str| [vec![part(&whole); pictures], vec![bad(words); 7]].concat();
+    let (keep, state) = play_to([run(1, "answered 503"), run(0, "answered 500")], Again::Later).await;
+    assert_eq!(keep.metrics.account().dropped["not_jpeg"], 6, "five end the first connection, one the second");
+    assert_eq!(camera_is(&state), (false, "answered 500".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_answer_of_all_shows_at_once_if_it_is_bad_and_is_forgotten_with_the_first_picture() {
+    let whole = picture(64, 64, 1);
+    let (_, state) = play_to([vec![bad("answered 503")]], Again::AtOnce).await;
+    assert_eq!(state.last_error().expect("told").message, "it hung up");
+    let (_, state) = play_to([vec![bad("answered 503"), part(&whole)]], Again::AtOnce).await;
+    assert_eq!(state.last_error().expect("told").message, "answered 503");
+    assert!(camera_is(&state).0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_closes_in_order_after_each_picture_is_online_all_the_time() {
+    let whole = picture(64, 64, 1);
+    let start = Instant::now();
+    let (keep, state) = play_to(vec![vec![part(&whole)]; 12], Again::AtOnce).await;
+    assert_eq!((keep.metrics.account().waiting, keep.metrics.reconnects.get()), (12, 12));
+    assert!(state.last_error().is_none() && camera_is(&state).0, "{:?}", state.last_error());
+    assert!(start.elapsed() > Duration::from_secs_f64(11.0 / DIALS.1), "the camera is flooded");
+    // Without a whole picture it is a fault, however orderly the end.
+    let (_, state) = play_to([vec![part(&whole)], vec![Part::Skipped(DropReason::empty)]], Again::AtOnce).await;
+    assert_eq!(camera_is(&state), (false, "it hung up".into()));
 }

@@ -1,7 +1,12 @@
 //! Answers a camera's challenge: basic (RFC 7617) or digest (RFC 7616), as the camera asks.
+//!
+//! A camera that refuses a few logins locks the account: what cannot be answered rightly is not answered at all, and said.
+
+mod challenge;
+mod digest;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use digest_auth::{Algorithm, AlgorithmType, AuthContext, WwwAuthenticateHeader};
+use digest::Digest;
 
 /// A user name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -10,76 +15,76 @@ pub(super) struct Credentials {
     pub password: String,
 }
 
-/// How a camera wants to be answered. A digest challenge is kept and answered again with a higher count, so that a
-/// snapshot costs one request, not two.
-#[derive(Clone)]
+/// How a camera wants to be answered.
+#[derive(Clone, Debug)]
 pub(super) enum Challenge {
     Basic,
-    Digest(Box<WwwAuthenticateHeader>),
+    Digest(Box<Digest>),
 }
 
 impl Challenge {
-    /// The strongest of the challenges in a response's `WWW-Authenticate` headers that we can answer.
-    pub(super) fn strongest<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Challenge> {
-        headers.into_iter().flat_map(split).max_by_key(Challenge::strength)
+    /// The strongest of the challenges in a response's `WWW-Authenticate` headers that can be answered; or, in words,
+    /// what there is instead.
+    pub(super) fn strongest<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Result<Challenge, String> {
+        let (mut best, mut unknown) = (None::<Challenge>, Vec::new());
+        for offer in headers.into_iter().flat_map(challenge::read) {
+            let challenge = match offer.scheme.as_str() {
+                "basic" => Ok(Challenge::Basic),
+                "digest" => Digest::new(&offer).map(|digest| Challenge::Digest(Box::new(digest))),
+                scheme => Err(format!("`{}`", word(scheme.as_bytes()))),
+            };
+            match challenge {
+                // Of two alike, the first.
+                Ok(known) if best.as_ref().is_none_or(|best| best.strength() < known.strength()) => best = Some(known),
+                Ok(_) => {}
+                Err(words) => unknown.push(words),
+            }
+        }
+        best.ok_or_else(|| match unknown.is_empty() {
+            true => "it names none (no `WWW-Authenticate`)".into(),
+            false => unknown.join(", "),
+        })
     }
 
     fn strength(&self) -> u8 {
         match self {
             Challenge::Basic => 0,
-            Challenge::Digest(prompt) => match prompt.algorithm.algo {
-                AlgorithmType::MD5 => 1,
-                AlgorithmType::SHA2_256 => 2,
-                AlgorithmType::SHA2_512_256 => 3,
-            },
+            Challenge::Digest(digest) => digest.strength(),
         }
     }
 
-    /// The `Authorization` header for a request of `target`, a path with its query. `None` when the challenge cannot be
-    /// answered.
-    pub(super) fn answer(&mut self, credentials: &Credentials, target: &str) -> Option<String> {
+    /// The `Authorization` header for a GET of `target`, a path with its query.
+    pub(super) fn answer(&mut self, credentials: &Credentials, target: &str) -> Vec<u8> {
         let Credentials { username, password } = credentials;
         match self {
-            Challenge::Basic => Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))),
-            Challenge::Digest(prompt) => {
-                let context = AuthContext::new(username.as_str(), password.as_str(), target);
-                prompt.respond(&context).ok().map(|answer| answer.to_header_string())
-            }
+            Challenge::Basic => format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))).into_bytes(),
+            Challenge::Digest(digest) => digest.answer(credentials, target),
         }
     }
-}
 
-/// A header may hold several challenges, and their parameters hold commas too.
-fn split(header: &str) -> Vec<Challenge> {
-    let lower = header.to_ascii_lowercase();
-    let starts = |scheme: &str| {
-        let quoted = |at: usize| lower[..at].matches('"').count() % 2 == 1;
-        let begins = |at: &usize| *at == 0 || (lower[..*at].trim_end().ends_with(',') && !quoted(*at));
-        lower.match_indices(scheme).map(|(at, _)| at).filter(begins).map(|at| (at, scheme.len())).collect::<Vec<_>>()
-    };
-    let basics = starts("basic");
-    let mut challenges: Vec<Challenge> = basics.iter().map(|_| Challenge::Basic).collect();
-    let digests = starts("digest ");
-    for (at, len) in &digests {
-        let next = basics.iter().chain(&digests).map(|(other, _)| *other).filter(|other| other > at).min();
-        let parameters = header[at + len..next.unwrap_or(header.len())].trim_end_matches([' ', ',']);
-        // One with an algorithm that we do not know is no challenge to us.
-        challenges.extend(digest_auth::parse(parameters).ok().map(|prompt| Challenge::Digest(Box::new(prompt))));
+    /// The last answer was right but for its nonce.
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(self, Challenge::Digest(digest) if digest.stale)
     }
-    challenges
-}
 
-/// The name of a digest's algorithm, for messages.
-impl Challenge {
+    /// Its name, for messages.
     pub(super) fn name(&self) -> String {
         match self {
             Challenge::Basic => "basic".into(),
-            Challenge::Digest(prompt) => {
-                let Algorithm { algo, .. } = prompt.algorithm;
-                format!("digest {algo:?}")
-            }
+            Challenge::Digest(digest) => format!("digest {}", digest.name()),
         }
     }
+}
+
+/// What stands between quotes, with those that belong to it escaped.
+fn quoted(value: &[u8]) -> Vec<u8> {
+    value.iter().flat_map(|b| [b'\\', *b].into_iter().skip(usize::from(!matches!(b, b'"' | b'\\')))).collect()
+}
+
+/// A camera's word, as it may be shown.
+fn word(text: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(text).chars().take(40).collect();
+    text.escape_debug().to_string()
 }
 
 #[cfg(test)]
@@ -91,27 +96,30 @@ mod tests {
         let md5 = r#"Digest realm="a, basic b", nonce="n", qop="auth""#;
         let sha = r#"digest realm="r", nonce="n", algorithm=SHA-256, qop="auth""#;
         for (headers, name) in [
-            (vec![r#"Basic realm="cam""#], Some("basic")),
-            (vec!["basic"], Some("basic")),
-            (vec![md5], Some("digest MD5")),
-            (vec![r#"Basic realm="cam""#, md5, sha], Some("digest SHA2_256")),
-            (vec![&format!(r#"Basic realm="cam", {md5}, {sha}"#)], Some("digest SHA2_256")),
-            (vec![&format!(r#"{sha}, Basic realm="cam""#)], Some("digest SHA2_256")),
-            (vec!["Negotiate", "Bearer realm=\"x\""], None),
-            (vec![r#"Digest realm="r", nonce="n", algorithm=MD6"#], None),
-            (vec!["Digest"], None),
+            (vec![r#"Basic realm="cam""#], Ok("basic")),
+            (vec!["basic"], Ok("basic")),
+            (vec![md5], Ok("digest MD5")),
+            (vec![r#"Basic realm="cam""#, md5, sha], Ok("digest SHA-256")),
+            (vec![&format!(r#"Basic realm="cam", {md5}, {sha}"#)], Ok("digest SHA-256")),
+            (vec![&format!(r#"{sha}, Basic realm="cam""#)], Ok("digest SHA-256")),
+            (vec![r#"Digest nonce="n", algorithm=MD6"#, r#"Basic realm="cam""#], Ok("basic")),
+            (vec!["Negotiate", "Bearer realm=\"x\""], Err("`negotiate`, `bearer`")),
+            (vec![r#"Digest realm="r", nonce="n", algorithm=MD6"#], Err("digest with the algorithm `MD6`")),
+            (vec!["Digest"], Err("digest without a nonce")),
+            (vec![], Err("it names none (no `WWW-Authenticate`)")),
         ] {
-            let challenge = Challenge::strongest(headers.iter().copied());
-            assert_eq!(challenge.map(|c| c.name()).as_deref(), name, "{headers:?}");
+            let challenge = Challenge::strongest(headers.iter().map(|header| header.as_bytes()));
+            assert_eq!(challenge.map(|c| c.name()), name.map(str::to_owned).map_err(str::to_owned), "{headers:?}");
         }
     }
 
     #[test]
     fn a_kept_challenge_is_answered_with_a_higher_count() {
-        let mut challenge = Challenge::strongest([r#"Digest realm="r", nonce="n", qop="auth""#]).expect("known");
+        let header = br#"Digest realm="r", nonce="n", qop="auth""#;
+        let mut challenge = Challenge::strongest([&header[..]]).expect("known");
         let credentials = Credentials { username: "ann".into(), password: "s".into() };
         for count in ["nc=00000001", "nc=00000002"] {
-            let answer = challenge.answer(&credentials, "/a?b").expect("an answer");
+            let answer = String::from_utf8(challenge.answer(&credentials, "/a?b")).expect("text");
             assert!(answer.starts_with("Digest ") && answer.contains(count) && answer.contains(r#"uri="/a?b""#));
         }
     }

@@ -53,6 +53,11 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Answers each request, given its head as text.
     pub(crate) async fn start(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        TestServer::start_bytes(move |head| answer(&String::from_utf8_lossy(head))).await
+    }
+
+    /// Answers each request, given its head.
+    pub(crate) async fn start_bytes(answer: impl Fn(&[u8]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -78,14 +83,14 @@ impl TestServer {
     }
 }
 
-async fn serve(mut socket: TcpStream, answer: &(dyn Fn(&str) -> Reply + Send + Sync)) -> std::io::Result<()> {
+async fn serve(mut socket: TcpStream, answer: &(dyn Fn(&[u8]) -> Reply + Send + Sync)) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(socket.read_u8().await?);
         }
-        let Reply { pieces, then } = answer(&String::from_utf8_lossy(&head));
+        let Reply { pieces, then } = answer(&head);
         for piece in pieces {
             socket.write_all(&piece).await?;
         }

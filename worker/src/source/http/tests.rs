@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use digest_auth::{AuthContext, AuthorizationHeader};
+use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod};
 use edgereel_crds::{common::SecretKeyRef, plan::ObjectName};
 
 use super::{
@@ -178,15 +178,23 @@ fn digest_is_right(request: &str, nonce: &str) -> bool {
     let Some(line) = request.lines().find_map(|line| line.strip_prefix("authorization: ")) else { return false };
     let mut given = AuthorizationHeader::parse(line).expect("a digest");
     let response = given.response.clone();
-    given.digest(&AuthContext::new("ann", "s3/cret", request.split(' ').nth(1).expect("a path")));
+    let target = request.split(' ').nth(1).expect("a path");
+    given.digest(&AuthContext::new_with_method("ann", "s3/cret", target, Some(&b""[..]), HttpMethod::GET));
     given.response == response && given.nonce == nonce
 }
 
 #[tokio::test]
 async fn a_digest_login_works_with_every_algorithm_that_cameras_use() {
-    for (algorithm, qop) in
-        [("", ""), ("", "auth"), ("MD5", "auth,auth-int"), ("MD5-sess", "auth"), ("SHA-256", "auth")]
-    {
+    for (algorithm, qop) in [
+        ("", ""),
+        ("", "auth"),
+        ("MD5", "auth,auth-int"),
+        ("MD5", "auth-int"),
+        ("MD5-sess", "auth"),
+        ("SHA-256", "auth"),
+        ("SHA-256", "auth-int"),
+        ("SHA-512-256-sess", "auth-conf, AUTH"),
+    ] {
         let requests = Arc::new(AtomicUsize::new(0));
         let count = requests.clone();
         let parameter = |name: &str, value: &str| match value {
@@ -316,4 +324,123 @@ async fn a_page_that_repeats_the_request_does_not_tell_its_secrets() {
     .await;
     let error = camera(&server.url("/v?fps=5;pwd=s3cret%2Dword")).get().await.expect_err("no picture");
     assert!(error.message.contains("no /v?") && !error.message.contains("s3cret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_dies_without_an_answer_is_replaced_at_once_and_a_new_one_that_does_is_a_fault() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
+    let server = TestServer::start(move |request| {
+        // The first request of each connection is answered; the second, which comes over the same one, is not.
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        match request.starts_with("GET /kept ") && number % 2 == 0 {
+            true => Reply::whole("200 OK", "Connection: keep-alive\r\n", b""),
+            false => Reply::raw([], Then::Close),
+        }
+    })
+    .await;
+    let mut kept = camera(&server.url("/kept"));
+    for _ in 0..4 {
+        let mut response = kept.get().await.expect("an answer");
+        assert_eq!(response.chunk().await.expect("a body"), None);
+    }
+    assert_eq!((requests.swap(0, Ordering::Relaxed), server.connections()), (7, 4));
+    let error = camera(&server.url("/new")).get().await.expect_err("no answer");
+    assert_eq!((error.reason, requests.load(Ordering::Relaxed)), (Reason::CameraUnreachable, 1), "{error}");
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_be_answered_is_named_and_never_tried() {
+    for (challenge, words) in [
+        ("Digest realm=\"cam\", nonce=\"n\", qop=\"auth-conf\"", "digest with the qop `auth-conf`"),
+        ("Digest realm=\"cam\", nonce=\"n\", algorithm=MD6", "digest with the algorithm `MD6`"),
+        ("Digest realm=\"cam\"", "digest without a nonce"),
+        ("Negotiate", "`negotiate`"),
+        ("", "it names none"),
+    ] {
+        let logins = Arc::new(AtomicUsize::new(0));
+        let count = logins.clone();
+        let header = if challenge.is_empty() { String::new() } else { format!("WWW-Authenticate: {challenge}\r\n") };
+        let server = TestServer::start(move |request| {
+            count.fetch_add(usize::from(request.contains("authorization: ")), Ordering::Relaxed);
+            Reply::whole("401 Unauthorized", &header, b"")
+        })
+        .await;
+        let error = refusal(&with_login(&server, "/")).await;
+        assert_eq!((error.reason, error.again), (Reason::CameraUnauthorized, Again::Later), "{error}");
+        assert!(error.message.contains(words) && !error.message.contains("password"), "`{error}` lacks `{words}`");
+        assert_eq!(logins.load(Ordering::Relaxed), 0, "{challenge}: a login that can only fail");
+    }
+}
+
+#[tokio::test]
+async fn one_login_that_is_refused_is_one_try() {
+    for challenge in ["Basic realm=\"cam\"", "Digest realm=\"cam\", nonce=\"n\", qop=\"auth\""] {
+        let logins = Arc::new(AtomicUsize::new(0));
+        let count = logins.clone();
+        let header = format!("WWW-Authenticate: {challenge}\r\n");
+        let server = TestServer::start(move |request| {
+            count.fetch_add(usize::from(request.contains("authorization: ")), Ordering::Relaxed);
+            Reply::whole("401 Unauthorized", &header, b"")
+        })
+        .await;
+        let error = refusal(&with_login(&server, "/")).await;
+        assert!(error.message.contains("refuses this user name and password"), "{error}");
+        assert_eq!((error.again, logins.load(Ordering::Relaxed)), (Again::MuchLater, 1), "{challenge}");
+    }
+}
+
+/// Bytes as text of as many characters, so that none is lost.
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| char::from(*b)).collect()
+}
+
+/// The parameters of an `Authorization` header, sorted; those that are random in each answer without their values.
+fn parameters(header: &str) -> Vec<String> {
+    let (scheme, rest) = header.split_once(' ').expect("a scheme");
+    let blur = |part: &str| match part.split_once('=') {
+        Some((name @ ("cnonce" | "response"), value)) => format!("{name}={} characters", value.len()),
+        _ => part.to_owned(),
+    };
+    let mut parts: Vec<String> = std::iter::once(scheme.to_owned()).chain(rest.split(", ").map(blur)).collect();
+    parts.sort();
+    // How curl makes its nonce is its own affair.
+    parts.retain(|part| !part.starts_with("cnonce="));
+    parts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_is_what_curl_sends() {
+    for (challenge, scheme) in [
+        (&b"Digest realm=\"cam\", nonce=\"abc123\", algorithm=MD5, qop=\"auth-int\""[..], "--digest"),
+        (b"Digest Realm=\"cam\",nonce=\"n\",algorithm=md5,qop=\"AUTH\",charset=utf-8", "--digest"),
+        (b"Digest realm=\"caf\xE9 \\\"2\\\"\", nonce=\"n==\", qop=\"auth-conf, auth\", opaque=\"\"", "--digest"),
+        (b"Digest realm=\"cam\", nonce=\"n\", qop=\"\"", "--digest"),
+        (b"Digest realm=\"cam\", nonce=\"n\"", "--digest"),
+        (b"Digest realm=\"cam\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\", userhash=true", "--digest"),
+        (b"Digest realm=\"cam\", nonce=\"n\", algorithm=MD5-sess, qop=\"auth\"", "--digest"),
+        (b"Basic realm=\"caf\xE9\", Digest realm=\"cam\", nonce=\"n\", qop=\"auth\"", "--anyauth"),
+        (b"Basic realm=\"caf\xE9\"", "--anyauth"),
+    ] {
+        let logins = Arc::new(Mutex::new(Vec::new()));
+        let (seen, header) = (logins.clone(), challenge.to_vec());
+        let server = TestServer::start_bytes(move |request| {
+            let lower = latin1(&request.to_ascii_lowercase());
+            let head =
+                [b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: ", &header[..], b"\r\nContent-Length: 0\r\n\r\n"];
+            let Some(at) = lower.find("authorization: ") else { return Reply::raw([head.concat()], Then::KeepAlive) };
+            let line = latin1(request)[at + "authorization: ".len()..].lines().next().unwrap_or_default().to_owned();
+            seen.lock().expect("no panic").push(line);
+            Reply::whole("200 OK", "", b"")
+        })
+        .await;
+        camera(&with_login(&server, "/a?b=c")).get().await.expect("logged in");
+        let url = server.url("/a?b=c");
+        let curl = tokio::process::Command::new("curl").args(["-sS", scheme, "-u", "ann:s3/cret", &url]).output().await;
+        let curl = curl.expect("curl is needed: `make setup`");
+        let said = String::from_utf8_lossy(&curl.stderr);
+        let logins = logins.lock().expect("no panic").clone();
+        assert_eq!(logins.len(), 2, "{}: {said}", challenge.escape_ascii());
+        assert_eq!(parameters(&logins[0]), parameters(&logins[1]), "{}", challenge.escape_ascii());
+    }
 }

@@ -189,3 +189,31 @@ async fn what_is_no_stream_says_what_it_is() {
         assert!(error.message.contains(words), "`{error}` lacks `{words}`");
     }
 }
+
+#[tokio::test]
+async fn a_stream_that_ends_between_two_pictures_ends_in_order_and_no_other_does() {
+    let jpeg = picture(64, 64, 1);
+    let whole = part(&jpeg);
+    let server = TestServer::start(move |request| {
+        let pieces = match request.split(' ').nth(1).unwrap_or_default() {
+            "/one" => vec![whole.clone()],
+            "/last" => vec![whole.clone(), b"--frame--\r\n".to_vec()],
+            "/next" => vec![whole.clone(), b"--frame\r\n".to_vec()],
+            "/head" => vec![whole.clone(), b"--frame\r\nContent-Type: image/jpeg\r\n".to_vec()],
+            "/half" => vec![whole.clone(), whole[..whole.len() / 2].to_vec()],
+            path => panic!("{path}"),
+        };
+        Reply::stream(MULTIPART, pieces, Then::Close)
+    })
+    .await;
+    for (path, again) in [
+        ("/one", Again::AtOnce),
+        ("/last", Again::AtOnce),
+        ("/next", Again::AtOnce),
+        ("/head", Again::Later),
+        ("/half", Again::Later),
+    ] {
+        let (parts, error) = drain(&server.url(path)).await;
+        assert_eq!((parts.len(), error.again), (1, again), "{path}");
+    }
+}

@@ -27,38 +27,64 @@ async fn pictures_come_over_one_connection_and_the_same_one_comes_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_picture_is_counted_or_ends_the_stream() {
-    let server = TestServer::start(move |request| match request.split(' ').nth(1).unwrap_or_default() {
-        "/empty" => Reply::whole("200 OK", "", b""),
-        "/none" => Reply::whole("204 No Content", "", b""),
-        "/png" => Reply::whole("200 OK", "Content-Type: image/png\r\n", b"\x89PNG\r\n"),
-        "/large" => Reply::whole("200 OK", "", &[0xFF; 60_000]),
-        "/endless" => Reply::stream("image/jpeg", vec![vec![0xFF; 60_000]], Then::Hang),
-        "/stream" => Reply::stream("multipart/x-mixed-replace; boundary=frame", vec![], Then::Hang),
-        "/missing" => Reply::whole("404 Not Found", "", b""),
-        "/cut" => Reply::raw([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n\xFF\xD8".to_vec()], Then::Close),
-        path => panic!("{path}"),
+async fn an_answer_that_is_no_picture_is_counted_with_why_and_the_next_request_goes_out() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = asked.clone();
+    let server = TestServer::start(move |request| {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match request.split(' ').nth(1).unwrap_or_default() {
+            "/empty" => Reply::whole("200 OK", "", b""),
+            "/none" => Reply::whole("204 No Content", "", b""),
+            "/png" => Reply::whole("200 OK", "Content-Type: image/png\r\n", b"\x89PNG\r\n\x1A\0"),
+            "/xml" => Reply::whole("200 OK", "Content-Type: image/jpeg\r\n", b"<?xml?>\n<status>busy</status>"),
+            "/page" => Reply::whole("200 OK", "Content-Type: text/html\r\n", b"[{\"error\": 1}]"),
+            "/busy" => Reply::whole("503 Service Unavailable", "", b"busy"),
+            "/missing" => Reply::whole("404 Not Found", "", b""),
+            "/forbidden" => Reply::whole("403 Forbidden", "", b""),
+            "/large" => Reply::whole("200 OK", "", &[0xFF; 60_000]),
+            "/endless" => Reply::stream("image/jpeg", vec![vec![0xFF; 60_000]], Then::Hang),
+            "/stream" => Reply::stream("multipart/x-mixed-replace; boundary=frame", vec![], Then::Close),
+            "/silent" => Reply::raw([], Then::Close),
+            path => panic!("{path}"),
+        }
     })
     .await;
-    for (path, reason) in [
-        ("/empty", DropReason::empty),
-        ("/none", DropReason::empty),
-        ("/png", DropReason::not_jpeg),
-        ("/large", DropReason::too_large),
-        ("/endless", DropReason::too_large),
+    let asks = || asked.load(std::sync::atomic::Ordering::Relaxed);
+    use Reason::{CameraProtocolError as Protocol, CameraUnauthorized as Forbidden, CameraUnreachable as Unreachable};
+    for (path, why, reason, words) in [
+        ("/empty", DropReason::empty, Protocol, "answers with nothing"),
+        ("/none", DropReason::empty, Protocol, "answers with nothing"),
+        ("/png", DropReason::not_jpeg, Protocol, "8 bytes that are no text"),
+        ("/xml", DropReason::not_jpeg, Protocol, "<?xml?> <status>busy</status>"),
+        ("/page", DropReason::not_jpeg, Protocol, "error"),
+        ("/busy", DropReason::not_jpeg, Protocol, "answered 503"),
+        ("/missing", DropReason::not_jpeg, Protocol, "answered 404 Not Found: check the path"),
+        ("/forbidden", DropReason::not_jpeg, Forbidden, "answered 403"),
+        ("/stream", DropReason::not_jpeg, Protocol, "use the source `mjpeg`"),
+        ("/silent", DropReason::no_answer, Unreachable, "broke off before an answer"),
     ] {
+        let before = asks();
+        let mut stream = open(&server.url(path)).await.expect("a stream");
+        for _ in 0..2 {
+            let part = stream.next().await.expect("the stream goes on");
+            let Part::Bad(found, fault) = part else { panic!("{path}: {part:?}") };
+            assert_eq!((found, fault.reason), (why, reason), "{path}: {fault}");
+            assert!(fault.message.contains(words), "`{fault}` lacks `{words}`");
+        }
+        assert_eq!(asks() - before, 2, "{path}: one request for each picture");
+    }
+    for path in ["/large", "/endless"] {
         let part = open(&server.url(path)).await.expect("a stream").next().await.expect("a part");
-        assert_eq!(part, Part::Skipped(reason), "{path}");
+        assert_eq!(part, Part::Skipped(DropReason::too_large), "{path}");
     }
-    for (path, reason, words) in [
-        ("/stream", Reason::CameraProtocolError, "use the source `mjpeg`"),
-        ("/missing", Reason::CameraProtocolError, "answered 404 Not Found: check the path"),
-        ("/cut", Reason::CameraUnreachable, "the connection broke off"),
-    ] {
-        let error = open(&server.url(path)).await.err().expect("an error");
-        assert_eq!(error.reason, reason, "{error}");
-        assert!(error.message.contains(words), "`{error}` lacks `{words}`");
-    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_not_tried_with_the_next_picture() {
+    let challenge = "WWW-Authenticate: Basic realm=\"cam\"\r\n";
+    let server = TestServer::start(move |_| Reply::whole("401 Unauthorized", challenge, b"")).await;
+    let error = open(&format!("http://ann:wrong@{}/", server.address)).await.err().expect("an error");
+    assert_eq!((error.reason, error.again), (Reason::CameraUnauthorized, Again::MuchLater));
 }
 
 #[tokio::test]
