@@ -4,10 +4,12 @@
 //! - [`refusals`]: cameras that send no pictures at all; logins.
 //! - [`watchdog`]: cameras that fall silent or freeze.
 //! - [`pressure`]: more frames than are wanted, or than Kafka takes.
+//! - [`answers`]: bad answers, connections and logins.
 //! - [`accounting`]: what becomes of frames when their producer fails.
 //! - [`sources`]: other sources and encodings.
 
 mod accounting;
+mod answers;
 mod pressure;
 mod refusals;
 mod sources;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cameras;
 mod capture;
+mod check_command;
 mod crash;
 mod frozen_broker;
 mod harness;

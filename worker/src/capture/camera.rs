@@ -247,12 +247,14 @@ impl Camera {
     /// One bad answer is one bad answer: it is counted, and the next request goes out when its time has come. A run of them
     /// is a fault, and the first of all is what there is to say of the camera.
     fn bad_answer(&mut self, reason: DropReason, fault: SourceError, now: Instant) -> Result<SourceError, SourceError> {
+        self.metrics.refuse(reason);
         self.bad_answers = self.bad_answers.saturating_add(1);
         if self.bad_answers >= BAD_ANSWERS {
-            self.metrics.refuse(reason);
             return Err(fault);
         }
-        self.drop_frame(reason, &fault.message, now);
+        if let Some(held) = self.complaints.allow(now) {
+            warn!(camera = self.name, reason = reason.as_str(), held_back = held, "a bad answer: {fault}");
+        }
         if !self.has_pictures {
             self.health.camera(End::Down(fault.reason, fault.message.clone()));
         }

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub mod camera;
+pub mod check;
 pub mod log;
 pub mod run;
 pub mod table;
@@ -54,6 +55,7 @@ const EXAMPLES: &str = "\
 Examples:
   edgereel camera --count 2           two synthetic cameras to try things with
   edgereel validate -f lab/           every problem in the files, at once
+  edgereel check -f lab/              ask cameras, Kafka and disks once
   edgereel run -f lab/                run every resource in the files
   edgereel verify -f lab/             compare the disk with what is in Kafka
   edgereel crds | kubectl apply -f -  teach a cluster the resources
@@ -65,6 +67,8 @@ enum Command {
     Run(run::Args),
     /// Check files without running anything: every problem, with its place and remedy.
     Validate(validate::Args),
+    /// Ask every camera, Kafka and disk once whether the resources will work; changes nothing.
+    Check(check::Args),
     /// Compare each sink's files with its topic, record by record.
     Verify(verify::Args),
     /// Serve synthetic MJPEG cameras, well-behaved or not.
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::run(args),
+        Command::Check(args) => check::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Crds => print(&edgereel_crds::crds_yaml()),

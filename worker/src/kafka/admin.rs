@@ -30,7 +30,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: Code, words: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, words: impl Into<String>) -> Self {
         Refusal { code, words: words.into() }
     }
 }
@@ -48,10 +48,20 @@ pub struct NewTopic<'a> {
     pub config: &'a BTreeMap<String, String>,
 }
 
+/// Whether a request changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// It does.
+    Really,
+    /// The brokers only say whether they would.
+    Validate,
+}
+
 /// Makes a topic. Blocks until the controller answers, `timeout` at most.
 pub fn create_topic<C: ClientContext>(
     client: &Client<C>,
     topic: &NewTopic<'_>,
+    make: Make,
     timeout: Duration,
 ) -> Result<(), Refusal> {
     let name = c_string(topic.name)?;
@@ -72,11 +82,26 @@ pub fn create_topic<C: ClientContext>(
         let set = unsafe { rd::rd_kafka_NewTopic_set_config(native.ptr, key_c.as_ptr(), value.as_ptr()) };
         succeeded(set, || format!("setting {key}"))?;
     }
-    let answer = request(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout, |options, queue| {
-        let mut topics = [native.ptr];
-        // SAFETY: the request copies the topic; options and queue live through the call.
-        unsafe { rd::rd_kafka_CreateTopics(client.native_ptr(), topics.as_mut_ptr(), 1, options, queue) }
-    })?;
+    let millis = millis(timeout);
+    let prepare = |options| {
+        let mut why = [0 as c_char; 512];
+        let (text_at, length) = (why.as_mut_ptr(), why.len());
+        // SAFETY: options and buffer live through the calls.
+        unsafe {
+            let set = match make {
+                // Without it the controller answers before the topic exists.
+                Make::Really => rd::rd_kafka_AdminOptions_set_operation_timeout(options, millis, text_at, length),
+                Make::Validate => rd::rd_kafka_AdminOptions_set_validate_only(options, 1, text_at, length),
+            };
+            succeeded(set, || text(why.as_ptr()))
+        }
+    };
+    let answer =
+        request(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout, prepare, |options, queue| {
+            let mut topics = [native.ptr];
+            // SAFETY: the request copies the topic; options and queue live through the call.
+            unsafe { rd::rd_kafka_CreateTopics(client.native_ptr(), topics.as_mut_ptr(), 1, options, queue) }
+        })?;
     // SAFETY: the result and its topics live as long as the event, which `answer` keeps.
     unsafe {
         let result = rd::rd_kafka_event_CreateTopics_result(answer.ptr);
@@ -108,11 +133,18 @@ pub fn topic_config<C: ClientContext>(
         Owned::new(rd::rd_kafka_ConfigResource_new(kind, name.as_ptr()), rd::rd_kafka_ConfigResource_destroy)
     }
     .ok_or_else(|| Refusal::new(Code::InvalidArgument, "not a topic's name"))?;
-    let answer = request(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout, |options, queue| {
-        let mut resources = [resource.ptr];
-        // SAFETY: the request copies the resource; options and queue live through the call.
-        unsafe { rd::rd_kafka_DescribeConfigs(client.native_ptr(), resources.as_mut_ptr(), 1, options, queue) }
-    })?;
+    let describe = RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
+    let answer = request(
+        client,
+        describe,
+        timeout,
+        |_| Ok(()),
+        |options, queue| {
+            let mut resources = [resource.ptr];
+            // SAFETY: the request copies the resource; options and queue live through the call.
+            unsafe { rd::rd_kafka_DescribeConfigs(client.native_ptr(), resources.as_mut_ptr(), 1, options, queue) }
+        },
+    )?;
     // SAFETY: the result, its resources and their entries live as long as the event, which `answer` keeps; librdkafka
     // gives arrays of `count` valid pointers.
     unsafe {
@@ -139,14 +171,19 @@ pub fn topic_config<C: ClientContext>(
     }
 }
 
-/// Sends a request and waits for its event.
-fn request<C: ClientContext>(
+fn millis(timeout: Duration) -> c_int {
+    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1)
+}
+
+/// Sends a request, with its options prepared, and waits for its event.
+pub(super) fn request<C: ClientContext>(
     client: &Client<C>,
     operation: RDKafkaAdminOp,
     timeout: Duration,
+    prepare: impl FnOnce(*mut rd::rd_kafka_AdminOptions_t) -> Result<(), Refusal>,
     send: impl FnOnce(*const rd::rd_kafka_AdminOptions_t, *mut rd::rd_kafka_queue_t),
 ) -> Result<Owned<rd::rd_kafka_event_t>, Refusal> {
-    let millis = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1);
+    let millis = millis(timeout);
     // SAFETY: the client outlives this function; each destructor belongs to its constructor.
     let (options, queue) = unsafe {
         let options = rd::rd_kafka_AdminOptions_new(client.native_ptr(), operation);
@@ -163,12 +200,8 @@ fn request<C: ClientContext>(
     unsafe {
         let set = rd::rd_kafka_AdminOptions_set_request_timeout(options.ptr, millis, why.as_mut_ptr(), why.len());
         succeeded(set, || text(why.as_ptr()))?;
-        if operation == RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_CREATETOPICS {
-            // Without it the controller answers before the topic exists.
-            let set = rd::rd_kafka_AdminOptions_set_operation_timeout(options.ptr, millis, why.as_mut_ptr(), why.len());
-            succeeded(set, || text(why.as_ptr()))?;
-        }
     }
+    prepare(options.ptr)?;
     send(options.ptr, queue.ptr);
     // librdkafka answers a request by its timeout at the latest; the second is for its timers.
     // SAFETY: the queue lives through the call; the event belongs to us and is destroyed once.
@@ -185,7 +218,7 @@ fn request<C: ClientContext>(
     Ok(event)
 }
 
-fn succeeded(code: RDKafkaRespErr, words: impl FnOnce() -> String) -> Result<(), Refusal> {
+pub(super) fn succeeded(code: RDKafkaRespErr, words: impl FnOnce() -> String) -> Result<(), Refusal> {
     match Code::from(code) {
         Code::NoError => Ok(()),
         code => Err(Refusal::new(code, words())),

@@ -1,4 +1,6 @@
-//! Makes and checks topics.
+//! Makes and checks topics; [`look`] only looks at them.
+
+pub mod look;
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +21,13 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::RDKafkaErrorCode as Code,
+    metadata::Metadata,
 };
 use tokio_util::sync::CancellationToken;
 
 pub use super::topic_check::TopicShape;
 use super::{
-    admin::{self, NewTopic},
+    admin::{self, Make, NewTopic},
     client::{Context, KafkaFault, Role, Snapshot, Subject, client_config},
     topic_check::{self, MAX_MESSAGE_BYTES},
 };
@@ -83,14 +86,7 @@ pub async fn ensure_dead_letter(
     name: &str,
     required_message_bytes: u64,
 ) -> Result<TopicReport, KafkaFault> {
-    let topic = Topic {
-        name: name.to_owned(),
-        partitions: 1,
-        replication_factor: None,
-        key: RecordKey::None,
-        ensure: EnsureTopic::Create,
-        config: BTreeMap::new(),
-    };
+    let topic = dead_letter_topic(name);
     with_topics(connection, secrets, Role::DeadLetters, move |topics| {
         let existing = topics.shape(&topic.name)?;
         let created = existing.is_none() && topics.create(&topic, required_message_bytes)?;
@@ -98,6 +94,17 @@ pub async fn ensure_dead_letter(
         topics.finish(&taken, created, required_message_bytes)
     })
     .await
+}
+
+fn dead_letter_topic(name: &str) -> Topic {
+    Topic {
+        name: name.to_owned(),
+        partitions: 1,
+        replication_factor: None,
+        key: RecordKey::None,
+        ensure: EnsureTopic::Create,
+        config: BTreeMap::new(),
+    }
 }
 
 /// How many partitions a topic has.
@@ -213,6 +220,10 @@ impl Topics {
 
     /// Makes a topic; false when another was quicker.
     fn create(&self, topic: &Topic, required: u64) -> Result<bool, KafkaFault> {
+        self.make(topic, required, Make::Really)
+    }
+
+    fn make(&self, topic: &Topic, required: u64, make: Make) -> Result<bool, KafkaFault> {
         let config = topic_check::settings_for_creation(topic, required);
         let new = NewTopic {
             name: &topic.name,
@@ -220,22 +231,22 @@ impl Topics {
             replication_factor: topic.replication_factor,
             config: &config,
         };
-        match admin::create_topic(self.client.client(), &new, PATIENCE) {
+        match admin::create_topic(self.client.client(), &new, make, PATIENCE) {
             Ok(()) => Ok(true),
             Err(refusal) if refusal.code == Code::TopicAlreadyExists => Ok(false),
             Err(refusal) => Err(self.about(&topic.name).code(refusal.code, &refusal.words)),
         }
     }
 
-    /// A topic as it stands, or `None` when there is none.
-    fn shape(&self, topic: &str) -> Result<Option<TopicShape>, KafkaFault> {
+    /// What the brokers say of themselves and a topic.
+    fn metadata(&self, topic: &str) -> Result<Metadata, KafkaFault> {
         let start = Instant::now();
         let about = self.about(topic);
         let health = self.client.context().health();
-        let metadata = loop {
+        loop {
             let slice = if matches!(health.snapshot(), Snapshot::Down(_)) { SLICE_DOWN } else { SLICE };
             let error = match self.client.fetch_metadata(Some(topic), slice) {
-                Ok(metadata) => break metadata,
+                Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
             match health.snapshot() {
@@ -244,7 +255,13 @@ impl Topics {
                 _ if start.elapsed() > PATIENCE => return Err(about.fault(&error)),
                 _ => {}
             }
-        };
+        }
+    }
+
+    /// A topic as it stands, or `None` when there is none.
+    fn shape(&self, topic: &str) -> Result<Option<TopicShape>, KafkaFault> {
+        let about = self.about(topic);
+        let metadata = self.metadata(topic)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let Some(found) = found else { return Ok(None) };
         match found.error().map(Code::from) {

@@ -48,7 +48,7 @@ const BUDGET: u64 = 8 << 20;
 /// From one try to send what was refused to the next.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// The largest record that the topic should take: what the sink reads may be as large.
-const LARGEST: u64 = 1 << 20;
+pub const LARGEST: u64 = 1 << 20;
 
 /// A dead-letter topic.
 pub struct DeadLetters {

@@ -22,7 +22,7 @@ mod open;
 pub mod progress;
 mod readiness;
 mod stage;
-mod storage;
+pub mod storage;
 mod telling;
 mod writing;
 

@@ -239,6 +239,15 @@ impl HttpCamera {
         }
     }
 
+    /// How the last request was logged in, in words.
+    pub fn login(&self) -> String {
+        match (&self.login, &self.challenge) {
+            (Login::None, _) => "no login".into(),
+            (_, None) => "no login asked for".into(),
+            (_, Some(challenge)) => format!("{} login", challenge.name()),
+        }
+    }
+
     /// The camera is dialled anew: how it wants to be answered is asked anew.
     pub fn forget_login(&mut self) {
         self.challenge = None;

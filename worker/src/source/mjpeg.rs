@@ -46,6 +46,10 @@ impl Source for Mjpeg {
                 as Box<dyn FrameStream>)
         })
     }
+
+    fn login(&self) -> Option<String> {
+        Some(self.camera.login())
+    }
 }
 
 struct Stream {

@@ -24,6 +24,11 @@ use crate::{metrics::DropReason, plain::plain, secrets::Secrets};
 pub trait Source: Send {
     /// Dials the camera. The caller bounds the time by dropping the future.
     fn connect(&mut self) -> BoxFuture<'_, Result<Box<dyn FrameStream>, SourceError>>;
+
+    /// How the camera that was dialled wanted to be logged in to, in words; nothing of one that knows no logins.
+    fn login(&self) -> Option<String> {
+        None
+    }
 }
 
 /// An open camera.

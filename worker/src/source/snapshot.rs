@@ -52,6 +52,10 @@ impl Source for Snapshot {
             Ok(Box::new(stream) as Box<dyn FrameStream>)
         })
     }
+
+    fn login(&self) -> Option<String> {
+        Some(self.camera.login())
+    }
 }
 
 struct Stream {
