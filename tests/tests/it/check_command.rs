@@ -100,7 +100,7 @@ fn what_will_work_is_ok_with_what_was_seen_and_nothing_is_changed() {
         "{}",
         table.stdout
     );
-    assert!(table.stdout.ends_with("9 checks: 9 ok, 0 to look at, 0 failed\n"), "{}", table.stdout);
+    assert!(table.stdout.ends_with("11 checks: 11 ok, 0 to look at, 0 failed\n"), "{}", table.stdout);
     assert_eq!(table.stderr, "");
 }
 

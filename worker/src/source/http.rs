@@ -8,13 +8,7 @@ pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
 use login::{Challenge, Credentials};
@@ -22,11 +16,11 @@ use percent_encoding::percent_decode_str;
 use reqwest::{
     Certificate, Client, Response, StatusCode, Version,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+        ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+        WWW_AUTHENTICATE,
     },
     redirect,
 };
-use tower::util::MapRequestLayer;
 use url::Url;
 
 use super::{Again, SourceError};
@@ -52,8 +46,8 @@ pub struct HttpCamera {
     login: Login,
     /// How the camera's own host wants to be answered, once it has said so.
     challenge: Option<Challenge>,
-    /// How many connections were dialled.
-    dials: Arc<AtomicUsize>,
+    /// The last answer left its connection to be used again.
+    kept: bool,
 }
 
 /// Where user name and password come from.
@@ -116,14 +110,7 @@ impl HttpCamera {
         // A URL with a host takes these.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let dials = Arc::new(AtomicUsize::new(0));
-        let count = dials.clone();
-        let counted = MapRequestLayer::new(move |destination| {
-            count.fetch_add(1, Ordering::Relaxed);
-            destination
-        });
         let mut builder = Client::builder()
-            .connector_layer(counted)
             .user_agent(concat!("edgereel/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             // Cameras are neighbours: a proxy for the internet would not find them.
@@ -151,7 +138,7 @@ impl HttpCamera {
             }
         }
         let client = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
-        Ok(HttpCamera { client, url, login, challenge: None, dials })
+        Ok(HttpCamera { client, url, login, challenge: None, kept: false })
     }
 
     /// The camera's URL as it may be shown.
@@ -172,8 +159,6 @@ impl HttpCamera {
         let mut hops = 0;
         // Whether the challenge that is being answered came in this call.
         let mut fresh = false;
-        // Whether this request was made before, on a connection that the camera let go of.
-        let mut again = false;
         loop {
             // A login is for the camera alone: never for a host that a redirect names, nor over a plainer connection.
             let own = same_origin(&self.url, &url);
@@ -191,17 +176,13 @@ impl HttpCamera {
                 })?;
                 request = request.header(AUTHORIZATION, answer);
             }
-            let dials = self.dials.load(Ordering::Relaxed);
             let response = match request.send().await {
                 Ok(response) => response,
                 // The camera let go of a connection that it had kept: no fault, and a new one will do.
-                Err(e) if !again && is_hang_up(&e) && self.dials.load(Ordering::Relaxed) == dials => {
-                    again = true;
-                    continue;
-                }
+                Err(e) if std::mem::take(&mut self.kept) && is_hang_up(&e) => continue,
                 Err(e) => return Err(self.explain(&url, &e)),
             };
-            again = false;
+            self.kept = keeps(&response);
             if own {
                 self.challenge = challenge.clone();
             }
@@ -250,6 +231,7 @@ impl HttpCamera {
 
     /// The camera is dialled anew: how it wants to be answered is asked anew.
     pub fn forget_login(&mut self) {
+        self.kept = false;
         self.challenge = None;
     }
 
@@ -414,6 +396,16 @@ pub fn content_type(response: &Response) -> String {
 
 fn challenge_in(headers: &HeaderMap) -> Result<Challenge, String> {
     Challenge::strongest(headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes))
+}
+
+/// Whether a connection may be used again after this answer.
+fn keeps(response: &Response) -> bool {
+    let lists = response.headers().get_all(CONNECTION);
+    let has = |word: &str| {
+        let words = lists.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+        words.map(str::trim).any(|given| given.eq_ignore_ascii_case(word))
+    };
+    !has("close") && (response.version() == Version::HTTP_11 || has("keep-alive"))
 }
 
 /// Whether a connection ended before an answer.
