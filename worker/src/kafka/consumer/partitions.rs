@@ -13,6 +13,7 @@ use super::{
     context::GroupContext,
     mark::{Mark, TopicId},
     messages::{Begun, TopicPartition},
+    native::Waker,
 };
 use crate::kafka::client::KafkaFault;
 
@@ -25,7 +26,6 @@ pub struct Partitions {
     pub generation: u64,
     /// The partitions.
     pub all: Vec<Partition>,
-    share: Share,
 }
 
 /// An assigned partition.
@@ -46,18 +46,20 @@ pub struct Partition {
 
 impl Partitions {
     /// Each at its beginning; together they may hold `memory` bytes.
-    pub fn new(generation: u64, begun: &[Begun], memory: usize) -> Self {
+    /// `waker` is called when one has room again.
+    pub fn new(generation: u64, begun: &[Begun], memory: usize, waker: &Waker) -> Self {
+        let share = Share::of(memory, begun.len());
         let partition = |begun: &Begun| Partition {
             source: begun.assigned.source.clone(),
             mark: begun.mark.clone(),
             next: begun.start,
-            held: Held::default(),
+            held: Held::of(share, waker),
             paused: false,
             failed: None,
             leaderless: None,
             told: None,
         };
-        Partitions { generation, all: begun.iter().map(partition).collect(), share: Share::of(memory, begun.len()) }
+        Partitions { generation, all: begun.iter().map(partition).collect() }
     }
 
     /// Which they are.
@@ -80,26 +82,20 @@ impl Partitions {
 
     /// Whether enough of this one waits.
     pub fn is_full(&mut self, source: &TopicPartition) -> bool {
-        let share = self.share;
-        self.find(&source.topic, source.partition).is_some_and(|found| share.is_used_up(found.held.bytes()))
-    }
-
-    /// Whether one of them is paused.
-    pub fn has_paused(&self) -> bool {
-        self.all.iter().any(|partition| partition.paused)
+        self.find(&source.topic, source.partition).is_some_and(|found| found.held.is_used_up())
     }
 
     /// Pauses one of them.
     pub fn pause(&mut self, consumer: &BaseConsumer<GroupContext>, source: &TopicPartition) {
         if let Some(found) = self.find(&source.topic, source.partition) {
             found.paused = consumer.pause(&found.list()).is_ok();
+            found.held.await_room();
         }
     }
 
     /// Resumes the paused ones that have room again.
     pub fn resume_with_room(&mut self, consumer: &BaseConsumer<GroupContext>) {
-        let share = self.share;
-        for partition in self.all.iter_mut().filter(|p| p.paused && share.has_room(p.held.bytes())) {
+        for partition in self.all.iter_mut().filter(|p| p.paused && p.held.has_room()) {
             partition.paused = consumer.resume(&partition.list()).is_err();
         }
     }

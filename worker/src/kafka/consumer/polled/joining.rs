@@ -117,7 +117,7 @@ impl Poll<'_> {
                     }
                 }
                 let generation = self.polled.tenure.begin();
-                let partitions = Partitions::new(generation, &begun, self.polled.settings.memory);
+                let partitions = Partitions::new(generation, &begun, self.polled.settings.memory, &self.polled.waker);
                 let ours = (!begun.is_empty()).then_some(partitions);
                 self.stage = Stage::Reading(ours, Ends::new(Instant::now()));
                 self.send(Event::Assigned { generation, partitions: begun, total });
