@@ -5,6 +5,7 @@ mod group;
 mod memory;
 mod order;
 mod slow;
+mod stop;
 
 use std::{collections::BTreeMap, fs};
 

@@ -51,7 +51,7 @@ use edgereel_crds::{
 };
 use rdkafka::ClientConfig;
 
-pub use self::messages::{Assigned, Begun, Command, Commit, Event, Record, TopicPartition};
+pub use self::messages::{Assigned, Begun, Command, Commit, Event, ReadTo, Record, TopicPartition};
 use self::{configure::configure, earlier::Earlier, native::Waker, polled::Polled, tenure::Tenure};
 use super::client::{Context, KafkaFault};
 

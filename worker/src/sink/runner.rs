@@ -193,10 +193,11 @@ impl Runner<'_> {
                     a.queue.push(self.decoder.decode(record));
                 }
             }
-            Event::EndOfPartition { generation, source, end, as_of } => {
-                if let Some(a) = self.stage.writing_mut().filter(|a| a.is(generation)) {
+            Event::EndOfPartition { generation, source, read, as_of } => {
+                if let Some(a) = self.stage.writing_mut().filter(|a| a.is(generation))
+                    && a.progress.reached(&source, read)
+                {
                     a.queue.end(&source, as_of);
-                    a.progress.reached(&source, end);
                 }
             }
             Event::Ends { generation, ends } => {

@@ -12,7 +12,7 @@ use super::{
     budget::{Charge, Held, Share},
     context::GroupContext,
     mark::{Mark, TopicId},
-    messages::{Begun, TopicPartition},
+    messages::{Begun, ReadTo, TopicPartition},
     native::Waker,
 };
 use crate::kafka::client::KafkaFault;
@@ -36,6 +36,8 @@ pub struct Partition {
     pub mark: Mark,
     /// Everything before this offset was sent on.
     pub next: i64,
+    /// The offset after the last record that was sent on.
+    sent: i64,
     held: Held,
     paused: bool,
     failed: Option<(KafkaFault, Instant)>,
@@ -53,6 +55,7 @@ impl Partitions {
             source: begun.assigned.source.clone(),
             mark: begun.mark.clone(),
             next: begun.start,
+            sent: begun.start,
             held: Held::of(share, waker),
             paused: false,
             failed: None,
@@ -76,6 +79,7 @@ impl Partitions {
     pub fn take(&mut self, topic: &str, partition: i32, offset: i64, size: usize) -> Option<(TopicPartition, Charge)> {
         let found = self.find(topic, partition).filter(|found| offset >= found.next)?;
         found.next = offset + 1;
+        found.sent = found.next;
         found.failed = None;
         Some((found.source.clone(), found.held.charge(size)))
     }
@@ -133,6 +137,11 @@ impl Partition {
     /// Whether a broker leads it.
     pub fn led(&mut self, fault: Option<KafkaFault>) {
         self.leaderless = fault;
+    }
+
+    /// How far it was read.
+    pub fn read_to(&self) -> ReadTo {
+        ReadTo { end: self.next, sent: self.sent }
     }
 
     /// It was read to this offset.

@@ -281,7 +281,8 @@ impl<'a> Poll<'a> {
                     let generation = partitions.generation;
                     if let Some(found) = partitions.find(&source.topic, source.partition) {
                         found.reach(end);
-                        self.send(Event::EndOfPartition { generation, source, end, as_of: Instant::now() });
+                        let read = found.read_to();
+                        self.send(Event::EndOfPartition { generation, source, read, as_of: Instant::now() });
                     }
                 }
             }

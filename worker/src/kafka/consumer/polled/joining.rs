@@ -82,8 +82,8 @@ impl Poll<'_> {
                     return self.hand_over(Then::Anew(fault));
                 }
                 let generation = partitions.generation;
-                for (source, end) in told.reached {
-                    self.send(Event::EndOfPartition { generation, source, end, as_of: told.as_of });
+                for (source, read) in told.reached {
+                    self.send(Event::EndOfPartition { generation, source, read, as_of: told.as_of });
                 }
                 if !told.ends.is_empty() {
                     self.send(Event::Ends { generation, ends: told.ends });
