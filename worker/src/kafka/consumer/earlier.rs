@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     mark::TopicId,
-    messages::{Begun, TopicPartition},
+    messages::Begun,
 };
 
 /// What was read before, by topic.
@@ -36,15 +36,20 @@ pub struct EarlierTopic {
     pub began: BTreeMap<i32, i64>,
 }
 
+/// Whether these may be one topic's: an id that is not known tells nothing.
+pub fn same(one: Option<&TopicId>, other: Option<&TopicId>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
+}
+
 impl Earlier {
     /// What is known of a topic.
     pub fn topic(&self, name: &str) -> Option<&EarlierTopic> {
         self.topics.get(name)
     }
 
-    /// Whether this partition was read before.
-    pub fn has_read(&self, source: &TopicPartition) -> bool {
-        self.topic(&source.topic).is_some_and(|topic| topic.began.contains_key(&source.partition))
+    /// What is known of a topic that has this id now: nothing, if another one of its name was read.
+    pub fn same_topic(&self, name: &str, id: Option<&TopicId>) -> Option<&EarlierTopic> {
+        self.topic(name).filter(|topic| same(topic.id.as_ref(), id))
     }
 
     /// Takes in where the reading of these partitions began. What is known already stays.
@@ -52,7 +57,7 @@ impl Earlier {
         for partition in begun {
             let source = &partition.assigned.source;
             let topic = self.topics.entry(source.topic.to_string()).or_default();
-            if matches!((&topic.id, &partition.mark.id), (Some(known), Some(now)) if known != now) {
+            if !same(topic.id.as_ref(), partition.mark.id.as_ref()) {
                 // Another topic of that name: nothing of the former one holds for it.
                 *topic = EarlierTopic::default();
             }
@@ -75,6 +80,9 @@ impl Earlier {
     pub fn absorb(&mut self, other: Earlier) {
         for (name, theirs) in other.topics {
             let ours = self.topics.entry(name).or_default();
+            if !same(ours.id.as_ref(), theirs.id.as_ref()) {
+                continue; // of another topic of that name
+            }
             ours.id = ours.id.take().or(theirs.id);
             ours.first = ours.first.or(theirs.first);
             for (partition, offset) in theirs.began {

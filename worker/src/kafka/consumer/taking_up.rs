@@ -14,7 +14,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{
     Settings,
-    earlier::Earlier,
+    earlier::{Earlier, same},
     mark::{Mark, TopicId},
     messages::{Assigned, Begun, TopicPartition},
     native::Element,
@@ -274,15 +274,17 @@ impl Known<'_> {
         let (committed_mark, state) = committed.map_or((Mark::default(), ""), |e| Mark::split(&e.metadata));
         let topic = self.topics.iter().find(|topic| *topic.name == *source.topic);
         let id: Option<TopicId> = topic.and_then(|topic| topic.id.clone());
-        let earlier = self.earlier.topic(&source.topic);
-        let first = self.first(source);
+        let known = self.earlier.topic(&source.topic);
+        let earlier = self.earlier.same_topic(&source.topic, id.as_ref());
+        let first = self.first(source, id.as_ref());
         let facts = Facts {
             committed: committed.map(|element| element.offset),
             committed_id: committed_mark.id.clone(),
             id: id.clone(),
-            was_read: self.earlier.has_read(source) || self.earlier.unnamed && self.is_new_group(),
-            earlier_id: earlier.and_then(|topic| topic.id.clone()),
-            added: self.is_added(source, first),
+            was_read: earlier.is_some_and(|topic| topic.began.contains_key(&source.partition))
+                || self.earlier.unnamed && self.is_new_group(),
+            earlier_id: known.and_then(|topic| topic.id.clone()),
+            added: self.is_added(source, id.as_ref(), first),
             low,
             high,
         };
@@ -319,17 +321,23 @@ impl Known<'_> {
 
     /// Whether a partition came after the sink's first start. Where an earlier version began, which kept no count, a single
     /// worker committed all that there were at once.
-    fn is_added(&self, source: &TopicPartition, first: Option<i32>) -> bool {
-        let others = || self.committed.iter().any(|e| e.source.topic == source.topic && e.offset >= 0);
-        first.map_or_else(|| !self.settings.shared && others(), |first| source.partition >= first)
+    fn is_added(&self, source: &TopicPartition, id: Option<&TopicId>, first: Option<i32>) -> bool {
+        first.map_or_else(
+            || !self.settings.shared && self.marks(source, id).next().is_some(),
+            |first| source.partition >= first,
+        )
     }
 
     /// The partitions that the topic had at the sink's first start, where the group or the sink's folder knows.
-    fn first(&self, source: &TopicPartition) -> Option<i32> {
-        let topic = || self.committed.iter().filter(|element| element.source.topic == source.topic);
-        let marked = topic().filter(|element| element.offset >= 0).find_map(|e| Mark::split(&e.metadata).0.first);
-        let earlier = self.earlier.topic(&source.topic).and_then(|topic| topic.first);
-        marked.or(earlier)
+    fn first(&self, source: &TopicPartition, id: Option<&TopicId>) -> Option<i32> {
+        let marked = self.marks(source, id).find_map(|mark| mark.first);
+        marked.or_else(|| self.earlier.same_topic(&source.topic, id).and_then(|topic| topic.first))
+    }
+
+    /// What the group has committed of this partition's topic, and not of a former one of its name.
+    fn marks(&self, source: &TopicPartition, id: Option<&TopicId>) -> impl Iterator<Item = Mark> {
+        let of_topic = self.committed.iter().filter(|e| e.source.topic == source.topic && e.offset >= 0);
+        of_topic.map(|element| Mark::split(&element.metadata).0).filter(move |mark| same(mark.id.as_ref(), id))
     }
 }
 
