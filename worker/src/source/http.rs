@@ -2,6 +2,8 @@
 //!
 //! Cameras speak HTTP loosely, so what can be borne is borne: invalid headers, and bodies without any (HTTP/0.9).
 
+mod chunks;
+mod client;
 mod cookies;
 mod login;
 mod page;
@@ -10,17 +12,16 @@ pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
+use client::Client;
 use cookies::Cookies;
 use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
 use login::{Challenge, Credentials};
+use native_tls::{Certificate, TlsConnector};
 pub use page::Page;
 use percent_encoding::percent_decode_str;
 use reqwest::{
-    Certificate, Client, Response, StatusCode, Version,
+    Response, StatusCode, Version,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, WWW_AUTHENTICATE},
-    redirect,
 };
 use url::Url;
 
@@ -30,11 +31,7 @@ use crate::{
     secrets::{SecretError, Secrets},
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEPALIVE: Duration = Duration::from_secs(15);
 const MAX_REDIRECTS: usize = 5;
-/// So many lines a header may have; some have a hundred.
-const MAX_HEADERS: usize = 400;
 /// How much of an error page is read, to keep the connection.
 const MAX_PAGE: usize = 64 << 10;
 
@@ -110,37 +107,26 @@ impl HttpCamera {
         // A URL with a host takes these.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let mut builder = Client::builder()
-            .user_agent(concat!("edgereel/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            // Cameras are neighbours: a proxy for the internet would not find them.
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .pool_max_idle_per_host(1)
-            .http1_only()
-            .http09_responses()
-            // Per answer; beyond that its header does not end.
-            .http1_max_headers(MAX_HEADERS)
-            .http1_ignore_invalid_headers_in_responses(true)
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true);
+        let mut builder = TlsConnector::builder();
         if let Some(tls) = tls {
-            builder = builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify);
+            builder.danger_accept_invalid_certs(tls.insecure_skip_verify);
             if let Some(ca) = &tls.ca_secret_ref {
                 let pem = secrets.bytes(namespace, &ca.name, &ca.key).map_err(secret_missing)?;
                 let certificates =
-                    Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
+                    Certificate::stack_from_pem(&pem).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
                         invalid(format!(
                             "tls.caSecretRef: `{}` of secret `{}` is not a PEM certificate",
                             ca.key, ca.name
                         ))
                     })?;
-                builder = builder.tls_certs_only(certificates);
+                builder.disable_built_in_roots(true);
+                for certificate in certificates {
+                    builder.add_root_certificate(certificate);
+                }
             }
         }
-        let client = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
-        Ok(HttpCamera { client, url, login, challenge: None, cookies: Cookies::default() })
+        let tls = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
+        Ok(HttpCamera { client: Client::new(tls), url, login, challenge: None, cookies: Cookies::default() })
     }
 
     /// The camera's URL as it may be shown.
@@ -305,7 +291,7 @@ impl HttpCamera {
     }
 
     /// What a failed request means.
-    fn explain(&self, url: &Url, error: &reqwest::Error) -> SourceError {
+    fn explain(&self, url: &Url, error: &client::Error) -> SourceError {
         let cause = root_cause(error);
         let lower = cause.to_ascii_lowercase();
         let is_tls = ["certificate", "ssl", "tls", "hostname mismatch"].iter().any(|word| lower.contains(word));

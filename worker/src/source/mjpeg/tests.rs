@@ -273,3 +273,22 @@ async fn a_redirect_to_itself_that_sets_a_cookie_is_followed_with_it() {
     .await;
     assert_eq!(drain(&server.url("/")).await.0.len(), 1);
 }
+
+#[tokio::test]
+async fn the_extensions_of_an_endless_answers_chunks_never_add_up() {
+    let jpeg = picture(32, 32, 1);
+    let chunk = {
+        let part = part(&jpeg);
+        [format!("{:x};note={}\r\n", part.len(), "n".repeat(400)).as_bytes(), &part, b"\r\n"].concat()
+    };
+    let server = TestServer::start(move |_| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {MULTIPART}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunks = std::iter::repeat_n(chunk.clone(), 200);
+        Reply::raw([head.into_bytes()].into_iter().chain(chunks).chain([b"0\r\n\r\n".to_vec()]), Then::Close)
+    })
+    .await;
+    let (parts, error) = drain(&server.url("/")).await;
+    assert_eq!(parts.len(), 200, "{error}");
+    assert!(parts.iter().all(|part| *part == Part::Picture(jpeg.clone().into())));
+    assert!(error.message.contains("the camera closed the stream"), "{error}");
+}

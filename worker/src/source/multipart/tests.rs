@@ -296,7 +296,7 @@ fn with_a_delimiter_inside(seed: u8) -> Vec<u8> {
 
 #[test]
 fn a_delimiter_within_a_segment_is_a_part_of_the_picture() {
-    let jpegs = [with_a_delimiter_inside(1), with_a_delimiter_inside(2)];
+    let jpegs = [1, 2, 3].map(with_a_delimiter_inside);
     for headers in ["X: y", "Content-Length: 99", "Content-Length: 1500"] {
         let part = |jpeg: &Vec<u8>| [format!("--frame\r\n{headers}\r\n\r\n").as_bytes(), jpeg, b"\r\n"].concat();
         let stream = [jpegs.iter().flat_map(part).collect(), b"--frame\r\n".to_vec()].concat();
