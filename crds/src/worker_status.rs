@@ -70,7 +70,7 @@ pub enum Figures {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CameraFigures {
-    /// Frames a second that the camera sends.
+    /// Frames a second that go on towards Kafka: those that come, without those that are dropped at once.
     pub fps: f64,
     /// Their mean size in bytes.
     pub frame_bytes: u64,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason};
+use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason, units::ByteSize};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     Keep, Snapshot,
     health::{End, Health},
+    losing::Losing,
     outbox::Outbox,
     pacing::Pacer,
     watchdog::Frozen,
@@ -29,7 +30,7 @@ use crate::{
         reencode::Reencoder,
     },
     metrics::{CameraMetrics, DropReason, MendReason},
-    source::{FrameStream, Part, Source, SourceError},
+    source::{FrameStream, Part, Source, SourceError, apart::Apart, largest_picture},
     throttle::{Throttle, Throttles},
 };
 
@@ -51,12 +52,15 @@ pub(super) struct Camera {
     mode: Reencode,
     reencoder: Reencoder,
     max_bytes: usize,
+    /// Larger pictures are not even read.
+    most_bytes: usize,
     warn_bytes: usize,
     health: Arc<Health>,
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
     snapshot: Option<Snapshot>,
     complaints: Throttle,
+    losing: Losing,
     /// Of a flapping camera, the same line would come several times a second.
     failures: Throttles,
     greetings: Throttle,
@@ -86,12 +90,14 @@ impl Camera {
                 spec.encoding.max_frame_bytes.as_usize(),
             ),
             max_bytes: spec.encoding.max_frame_bytes.as_usize(),
+            most_bytes: largest_picture(&spec.encoding).as_usize(),
             warn_bytes: spec.encoding.warn_frame_bytes.as_usize(),
             health,
             outbox: keep.outbox.clone(),
             metrics: keep.metrics.clone(),
             snapshot: keep.snapshot.clone(),
             complaints: Throttle::new(LINES),
+            losing: Losing::default(),
             failures: Throttles::new(LINES),
             greetings: Throttle::new(LINES),
             greeted: false,
@@ -115,9 +121,9 @@ impl Camera {
             }
             let wait = backoff.next(&mut rand::rng());
             let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
-            // That it is frozen was said when it froze.
+            // That it is frozen was said when it froze, and what was dropped when it was.
             if news
-                && fault.reason != Reason::CameraFrozen
+                && !matches!(fault.reason, Reason::CameraFrozen | Reason::CameraFramesDropped)
                 && let Some(held) = self.failures.allow(&fault.message, Instant::now())
             {
                 let (reason, wait) = (fault.reason, wait.as_millis() as u64);
@@ -143,7 +149,7 @@ impl Camera {
 
     /// One connection, from dialling to its failure.
     async fn session(&mut self) -> SourceError {
-        let mut stream = match tokio::time::timeout(self.stall, self.source.connect()).await {
+        let stream = match tokio::time::timeout(self.stall, self.source.connect()).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) => return fault,
             Err(_) => {
@@ -151,7 +157,7 @@ impl Camera {
                 return SourceError::new(Reason::CameraUnreachable, message);
             }
         };
-        self.read(stream.as_mut()).await
+        self.read(&mut Apart::new(stream)).await
     }
 
     async fn read(&mut self, stream: &mut dyn FrameStream) -> SourceError {
@@ -164,12 +170,17 @@ impl Camera {
                 Ok(Err(fault)) => return fault,
                 Err(_) => {
                     let message = format!("no picture for {:?} (watchdog.stall)", self.stall);
-                    return SourceError::new(Reason::CameraStalled, message);
+                    let stalled = || SourceError::new(Reason::CameraStalled, message);
+                    return self.losing.fault().unwrap_or_else(stalled);
                 }
             };
             let now = Instant::now();
             match part {
-                Part::Skipped(reason) => self.drop_frame(reason, "a part of the stream was passed over", now),
+                Part::Skipped(reason) => self.drop_frame(reason, passed_over(reason), now),
+                Part::TooLarge(bytes) => {
+                    self.drop_frame(DropReason::too_large, &too_large(bytes, self.most_bytes, self.max_bytes), now);
+                }
+                Part::Beside => self.losing.beside(),
                 Part::Picture(bytes) => match self.picture(bytes, now) {
                     Ok(None) => {
                         last_picture = now;
@@ -202,9 +213,16 @@ impl Camera {
         }
     }
 
-    fn drop_frame(&self, reason: DropReason, detail: &str, now: Instant) {
+    fn drop_frame(&mut self, reason: DropReason, detail: &str, now: Instant) {
         self.metrics.refuse(reason);
+        self.losing.lost(reason, detail);
+        if self.losing.for_too_long(self.stall, now)
+            && let Some(fault) = self.losing.fault()
+        {
+            self.health.camera(End::Down(fault.reason, fault.message));
+        }
         if let Some(held) = self.complaints.allow(now) {
+            self.health.note(detail);
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
         }
     }
@@ -212,36 +230,33 @@ impl Camera {
     /// Takes in one picture. Gives the time for which the camera has been frozen, if it is.
     fn picture(&mut self, bytes: Bytes, now: Instant) -> Result<Option<Duration>, (DropReason, String)> {
         let captured_at = Timestamp::now();
-        self.has_pictures = true;
         self.metrics.captured_bytes.inc_by(bytes.len() as u64);
         self.metrics.frame_bytes.observe(bytes.len() as f64);
         let (jpeg, info) = self.mend(bytes)?;
+        self.has_pictures = true;
         self.metrics.last_frame.set(captured_at.as_microsecond() as f64 / 1e6);
         self.metrics.width.set(info.width.into());
         self.metrics.height.set(info.height.into());
         let standing =
             self.frozen.observe(info.length.saturating_sub(info.scan_start), || jpeg::picture_hash(&jpeg, &info), now);
-        if standing.is_none() {
-            if std::mem::take(&mut self.is_frozen) {
-                info!(camera = self.name, "the camera has thawed: its pictures change again");
-            }
-            self.greeted &= !self.health.camera(End::Up);
-        }
         let admitted = self.pacer.admit(now, self.outbox.is_pressed());
         self.metrics.target.set(self.pacer.rate());
         if !admitted {
             // Wanted, not a fault: counted, not logged.
             self.metrics.refuse(DropReason::pacing);
+            if jpeg.len() <= self.max_bytes {
+                self.fit(standing, now);
+            }
             return Ok(standing);
         }
         let jpeg = self.reencode(jpeg, &info)?;
         if jpeg.len() > self.max_bytes {
-            let detail = format!("{} bytes is more than encoding.maxFrameBytes", jpeg.len());
-            return Err((DropReason::too_large, detail));
+            return Err((DropReason::too_large, too_large(jpeg.len(), self.max_bytes, self.max_bytes)));
         }
         if jpeg.len() > self.warn_bytes {
             self.metrics.oversize.inc();
         }
+        self.fit(standing, now);
         let frame = Frame { jpeg, captured_at, sequence: self.outbox.number() };
         if let Some(snapshot) = &self.snapshot {
             snapshot.set(frame.clone());
@@ -253,6 +268,17 @@ impl Camera {
             warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
         }
         Ok(standing)
+    }
+
+    /// A picture is fit to go on.
+    fn fit(&mut self, standing: Option<Duration>, now: Instant) {
+        self.losing.went_on(now);
+        if standing.is_none() {
+            if std::mem::take(&mut self.is_frozen) {
+                info!(camera = self.name, "the camera has thawed: its pictures change again");
+            }
+            self.greeted &= !self.health.camera(End::Up);
+        }
     }
 
     fn mend(&mut self, bytes: Bytes) -> Result<(Bytes, JpegInfo), (DropReason, String)> {
@@ -282,6 +308,30 @@ impl Camera {
             Err(e) => Err(((&e).into(), e.to_string())),
         }
     }
+}
+
+/// What is said of a part that is no picture.
+fn passed_over(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::empty => "a part is empty",
+        DropReason::not_jpeg => "a part is no JPEG, though its type says nothing else",
+        _ => "a part of the stream was passed over",
+    }
+}
+
+/// What is said of a picture of so many bytes, when `limit` is the most that is taken.
+fn too_large(bytes: usize, limit: usize, max_frame_bytes: usize) -> String {
+    if limit > max_frame_bytes {
+        let limit = ByteSize(limit as u64);
+        return format!("a picture of {bytes} bytes is larger than the {limit} that are read of one");
+    }
+    // A quarter more than this one, in steps that are easily read.
+    let enough = ByteSize((bytes as u64 * 5 / 4).next_multiple_of(256 << 10));
+    let limit = ByteSize(limit as u64);
+    format!(
+        "a picture of {bytes} bytes is larger than `encoding.maxFrameBytes`, {limit}: set it to {enough}, or \
+         `encoding.reencode` to `size`"
+    )
 }
 
 /// Milliseconds of pure computing: the runtime's other tasks move to other threads meanwhile.

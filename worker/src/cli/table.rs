@@ -143,7 +143,7 @@ mod tests {
         state.note_error("no route to the camera");
         let metrics = Metrics::default();
         let camera = metrics.camera(&name);
-        (0..1234).for_each(|_| camera.take_in());
+        (0..1234).for_each(|_| camera.take_in(1));
         (0..1200).for_each(|_| camera.acknowledge());
         let row = row(&Member::new(state, Handles::Camera(camera), None).report(), 100_000);
         let row = console::strip_ansi_codes(&row);

@@ -68,9 +68,9 @@ impl Member {
 
     /// Notes the counters; called about once a second.
     pub fn sample(&self, now: Instant) {
-        let (frames, bytes, ready) = match &self.handles {
-            Handles::Camera(m) => (m.captured(), m.captured_bytes.get(), &m.ready),
-            Handles::Sink(m) => (m.stored.get(), m.stored_bytes.get(), &m.ready),
+        let ((frames, bytes), ready) = match &self.handles {
+            Handles::Camera(m) => (m.forwarded(), &m.ready),
+            Handles::Sink(m) => ((m.stored.get(), m.stored_bytes.get()), &m.ready),
         };
         ready.set(i64::from(self.state.is_ready()));
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,11 +207,15 @@ mod tests {
         camera.height.set(720);
         camera.last_frame.set(1.5);
         (0..3).for_each(|_| camera.refuse(DropReason::truncated));
-        camera.take_in();
+        camera.take_in(500);
         assert_eq!(figures().frame_size.as_deref(), Some("1280x720"));
         assert_eq!(figures().last_frame_time.map(|time| time.as_millisecond()), Some(1500));
         assert_eq!((figures().dropped["truncated"], figures().frames_dropped), (3, 3));
         assert_eq!((figures().frames_captured, figures().frames_waiting), (4, Some(1)));
+        // A second later: only the one that goes on counts.
+        let since = Instant::now() + Duration::from_secs(1);
+        member.sample(since);
+        assert_eq!((figures().fps.round(), figures().frame_bytes), (1.0, 500));
     }
 
     #[test]
