@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     Keep, Snapshot,
     health::{End, Health},
+    lines::Lines,
     losing::Losing,
     outbox::Outbox,
     pacing::Pacer,
@@ -31,14 +32,10 @@ use crate::{
     },
     metrics::{CameraMetrics, DropReason, MendReason},
     source::{FrameStream, Part, Source, SourceError, apart::Apart, largest_picture},
-    throttle::{Throttle, Throttles},
 };
 
 /// The first wait before dialling again, and the longest.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-
-/// A line about the camera's comings and goings is written once in this time.
-const LINES: Duration = Duration::from_secs(10);
 
 /// Everything that the task works with.
 pub(super) struct Camera {
@@ -59,13 +56,8 @@ pub(super) struct Camera {
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
     snapshot: Option<Snapshot>,
-    complaints: Throttle,
+    lines: Lines,
     losing: Losing,
-    /// Of a flapping camera, the same line would come several times a second.
-    failures: Throttles,
-    greetings: Throttle,
-    /// Whether the log says that the camera is online.
-    greeted: bool,
     /// Whether it shows the same picture for too long.
     is_frozen: bool,
     /// Whether this connection has brought a picture.
@@ -96,11 +88,8 @@ impl Camera {
             outbox: keep.outbox.clone(),
             metrics: keep.metrics.clone(),
             snapshot: keep.snapshot.clone(),
-            complaints: Throttle::new(LINES),
+            lines: Lines::default(),
             losing: Losing::default(),
-            failures: Throttles::new(LINES),
-            greetings: Throttle::new(LINES),
-            greeted: false,
             is_frozen: false,
             has_pictures: false,
         }
@@ -122,9 +111,8 @@ impl Camera {
             let wait = backoff.next(&mut rand::rng());
             let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
             // That it is frozen was said when it froze, and what was dropped when it was.
-            if news
-                && !matches!(fault.reason, Reason::CameraFrozen | Reason::CameraFramesDropped)
-                && let Some(held) = self.failures.allow(&fault.message, Instant::now())
+            if !matches!(fault.reason, Reason::CameraFrozen | Reason::CameraFramesDropped)
+                && let Some(held) = self.lines.failure(news, Instant::now())
             {
                 let (reason, wait) = (fault.reason, wait.as_millis() as u64);
                 warn!(camera = self.name, ?reason, again_in_ms = wait, held_back = held, "{fault}");
@@ -182,10 +170,7 @@ impl Camera {
                 }
                 Part::Beside => self.losing.beside(),
                 Part::Picture(bytes) => match self.picture(bytes, now) {
-                    Ok(None) => {
-                        last_picture = now;
-                        self.greet(now);
-                    }
+                    Ok(None) => last_picture = now,
                     Ok(Some(standing)) => {
                         last_picture = now;
                         let message = format!("the same picture for {} s (watchdog.frozen)", standing.as_secs());
@@ -204,15 +189,6 @@ impl Camera {
         }
     }
 
-    /// Says that the camera is online, once it has said so long enough ago or never.
-    fn greet(&mut self, now: Instant) {
-        if !self.greeted && self.greetings.allow(now).is_some() {
-            self.greeted = true;
-            let (width, height) = (self.metrics.width.get(), self.metrics.height.get());
-            info!(camera = self.name, width, height, "the camera is online");
-        }
-    }
-
     fn drop_frame(&mut self, reason: DropReason, detail: &str, now: Instant) {
         self.metrics.refuse(reason);
         self.losing.lost(reason, detail);
@@ -221,7 +197,7 @@ impl Camera {
         {
             self.health.camera(End::Down(fault.reason, fault.message));
         }
-        if let Some(held) = self.complaints.allow(now) {
+        if let Some(held) = self.lines.complaint(now) {
             self.health.note(detail);
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
         }
@@ -263,7 +239,7 @@ impl Camera {
         }
         let dropped = self.outbox.push(frame, now);
         if dropped > 0
-            && let Some(held) = self.complaints.allow(now)
+            && let Some(held) = self.lines.complaint(now)
         {
             warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
         }
@@ -277,7 +253,11 @@ impl Camera {
             if std::mem::take(&mut self.is_frozen) {
                 info!(camera = self.name, "the camera has thawed: its pictures change again");
             }
-            self.greeted &= !self.health.camera(End::Up);
+            let news = self.health.camera(End::Up);
+            if self.lines.greeting(news, now) {
+                let (width, height) = (self.metrics.width.get(), self.metrics.height.get());
+                info!(camera = self.name, width, height, "the camera is online");
+            }
         }
     }
 

@@ -114,8 +114,8 @@ impl Answers {
     fn step(&mut self, data: &[u8]) -> io::Result<(usize, bool)> {
         let up_to = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
         match self.state {
-            State::Head(head) => return Ok((self.head(head, data), true)),
-            State::Size { length, passed_over } => return self.size(length, passed_over, data),
+            State::Head(head) => Ok((self.head(head, data), true)),
+            State::Size { length, passed_over } => self.size(length, passed_over, data),
             State::Chunk { left } => {
                 let step = up_to(left);
                 let left = left - step as u64;
