@@ -54,7 +54,8 @@ impl Guarded {
         let stdout = scratch::root().join(format!("{file}.out"));
         let stderr = scratch::root().join(format!("{file}.err"));
         command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
-        Guarded::started(name, &command.get_program().to_owned(), guard::spawn(command), stdout, stderr)
+        let program = command.get_program().to_owned();
+        Guarded::started(name, &program, guard::spawn(command), stdout, stderr)
     }
 
     /// Starts a child in a session of its own, with a terminal for its input and output; see [`crate::terminal`].

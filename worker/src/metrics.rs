@@ -184,7 +184,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(process::Process::default()));
+        registry.register_collector(Box::new(process::Process));
         let r = registry.sub_registry_with_prefix("edgereel");
         r.register("build_info", "Always 1: which version this is", process::build_info());
         /// Registers a family under a name and a help text, and gives it back.

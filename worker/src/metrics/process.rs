@@ -28,7 +28,7 @@ pub fn build_info() -> Family<Build, Gauge> {
 }
 
 /// Looks at this process whenever somebody asks. What the system does not tell is left out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Process;
 
 impl Collector for Process {

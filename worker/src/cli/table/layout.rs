@@ -1,7 +1,7 @@
 //! The table as lines of text, a pure function of the resources and the room that there is.
 //!
 //! What matters first comes first: name, state, frames a second, stored, lag, dropped, and what goes wrong. Sizes and frames
-//! captured are shown where there is room. A note that does not fit beside its row gets a line of its own, where there are
+//! captured are shown where there is room. A note that does not fit beside its row gets lines of its own, where there are
 //! lines to spare; resources that do not fit are counted, and those in trouble are shown before others.
 
 use std::collections::HashMap;
@@ -19,6 +19,9 @@ const SHORT_NAME: usize = 14;
 const WIDE_NOTE: usize = 60;
 /// A note is not worth less.
 const SHORT_NOTE: usize = 8;
+/// Lines that a note may have below its row, and how far they stand to the right.
+const NOTE_LINES: usize = 3;
+const INDENT: &str = "    ";
 
 /// A column: its head, its cells and whether numbers stand in it.
 struct Column {
@@ -36,21 +39,20 @@ pub fn table(rows: &[Row], columns: usize, lines: usize) -> Vec<String> {
     let names = labels(rows);
     let (shown, names): (Vec<&Row>, Vec<String>) = shown.iter().map(|n| (&rows[*n], names[*n].clone())).unzip();
     let (columns_shown, note_room) = fitting(&shown, &names, columns);
-    let mut spare = room.saturating_sub(shown.len() + usize::from(!hidden.is_empty()));
-    let below = below(&shown, note_room, &mut spare);
+    let spare = room.saturating_sub(shown.len() + usize::from(!hidden.is_empty()));
+    let below = below(&shown, note_room, columns.saturating_sub(INDENT.len()), spare);
 
     let mut head = line(&columns_shown, None);
-    if note_room >= SHORT_NOTE && (0..shown.len()).any(|n| !shown[n].note.is_empty() && !below[n]) {
+    if note_room >= SHORT_NOTE && (0..shown.len()).any(|n| !shown[n].note.is_empty() && below[n].is_empty()) {
         head += &truncate_str("  NOTE", note_room + 2, "");
     }
     let mut table = vec![bold().apply_to(head.trim_end()).to_string()];
     for (n, row) in shown.iter().enumerate() {
         let mut text = line(&columns_shown, Some(n));
         let note = note_style(row);
-        if below[n] {
+        if !below[n].is_empty() {
             table.push(text);
-            let note_line = format!("    {}", row.note);
-            table.push(note.apply_to(truncate_str(&note_line, columns, "…")).to_string());
+            table.extend(below[n].iter().map(|line| format!("{INDENT}{}", note.apply_to(line))));
             continue;
         }
         if !row.note.is_empty() && note_room >= SHORT_NOTE {
@@ -91,19 +93,36 @@ fn labels(rows: &[Row]) -> Vec<String> {
     rows.iter().map(label).collect()
 }
 
-/// Which notes get a line of their own: those that do not fit beside their row, those in trouble first.
-fn below(rows: &[&Row], note_room: usize, spare: &mut usize) -> Vec<bool> {
-    let mut below = vec![false; rows.len()];
-    for trouble in [true, false] {
-        for (n, row) in rows.iter().enumerate() {
-            let fits = measure_text_width(&row.note) <= note_room;
-            if !fits && *spare > 0 && row.in_trouble() == trouble {
-                *spare -= 1;
-                below[n] = true;
+/// The lines of those notes that do not fit beside their rows, as far as there are some to spare: those in trouble first, and
+/// one for each before a second for any.
+fn below(rows: &[&Row], note_room: usize, columns: usize, mut spare: usize) -> Vec<Vec<String>> {
+    let wanting = |row: &Row| measure_text_width(&row.note) > note_room;
+    let mut lines = vec![0; rows.len()];
+    for round in 1..=NOTE_LINES {
+        for trouble in [true, false] {
+            for (n, row) in rows.iter().enumerate().filter(|(_, row)| wanting(row) && row.in_trouble() == trouble) {
+                if spare > 0 && wrapped(&row.note, columns, round).len() == round {
+                    spare -= 1;
+                    lines[n] = round;
+                }
             }
         }
     }
-    below
+    rows.iter().zip(lines).map(|(row, lines)| wrapped(&row.note, columns, lines)).collect()
+}
+
+/// A text in lines of so many columns, broken between words; what the last one does not hold is cut.
+fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split(' ') {
+        let full = lines.last().is_none_or(|line| measure_text_width(line) + 1 + measure_text_width(word) > columns);
+        match lines.len() {
+            count if full && count < most => lines.push(word.to_owned()),
+            0 => {}
+            last => lines[last - 1] += &format!(" {word}"),
+        }
+    }
+    lines.iter().map(|line| truncate_str(line, columns, "…").into_owned()).collect()
 }
 
 /// The columns that fit, and the room that they leave for notes.

@@ -53,7 +53,8 @@ fn what_goes_wrong_stands_beside_its_row_or_below_it_where_there_is_room() {
             "NAME     STATE              FPS  STORED LAG DROPPED  NOTE",
             "agricam1 Ready             30.0 1234560   -       0",
             "agricam2 CameraUnreachable  0.0 1234560   -       0",
-            "    5s ago: no route to 10.1.56.46:9085: check that the camera is on; dropped:…",
+            "    5s ago: no route to 10.1.56.46:9085: check that the camera is on; dropped:",
+            "    3 truncated",
             "agricam3 CameraUnreachable  0.0 1234560   -       0  5s ago: no route",
         ]
     );
@@ -86,6 +87,20 @@ fn at_40_columns_the_last_columns_are_left_out_and_at_200_nothing_is() {
     let wide = shown(&rows, 200, 24);
     assert_eq!(wide[0], "NAME     STATE              FPS   KB CAPTURED  STORED LAG DROPPED  NOTE");
     assert!(wide[2].ends_with("0  5s ago: no route"), "{wide:?}");
+}
+
+#[test]
+fn each_note_has_a_line_before_any_has_a_second_and_none_has_more_than_three() {
+    let long = "5s ago: ".to_owned() + &"word ".repeat(200);
+    let rows = [bad(1, &long), good(2), bad(3, &long)];
+    let lines_of = |lines| {
+        let seen = shown(&rows, 80, lines);
+        let noted: Vec<usize> = seen.iter().enumerate().filter(|(_, l)| l.starts_with("    ")).map(|(n, _)| n).collect();
+        (noted, seen.len())
+    };
+    assert_eq!(lines_of(7), (vec![2, 5], 6));
+    assert_eq!(lines_of(8), (vec![2, 3, 6], 7));
+    assert_eq!(lines_of(40), (vec![2, 3, 4, 7, 8, 9], 10));
 }
 
 #[test]
