@@ -1,18 +1,21 @@
 //! Every metric of a worker, defined in one place. Names follow the Prometheus conventions; times are in seconds.
 //!
 //! A resource takes its own handles ([`CameraMetrics`], [`SinkMetrics`]) once and counts on them without a look-up.
-//! [`account`] keeps a camera's frames in balance.
+//! [`account`] keeps a camera's frames in balance, [`process`] tells what the process uses, [`exposition`] writes all of it.
 
 pub mod account;
+pub mod exposition;
+mod forget;
+mod process;
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, RwLock,
     atomic::{AtomicI64, AtomicU64},
 };
 
 use edgereel_crds::plan::ObjectName;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -182,7 +185,10 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut r = Registry::with_prefix("edgereel");
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(process::Process));
+        let r = registry.sub_registry_with_prefix("edgereel");
+        r.register("build_info", "Always 1: which version this is", process::build_info());
         /// Registers a family under a name and a help text, and gives it back.
         macro_rules! family {
             ($name:literal, $help:literal) => {{
@@ -271,7 +277,7 @@ impl Default for Metrics {
                 latency
             ),
             sink_flush: family!("sink_flush", "How long a flush to the disk took", Unit::Seconds, latency),
-            registry: r,
+            registry,
             counting: Arc::default(),
         }
     }
@@ -416,15 +422,6 @@ impl Metrics {
             resource: r,
         }
     }
-
-    /// All metrics in the OpenMetrics text format.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let _still = self.counting.write().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
-    }
 }
 
 #[cfg(test)]
@@ -437,7 +434,7 @@ mod tests {
         let camera = metrics.camera(&ObjectName { namespace: "lab".into(), name: "agricam3".into() });
         camera.refuse(DropReason::buffer_full);
         camera.ack_latency.observe(0.02);
-        let text = metrics.text();
+        let text = metrics.text(exposition::Format::OpenMetrics);
         let line = r#"edgereel_camera_frames_dropped_total{namespace="lab",name="agricam3",reason="buffer_full"} 1"#;
         assert!(text.contains(line), "{text}");
         assert!(text.contains("edgereel_camera_capture_to_acknowledged_seconds_bucket"), "{text}");

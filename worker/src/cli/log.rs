@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use indicatif::MultiProgress;
 use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::screen::Screen;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -17,10 +18,10 @@ pub enum LogFormat {
 }
 
 /// Starts logging. `filter` is in the form of `RUST_LOG`. With a table, lines are printed above it.
-pub fn start(format: LogFormat, filter: &str, table: Option<MultiProgress>) -> Result<(), String> {
+pub fn start(format: LogFormat, filter: &str, screen: Option<Screen>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-level `{filter}`: {e}"))?;
     let colour = console::colors_enabled_stderr();
-    let writer = Writer { table };
+    let writer = Writer { screen };
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Text => {
@@ -35,12 +36,12 @@ pub fn start(format: LogFormat, filter: &str, table: Option<MultiProgress>) -> R
 
 /// Standard error, or the lines above the table.
 struct Writer {
-    table: Option<MultiProgress>,
+    screen: Option<Screen>,
 }
 
 /// Collects one event's text and prints it whole.
 struct Line<'a> {
-    table: Option<&'a MultiProgress>,
+    screen: Option<&'a Screen>,
     text: Vec<u8>,
 }
 
@@ -48,7 +49,7 @@ impl<'a> MakeWriter<'a> for Writer {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { table: self.table.as_ref(), text: Vec::with_capacity(256) }
+        Line { screen: self.screen.as_ref(), text: Vec::with_capacity(256) }
     }
 }
 
@@ -66,8 +67,11 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         // A terminal or pipe that has gone away must not stop the frames.
-        let _ = match self.table {
-            Some(table) => table.println(String::from_utf8_lossy(&self.text).trim_end()),
+        let _ = match self.screen {
+            Some(screen) => {
+                screen.print(&String::from_utf8_lossy(&self.text));
+                Ok(())
+            }
             None => io::stderr().write_all(&self.text),
         };
     }

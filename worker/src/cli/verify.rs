@@ -13,9 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     Place,
     log::{self, LogFormat},
+    say, told,
 };
 use crate::{
-    plain::plain,
     secrets::Secrets,
     verify::{
         self, Step,
@@ -63,14 +63,14 @@ pub fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(message) = log::start(LogFormat::Text, "error", None) {
-        eprintln!("edgereel: {message}");
+        say(message);
     }
     let wanted = |sink: &&SinkPlan| {
         args.sink.is_empty() || args.sink.iter().any(|w| *w == sink.name.name || *w == sink.name.to_string())
     };
     let sinks: Vec<&SinkPlan> = plan.sinks.iter().filter(wanted).collect();
     if sinks.is_empty() {
-        eprintln!("edgereel: no FrameSink to verify in the files");
+        say("no FrameSink to verify in the files");
         return ExitCode::from(2);
     }
     let (mut reports, mut failed) = (vec![], false);
@@ -79,35 +79,26 @@ pub fn run(args: Args) -> ExitCode {
             Ok(report) => {
                 let shown = if args.json { Ok(()) } else { show(&report, args.all) };
                 reports.push(report);
-                if !told(shown) {
-                    break;
+                match shown {
+                    Ok(()) => {}
+                    // The reader has gone away: nobody wants to know of the next.
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => break,
+                    Err(e) => failed |= !told(Err(e)),
                 }
             }
             Err(message) => {
-                eprintln!("{} {}: {message}", style("error").red().bold().for_stderr(), sink.name);
+                let _ = writeln!(io::stderr(), "{} {}: {message}", style("error").red().bold().for_stderr(), sink.name);
                 failed = true;
             }
         }
     }
     if args.json {
-        told(show_json(&reports));
+        failed |= !told(show_json(&reports));
     }
     failed |= reports.len() < sinks.len();
     match (failed, reports.iter().all(Report::is_clean)) {
         (true, _) => ExitCode::from(2),
         (false, clean) => ExitCode::from(u8::from(!clean)),
-    }
-}
-
-/// Whether the result was written. Nothing is said where nobody reads any more.
-fn told(written: io::Result<()>) -> bool {
-    match written {
-        Ok(()) => true,
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => false,
-        Err(e) => {
-            eprintln!("edgereel: cannot write the result: {}", plain(e));
-            false
-        }
     }
 }
 

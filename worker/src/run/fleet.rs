@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -25,8 +25,24 @@ const WINDOW: Duration = Duration::from_secs(5);
 pub struct Fleet {
     /// The process's metrics.
     pub metrics: Metrics,
-    /// The resources, in the documents' order, cameras first.
-    pub members: Vec<Member>,
+    members: RwLock<Vec<Arc<Member>>>,
+}
+
+impl Fleet {
+    /// Resources with the metrics that they count on.
+    pub fn new(metrics: Metrics, members: Vec<Arc<Member>>) -> Self {
+        Fleet { metrics, members: RwLock::new(members) }
+    }
+
+    /// The resources that run now, in the documents' order, cameras first.
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these run.
+    pub(super) fn set_members(&self, members: Vec<Arc<Member>>) {
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = members;
+    }
 }
 
 /// One running resource (one replica of it).
@@ -39,6 +55,8 @@ pub struct Member {
     pub snapshot: Option<Snapshot>,
     /// Larger frames are shown in red, and those above 60 % of it in yellow: `encoding.warnFrameBytes`, or its default.
     pub warn_frame_bytes: u64,
+    /// Where its frames go, in words: a topic or a directory.
+    pub goes_to: String,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -61,7 +79,8 @@ impl Member {
     /// A resource that has just started.
     pub fn new(state: ResourceState, handles: Handles, snapshot: Option<Snapshot>) -> Self {
         let warn_frame_bytes = Encoding::default().warn_frame_bytes.0;
-        let member = Member { state, handles, snapshot, warn_frame_bytes, samples: Mutex::default() };
+        let goes_to = String::new();
+        let member = Member { state, handles, snapshot, warn_frame_bytes, goes_to, samples: Mutex::default() };
         member.sample(Instant::now());
         member
     }
@@ -129,6 +148,14 @@ impl Member {
         }
     }
 
+    /// The bytes of all frames that came from the camera, or that the sink has written.
+    pub fn bytes(&self) -> u64 {
+        match &self.handles {
+            Handles::Camera(m) => m.captured_bytes.get(),
+            Handles::Sink(m) => m.stored_bytes.get(),
+        }
+    }
+
     /// All that `/status` says.
     pub fn report(&self) -> ResourceReport {
         ResourceReport {
@@ -167,7 +194,7 @@ pub async fn sample_forever(fleet: Arc<Fleet>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let now = tick.tick().await.into_std();
-        fleet.members.iter().for_each(|member| member.sample(now));
+        fleet.members().iter().for_each(|member| member.sample(now));
     }
 }
 

@@ -27,14 +27,14 @@ pub enum Work {
     Sink(SinkPlan, SinkMetrics, u32),
 }
 
-/// What all resources of a process share.
+/// What a resource's work finds around it.
 #[derive(Clone)]
 pub struct Surroundings {
     /// Where volumes are mounted, if not where the resources say.
     pub storage_root: Option<PathBuf>,
     /// The secrets, read anew at each start.
     pub secrets: Secrets,
-    /// Ends everything.
+    /// Ends it.
     pub shutdown: CancellationToken,
 }
 

@@ -60,7 +60,7 @@ impl JpegFiles {
         topics: &[String],
         disk: Disk,
     ) -> Result<Self, OutputError> {
-        let template = Template::parse(&spec.file_name).and_then(|template| {
+        let template = spec.template().and_then(|template| {
             template.fits(topics, 0)?;
             Ok(template)
         });

@@ -57,7 +57,7 @@ impl JpegFiles {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, OutputError> {
         let invalid = |e: String| OutputError::storage(Reason::InvalidConfiguration, e);
-        let template = Template::parse(&spec.file_name).map_err(invalid)?;
+        let template = spec.template().map_err(invalid)?;
         let mut files = JpegFiles {
             directory: root.join(&spec.directory),
             names: Names::new(&template, &plan.topics).map_err(|e| invalid(e.to_string()))?,

@@ -26,7 +26,7 @@ pub(super) fn sink() -> ObjectName {
 }
 
 pub(super) fn spec(file_name: &str) -> frame_sink::JpegFiles {
-    frame_sink::JpegFiles { directory: "out".into(), file_name: file_name.into() }
+    frame_sink::JpegFiles { directory: "out".into(), file_name: file_name.into(), time_zone: None }
 }
 
 pub(super) const NAME: &str = "{topic}/frame_{partition}-{offset:06}_{timestamp}.jpg";

@@ -121,7 +121,7 @@ impl Video {
         disk: Disk,
         limits: Limits,
     ) -> Result<Self, OutputError> {
-        let template = Template::parse(spec.file_name()).map_err(|e| bad_name(&e))?;
+        let template = spec.template().map_err(|e| bad_name(&e))?;
         let directory = make_directory(root, Path::new(&spec.directory))?;
         sync_way(root, &directory)?;
         // A video has one writer, so there is but one folder.

@@ -68,6 +68,7 @@ pub(super) fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
     frame_sink::Video {
         directory: "cam".into(),
         file_name: Some(file_name.into()),
+        time_zone: None,
         codec: Codec::Mjpeg,
         frame_rate: VideoRate::Fixed(10),
         segment: segment.map(|s| SegmentSpec { max_duration: Some(Duration::secs(s)), max_bytes: None }),
