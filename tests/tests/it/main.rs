@@ -21,3 +21,4 @@ mod sink;
 mod support;
 mod terminal;
 mod verify_command;
+mod verify_past;

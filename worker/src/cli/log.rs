@@ -19,7 +19,7 @@ pub enum LogFormat {
 
 /// Starts logging. `filter` is in the form of `RUST_LOG`. With a table, lines are printed above it.
 pub fn start(format: LogFormat, filter: &str, screen: Option<Screen>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-level `{filter}`: {e}"))?;
+    let filter = filter_of(filter)?;
     let colour = console::colors_enabled_stderr();
     let writer = Writer { screen };
     let registry = tracing_subscriber::registry().with(filter);
@@ -32,6 +32,14 @@ pub fn start(format: LogFormat, filter: &str, screen: Option<Screen>) -> Result<
             .try_init(),
     };
     started.map_err(|e| format!("logging: {e}"))
+}
+
+/// What is logged, less what is no news: while a client is closed, rdkafka warns of each answer that comes to a question of
+/// ours, which nobody waits for by then ("Ignored event 'ListOffsetsResult' on consumer poll").
+fn filter_of(text: &str) -> Result<EnvFilter, String> {
+    let closing = "rdkafka::consumer::base_consumer=error";
+    // What the user says of that very module counts.
+    EnvFilter::try_new(format!("{closing},{text}")).map_err(|e| format!("--log-level `{text}`: {e}"))
 }
 
 /// Standard error, or the lines above the table.
@@ -74,5 +82,43 @@ impl Drop for Line<'_> {
             }
             None => io::stderr().write_all(&self.text),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a warning of a module is logged.
+    fn is_logged(filter: &str, warn: fn()) -> bool {
+        #[derive(Clone, Default)]
+        struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().expect("whole").write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = fmt::layer().with_writer(move || writer.clone());
+        let registry = tracing_subscriber::registry().with(filter_of(filter).expect("a filter")).with(layer);
+        tracing::subscriber::with_default(registry, warn);
+        let logged = !lines.0.lock().expect("whole").is_empty();
+        logged
+    }
+
+    #[test]
+    fn an_answer_that_comes_while_a_client_is_closed_is_no_news() {
+        let ignored = || tracing::warn!(target: "rdkafka::consumer::base_consumer", "Ignored event");
+        let other = || tracing::warn!(target: "rdkafka::client", "something else");
+        for filter in ["info", "edgereel=debug,warn"] {
+            assert!(!is_logged(filter, ignored) && is_logged(filter, other), "{filter}");
+        }
+        assert!(is_logged("info,rdkafka::consumer::base_consumer=warn", ignored), "it was asked for");
+        let error = filter_of("edgereel=loud").err().expect("no filter");
+        assert!(error.starts_with("--log-level `edgereel=loud`"), "{error}");
     }
 }

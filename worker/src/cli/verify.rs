@@ -143,14 +143,17 @@ fn style_of(step: Step) -> ProgressStyle {
 fn show(report: &Report, all: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let word = if report.is_clean() { style("ok").green().bold() } else { style("wrong").red().bold() };
-    let Report { sink, records, present, pending, left_out, before_start, invalid, letters_gone, .. } = report;
+    let Report { sink, records, present, pending, left_out, invalid, letters_gone, .. } = report;
+    let Report { before_start, before_folder, former, .. } = report;
     write!(out, "{word} {sink}: {records} records, {present} frames present")?;
     for (count, what) in [
         (*left_out, "left out to keep real time"),
         (*pending, "pending"),
         (*before_start, "from before the start"),
+        (*before_folder, "from before the sink's folder was made"),
         (*invalid, "not frames"),
         (*letters_gone, "of them with dead letters that the topic may no longer hold"),
+        (*former, "of former topics"),
     ] {
         if count > 0 {
             write!(out, ", {count} {what}")?;

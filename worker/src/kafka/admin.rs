@@ -140,7 +140,7 @@ pub fn topic_config<C: ClientContext>(
 }
 
 /// Sends a request and waits for its event.
-fn request<C: ClientContext>(
+pub(super) fn request<C: ClientContext>(
     client: &Client<C>,
     operation: RDKafkaAdminOp,
     timeout: Duration,

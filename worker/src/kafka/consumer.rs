@@ -53,6 +53,7 @@ use rdkafka::ClientConfig;
 
 pub use self::messages::{Assigned, Begun, Command, Commit, Event, ReadTo, Record, TopicPartition};
 use self::{configure::configure, earlier::Earlier, native::Waker, polled::Polled, tenure::Tenure};
+pub(super) use self::{native::elements_of, questions::describe};
 use super::client::{Context, KafkaFault};
 
 /// How long the writer may take to flush and commit when partitions are asked back.

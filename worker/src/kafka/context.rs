@@ -17,6 +17,7 @@ use rdkafka::{
 use serde::Deserialize;
 
 use super::{
+    detail::without_guesses,
     fault::{KafkaFault, Subject},
     health::Health,
     oauth::{TokenSource, keeper::Keeper},
@@ -111,11 +112,11 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
         // `[thrd:host:port/1]: host:port/1: Disconnected (after 3 ms in state UP)`. A lost connection is no error to
         // librdkafka: the log alone tells of it.
-        let text = message.split_once("]: ").map_or(message, |(_, text)| text);
+        let text = without_guesses(message.split_once("]: ").map_or(message, |(_, text)| text));
         if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
-            self.note(Code::BrokerTransportFailure, text, true);
+            self.note(Code::BrokerTransportFailure, &text, true);
         }
-        self.say(level, kind, text);
+        self.say(level, kind, &text);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -142,10 +143,11 @@ impl ClientContext for Context {
         if is_normal {
             return tracing::debug!(target: "librdkafka", client = %self.subject, "{error}: {reason}");
         }
+        let reason = without_guesses(reason);
         if let Some(code) = error.rdkafka_error_code() {
-            self.note(code, reason, false);
+            self.note(code, &reason, false);
         }
-        self.say(RDKafkaLogLevel::Error, "ERROR", reason);
+        self.say(RDKafkaLogLevel::Error, "ERROR", &reason);
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -208,6 +210,21 @@ mod tests {
         assert_eq!(context.health().snapshot(), Snapshot::Connecting);
         context.error(KafkaError::Global(Code::Authentication), "a:9092/bootstrap: SASL authentication error");
         assert_eq!(reason(&context), Some(Reason::KafkaUnauthorized));
+    }
+
+    #[test]
+    fn a_frozen_broker_is_not_called_old_in_the_status_or_in_the_log() {
+        let context = context();
+        let words = "a:9092/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see \
+                     api.version.request configuration) (after 10001ms in state APIVERSION_QUERY)";
+        let said = warnings(|| {
+            context.log(RDKafkaLogLevel::Error, "FAIL", &format!("[thrd:a:9092/1]: {words}"));
+            context.error(KafkaError::Global(Code::BrokerTransportFailure), words);
+        });
+        let Snapshot::Down(fault) = context.health().snapshot() else { panic!("{:?}", context.health().snapshot()) };
+        for text in [said.as_str(), &fault.message] {
+            assert!(text.contains("took the connection") && !text.contains("0.10"), "{text}");
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ mod tests {
     fn the_end_says_what_became_of_all_frames_and_where_they_lie() {
         let (metrics, name) = (Metrics::default(), ObjectName { namespace: "default".into(), name: "gate".into() });
         let (camera, sink) = (metrics.camera(&name), metrics.sink(&name));
-        (0..3).for_each(|_| camera.take_in());
+        (0..3).for_each(|_| camera.take_in(1));
         (0..2).for_each(|_| camera.acknowledge());
         camera.refuse(DropReason::truncated);
         camera.captured_bytes.inc_by(340_000);

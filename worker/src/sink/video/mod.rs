@@ -2,7 +2,7 @@
 //!
 //! - [`avi`] reads, writes and recovers AVI files; [`sheet`] writes the CSV beside one; [`segment`] is the two together.
 //! - [`segment_log`] lists the files that were begun, [`checkpoint`] is what a commit says of them, [`resume`] goes on from
-//!   there.
+//!   there, [`relist`] where the list was lost.
 //! - [`timing`] keeps real time, [`place`] says where a frame goes, [`files`] begins and closes files.
 //! - [`transcode`] encodes each frame once, with [`xvid`].
 //!
@@ -15,6 +15,7 @@ pub mod avi;
 pub mod checkpoint;
 mod files;
 mod place;
+mod relist;
 mod resume;
 mod scaler;
 pub mod segment;
@@ -247,6 +248,7 @@ impl Output for Video {
                 if let Some(open) = &checkpoint.open {
                     self.reopen(open)?;
                 }
+                self.relist(&checkpoint)?;
             }
         }
         self.lease = Some(lease);

@@ -44,8 +44,8 @@ impl Video {
             Err((path, misfit)) => {
                 let anew = self.private.path().join(BEGIN_ANEW);
                 let message = format!(
-                    "{} {misfit}: put it back as it was (is the disk mounted?), or, to leave it as it is and go on in a new \
-                     file, make the empty file {}",
+                    "{} {misfit}: put it back as it was, with all else that its directory held, .edgereel included (is the \
+                     disk mounted?), or, to leave it as it is and go on in a new file, make the empty file {}",
                     path.display(),
                     anew.display()
                 );
@@ -56,9 +56,6 @@ impl Video {
                 return Err(OutputError::storage(Reason::StorageError, message));
             }
         };
-        if self.log.last() < self.number {
-            self.log.note(Line { segment: self.number, file: at.name.clone() })?;
-        }
         // The resource may have been edited: what does not fit any more is closed, and a new segment begins.
         let fits = segment.avi.format().codec == self.codec()
             && match self.spec.frame_rate {
