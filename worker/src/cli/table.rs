@@ -66,8 +66,8 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
                 buffer_bytes = camera.map(|c| c.buffer_bytes),
                 frames_stored = sink.map(|s| s.frames_stored),
                 frames_durable = sink.map(|s| s.frames_durable),
-                lag_records = sink.map(|s| s.lag_records),
-                lag_seconds = sink.map(|s| s.lag_seconds),
+                lag_records = sink.and_then(|s| s.lag_records),
+                lag_seconds = sink.and_then(|s| s.lag_seconds),
                 "figures"
             );
         }
@@ -97,7 +97,8 @@ fn row(status: &ResourceReport, warn_frame_bytes: u64) -> String {
         }
         Figures::Sink(s) => {
             let gone = s.records_dead_lettered + s.records_lost;
-            (s.fps, s.frame_bytes, String::new(), s.frames_stored, s.lag_records.to_string(), gone)
+            let lag = s.lag_records.map_or_else(|| "-".to_owned(), |lag| lag.to_string());
+            (s.fps, s.frame_bytes, String::new(), s.frames_stored, lag, gone)
         }
     };
     let size = size_style(bytes, warn_frame_bytes).apply_to(format!("{:>7}", kilobytes(bytes)));

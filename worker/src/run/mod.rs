@@ -121,6 +121,7 @@ fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
 
 /// Runs a resource until shutdown, unless it is suspended.
 async fn supervise(state: &ResourceState, work: &Work, around: &Surroundings) {
+    work.watch(around);
     let start = || work.start(state, around);
     keep_running(state, work.suspended(), &around.shutdown, || work.count_restart(), start).await;
     work.finish();

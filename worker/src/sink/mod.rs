@@ -6,6 +6,7 @@
 //! - [`private_dir`] is a sink's own folder beside its output, with the lock that keeps a second process out.
 //! - [`merge`] puts the frames of several partitions in the order of their capture.
 //! - [`runner`] reads from [`crate::kafka::consumer`], writes to an output, and commits what is durable.
+//! - [`lag`] asks how far the sink is behind while the runner cannot tell.
 //! - [`dead_letter`] sends on what is not a frame.
 
 pub mod dead_letter;
@@ -13,6 +14,7 @@ pub mod disk;
 pub mod fault;
 pub mod file_name;
 pub mod jpeg_files;
+pub mod lag;
 pub mod merge;
 pub mod output;
 pub mod private_dir;

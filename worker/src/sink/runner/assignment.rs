@@ -105,7 +105,6 @@ impl Runner<'_> {
         }
         if begun.is_empty() {
             self.stage = Stage::StandingBy { total };
-            self.tell_lag();
             return Ok(());
         }
         self.fault = None;
