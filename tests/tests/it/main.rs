@@ -16,3 +16,4 @@ mod run_command;
 mod sink;
 mod support;
 mod verify_command;
+mod volumes;

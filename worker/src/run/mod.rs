@@ -37,7 +37,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// What differs by place and is no field of a resource.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where the resources' volumes are mounted; without it, `storage.hostPath.path` itself.
+    /// What stands in for the resources' volumes; without it, `storage.hostPath.path` itself.
     pub storage_root: Option<PathBuf>,
     /// Which replica of its sinks this process is; without it, all of them.
     pub replica: Option<u32>,

@@ -33,7 +33,7 @@ pub enum Work {
 /// What all resources of a process share.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Where volumes are mounted, if not where the resources say.
+    /// What stands in for the resources' volumes, if not they.
     pub storage_root: Option<PathBuf>,
     /// The secrets, read anew at each start.
     pub secrets: Secrets,

@@ -12,7 +12,7 @@ mod taken;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
-use edgereel_crds::{frame_sink, plan::ObjectName, status::Reason, template::Template};
+use edgereel_crds::{check::FileNames, frame_sink, plan::ObjectName, status::Reason, template::Template};
 
 use self::directories::{Directories, Target};
 use super::{
@@ -21,6 +21,7 @@ use super::{
     file_name,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     private_dir::{PrivateDir, make_directory, sync_way},
+    sharing,
 };
 
 /// The temporary file; one is enough, since one thread writes.
@@ -70,6 +71,7 @@ impl JpegFiles {
         let directory = make_directory(root, Path::new(&spec.directory))?;
         sync_way(root, &directory)?;
         let private = PrivateDir::open(&directory, sink, replica)?;
+        sharing::claim(&directory, sink, &FileNames::new(&spec.file_name, topics))?;
         let directories = Directories::open(&directory)?;
         let participant = disk.join(directories.top().file()).at("open", &directory)?;
         let unsynced = Unsynced::default();

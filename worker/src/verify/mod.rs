@@ -18,15 +18,9 @@ mod offsets;
 pub mod report;
 mod video;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
-use edgereel_crds::{
-    frame_sink::{Output, Storage},
-    plan::SinkPlan,
-};
+use edgereel_crds::{frame_sink::Output, plan::SinkPlan};
 
 use self::{
     check::Check,
@@ -41,7 +35,7 @@ use crate::{
         reader::{Extent, TopicReader},
     },
     secrets::Secrets,
-    sink::{fault::OutputError, private_dir, runner::memory},
+    sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume},
 };
 
 /// A place in Kafka.
@@ -135,7 +129,7 @@ pub fn verify(
     progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
-    let root = root(plan, storage_root);
+    let root = volume::locate(plan, storage_root)?;
     let mut listed = |count| progress(Step::Files, count, 0);
     let mut files: Box<dyn Files> = match &plan.spec.output {
         Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan, &mut listed)?),
@@ -176,23 +170,10 @@ fn extents(reader: &TopicReader, plan: &SinkPlan, earlier: &Earlier) -> Result<E
 
 /// What the sink's own folder says of where its reading began.
 fn earlier(root: &Path, plan: &SinkPlan) -> Result<Earlier, Fault> {
-    let directory = match &plan.spec.output {
-        Output::JpegFiles(spec) => &spec.directory,
-        Output::Video(spec) => &spec.directory,
-    };
+    let directory = output_directory(&plan.spec.output);
     let mut earlier = Earlier::default();
     for workers in memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))? {
         earlier.absorb(workers);
     }
     Ok(earlier)
-}
-
-/// Where the sink's storage is on this machine.
-fn root(plan: &SinkPlan, storage_root: Option<&Path>) -> PathBuf {
-    match (storage_root, &plan.spec.storage) {
-        (Some(root), _) => root.into(),
-        (None, Storage::HostPath(host)) => host.path.clone().into(),
-        // `edgereel verify` has refused this before it came here.
-        (None, Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)) => PathBuf::from("."),
-    }
 }

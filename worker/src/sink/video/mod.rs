@@ -36,6 +36,7 @@ mod topics_tests;
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
+    check::FileNames,
     frame_sink::{self, Codec, VIDEO_COPY, VideoRate},
     plan::ObjectName,
     status::Reason,
@@ -57,6 +58,7 @@ use super::{
     fault::OutputError,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     private_dir::{PrivateDir, make_directory, sync_way},
+    sharing,
 };
 
 /// The output `video`.
@@ -111,6 +113,7 @@ impl Video {
     ) -> Result<Self, OutputError> {
         let video = Self::with(root, spec, sink, Disk::default(), Limits::default())?;
         video.template.fits(topics, VIDEO_COPY).map_err(|e| bad_name(&e))?;
+        sharing::claim(&video.directory, sink, &FileNames::new(spec.file_name(), topics))?;
         Ok(video)
     }
 
