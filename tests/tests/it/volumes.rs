@@ -1,9 +1,10 @@
-//! Volumes: kept apart below a storage root, and never written by two sinks at the same names, whatever the way there.
+//! Volumes: kept apart below a storage root, and never written by two sinks at the same names, whatever the way there. And
+//! why a video has several files.
 
-use std::{os::unix::fs::symlink, path::Path};
+use std::{os::unix::fs::symlink, path::Path, process::Command};
 
 use edgereel_tests::{
-    Edgereel, edgereel,
+    Edgereel, edgereel, edgereel_bin,
     kafka::{self, topics::NewRecord},
     resources, scratch, unique, video,
 };
@@ -45,21 +46,36 @@ fn two_disks_below_a_storage_root_stay_two_and_verify_finds_each_sinks_files_alo
     assert!(verified.stdout.matches("0 duplicate, 0 torn, 0 foreign").count() == 2, "{}", verified.stdout);
 }
 
-#[test]
-fn a_directory_that_another_process_reaches_by_a_link_is_refused_with_both_sinks_names() {
-    let (a, b, disk) = (filled("real", 10), filled("linked", 10), scratch::dir("disk"));
-    let link = scratch::root().join(unique("link"));
-    symlink(&disk, &link).expect("linked");
-    let first = Edgereel::run([write(&[sink("a", &a, &disk)])]);
+/// A sink's directory is refused to a sink of another process that reaches it as `way`, until the first ends.
+#[track_caller]
+fn is_refused_to_another_process(disk: &Path, way: &Path, command: Command) {
+    let (a, b) = (filled("first", 10), filled("second", 10));
+    let first = Edgereel::run([write(&[sink("a", &a, disk)])]);
     await_lag_zero(kafka::shared(), &first, "a", &a);
-    let second = Edgereel::run([write(&[sink("b", &b, &link)])]);
+    let second = Edgereel::run_with([write(&[sink("b", &b, way)])], command);
     let status = second.await_status("StorageLocked");
-    let told = ["default/a", "default/b", &disk.to_string_lossy(), &link.to_string_lossy()];
+    let told = ["default/a", "default/b", &disk.to_string_lossy(), &way.to_string_lossy()];
     assert!(told.iter().all(|part| status.contains(part)), "{status}");
-    assert_eq!(files(&disk, ".jpg").len(), 10, "nothing of the second is written");
+    assert_eq!(files(disk, ".jpg").len(), 10, "nothing of the second is written");
     assert!(first.stop().success());
     await_lag_zero(kafka::shared(), &second, "b", &b);
-    assert_eq!(files(&disk, ".jpg").len(), 20);
+    assert_eq!(files(disk, ".jpg").len(), 20);
+}
+
+#[test]
+fn a_directory_that_another_process_reaches_by_a_link_is_refused_with_both_sinks_names() {
+    let (disk, link) = (scratch::dir("disk"), scratch::root().join(unique("link")));
+    symlink(&disk, &link).expect("linked");
+    is_refused_to_another_process(&disk, &link, Command::new(edgereel_bin()));
+}
+
+#[test]
+fn a_directory_that_another_process_reaches_by_a_bind_mount_is_refused_with_both_sinks_names() {
+    let (disk, mount) = (scratch::dir("disk"), scratch::dir("mount"));
+    let script = "mount --bind \"$1\" \"$2\"; shift 2; exec setpriv --pdeathsig KILL \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-ec", script, "sh"]).args([&disk, &mount]).arg(edgereel_bin());
+    is_refused_to_another_process(&disk, &mount, command);
 }
 
 #[test]
@@ -76,4 +92,20 @@ fn two_sinks_of_one_process_that_reach_one_directory_are_told_and_other_names_ma
     let worker = Edgereel::run([file]);
     worker.await_status("files of the same names");
     await_lag_zero(kafka::shared(), &worker, "c", &b);
+}
+
+#[test]
+fn each_new_video_file_says_once_in_the_log_why_it_begins() {
+    let (kafka, topic, disk) = (kafka::shared(), unique("segments"), scratch::dir("disk"));
+    kafka.create_topic(&topic, 1, &[]);
+    let pictures = video::pictures(30).into_iter().enumerate();
+    let timed = |(n, picture)| NewRecord { timestamp: Some(1_700_000_000_000 + n as i64 * 100), ..NewRecord::value(picture) };
+    kafka.produce(&topic, pictures.map(timed));
+    let output = json!({"video": {"fileName": "{segment}.avi", "frameRate": 10, "segment": {"maxDuration": "1s"}}});
+    let worker = Edgereel::run([write(&[resources::sink("s", &topic, output, &disk, json!({}))])]);
+    await_lag_zero(kafka, &worker, "s", &topic);
+    let log = worker.log();
+    let of = |reason: &str| log.matches(&format!("a new video file begins: {reason}")).count();
+    assert_eq!((of("no file is open"), of("segment.maxDuration"), of("")), (1, 2, 3), "{log}");
+    assert_eq!(files(&disk, ".avi").len(), 3);
 }

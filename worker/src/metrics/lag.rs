@@ -46,9 +46,10 @@ impl Lag {
 
     fn show(&self, records: i64, seconds: Option<f64>) {
         self.records.get_or_create_owned(&self.resource).set(records);
-        match seconds {
-            Some(seconds) => drop(self.seconds.get_or_create_owned(&self.resource).set(seconds)),
-            None => drop(self.seconds.remove(&self.resource)),
+        if let Some(seconds) = seconds {
+            self.seconds.get_or_create_owned(&self.resource).set(seconds);
+        } else {
+            self.seconds.remove(&self.resource);
         }
     }
 

@@ -61,6 +61,19 @@ impl JpegFiles {
         topics: &[String],
         disk: Disk,
     ) -> Result<Self, OutputError> {
+        let output = Self::with(root, spec, sink, replica, topics, disk)?;
+        sharing::claim(output.directories.top().path(), sink, &FileNames::new(&spec.file_name, topics))?;
+        Ok(output)
+    }
+
+    fn with(
+        root: &Path,
+        spec: &frame_sink::JpegFiles,
+        sink: &ObjectName,
+        replica: u32,
+        topics: &[String],
+        disk: Disk,
+    ) -> Result<Self, OutputError> {
         let template = Template::parse(&spec.file_name).and_then(|template| {
             template.fits(topics, 0)?;
             Ok(template)
@@ -71,7 +84,6 @@ impl JpegFiles {
         let directory = make_directory(root, Path::new(&spec.directory))?;
         sync_way(root, &directory)?;
         let private = PrivateDir::open(&directory, sink, replica)?;
-        sharing::claim(&directory, sink, &FileNames::new(&spec.file_name, topics))?;
         let directories = Directories::open(&directory)?;
         let participant = disk.join(directories.top().file()).at("open", &directory)?;
         let unsynced = Unsynced::default();

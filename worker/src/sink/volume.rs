@@ -77,7 +77,7 @@ mod tests {
         let sink = |(n, storage): (usize, &&str)| {
             format!(
                 "---\napiVersion: edgereel.dev/v1alpha1\nkind: FrameSink\nmetadata: {{name: s{n}}}\nspec:\n  from: {{topics: [t{n}]}}\n  \
-                 kafka: {{connectionRef: {{name: lab}}}}\n  output: {{jpegFiles: {{directory: frames}}}}\n  \
+                 kafka: {{connectionRef: {{name: lab}}}}\n  output: {{jpegFiles: {{directory: frames{n}}}}}\n  \
                  storage: {storage}\n  placement: {{nodes: [edge-1]}}\n"
             )
         };
@@ -118,7 +118,7 @@ mod tests {
     fn a_sink_goes_on_where_it_was_begun() {
         let dir = tempfile::tempdir().expect("a directory");
         let [alone, second] = [&plans(&[HOST])[0], &plans(&[HOST, OTHER])[0]].map(Clone::clone);
-        let own = |root: &Path| root.join("frames/.edgereel/default.s0");
+        let own = |root: &Path| root.join("frames0/.edgereel/default.s0");
         fs::create_dir_all(own(dir.path())).expect("made");
         for plan in [&alone, &second] {
             assert_eq!(locate(plan, Some(dir.path())), Ok(dir.path().to_path_buf()));

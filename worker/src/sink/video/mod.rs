@@ -32,6 +32,8 @@ mod player_tests;
 mod tests;
 #[cfg(test)]
 mod topics_tests;
+#[cfg(test)]
+mod why_tests;
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +48,7 @@ use edgereel_crds::{
 use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
-    place::Place,
+    place::{Place, Why},
     resume::{BEGIN_ANEW, Committed},
     segment::Segment,
     segment_log::SegmentLog,
@@ -75,6 +77,8 @@ pub struct Video {
     /// The number of the last segment that was begun.
     number: u64,
     current: Option<Segment>,
+    /// Why the next file begins, while none is open.
+    begins: Why,
     /// Real time, of the current segment or the one before; none for a fixed speed.
     timing: Option<Timing>,
     transcoder: Option<Transcoder>,
@@ -146,6 +150,7 @@ impl Video {
             lease: None,
             number: 0,
             current: None,
+            begins: Why::Start,
             timing: None,
             transcoder,
             unsynced: Unsynced::default(),
@@ -232,6 +237,7 @@ impl Output for Video {
         lease.check()?;
         self.lease = None;
         self.current = None;
+        self.begins = Why::Start;
         self.timing = None;
         self.unsynced = Unsynced::default();
         if let Some(transcoder) = &mut self.transcoder {
@@ -241,7 +247,12 @@ impl Output for Video {
         self.log = SegmentLog::open(self.private.path().join("segments"), &self.disk)?;
         match Committed::read(&self.sink, assigned)? {
             // Either the first start, or the offsets were lost or set anew: what is there was durable once and stays.
-            None => self.number = self.log.last(),
+            None => {
+                self.number = self.log.last();
+                if self.number > 0 {
+                    self.begins = Why::OffsetsLost;
+                }
+            }
             Some(committed) => {
                 self.check_older(&committed)?;
                 let checkpoint = committed.newest;
@@ -283,8 +294,10 @@ impl Output for Video {
                 }
                 Ok(Written { stored: false, repeated: 0 })
             }
-            Place::NewFile => {
+            Place::NewFile(why) => {
                 self.close()?;
+                // Until it is begun: a full disk makes it come here again without a file.
+                self.begins = why;
                 self.timing = timing;
                 self.begin(frame, format, time)?;
                 self.show(frame, 0, picture)?;
