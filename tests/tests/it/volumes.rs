@@ -40,8 +40,13 @@ fn two_disks_below_a_storage_root_stay_two_and_verify_finds_each_sinks_files_alo
     assert_eq!(files(&root.join("KafkaSSD/data"), ".jpg").len(), 20);
     assert_eq!(files(&root.join("mnt/other"), ".jpg").len(), 30);
     assert!(worker.stop().success());
-    let verified =
-        edgereel::call(["verify".as_ref(), "-f".as_ref(), file.as_os_str(), "--storage-root".as_ref(), root.as_os_str()]);
+    let verified = edgereel::call([
+        "verify".as_ref(),
+        "-f".as_ref(),
+        file.as_os_str(),
+        "--storage-root".as_ref(),
+        root.as_os_str(),
+    ]);
     assert!(verified.status.success(), "{}{}", verified.stdout, verified.stderr);
     assert!(verified.stdout.matches("0 duplicate, 0 torn, 0 foreign").count() == 2, "{}", verified.stdout);
 }
@@ -84,11 +89,7 @@ fn two_sinks_of_one_process_that_reach_one_directory_are_told_and_other_names_ma
     let link = scratch::root().join(unique("link"));
     symlink(&disk, &link).expect("linked");
     let other = json!({"jpegFiles": {"fileName": "b_{partition}-{offset}.jpg"}});
-    let file = write(&[
-        sink("a", &a, &disk),
-        sink("b", &b, &link),
-        resources::sink("c", &b, other, &link, json!({})),
-    ]);
+    let file = write(&[sink("a", &a, &disk), sink("b", &b, &link), resources::sink("c", &b, other, &link, json!({}))]);
     let worker = Edgereel::run([file]);
     worker.await_status("files of the same names");
     await_lag_zero(kafka::shared(), &worker, "c", &b);
@@ -99,7 +100,8 @@ fn each_new_video_file_says_once_in_the_log_why_it_begins() {
     let (kafka, topic, disk) = (kafka::shared(), unique("segments"), scratch::dir("disk"));
     kafka.create_topic(&topic, 1, &[]);
     let pictures = video::pictures(30).into_iter().enumerate();
-    let timed = |(n, picture)| NewRecord { timestamp: Some(1_700_000_000_000 + n as i64 * 100), ..NewRecord::value(picture) };
+    let timed =
+        |(n, picture)| NewRecord { timestamp: Some(1_700_000_000_000 + n as i64 * 100), ..NewRecord::value(picture) };
     kafka.produce(&topic, pictures.map(timed));
     let output = json!({"video": {"fileName": "{segment}.avi", "frameRate": 10, "segment": {"maxDuration": "1s"}}});
     let worker = Edgereel::run([write(&[resources::sink("s", &topic, output, &disk, json!({}))])]);

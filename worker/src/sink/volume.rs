@@ -20,7 +20,8 @@ use crate::fault::Fault;
 /// Where only Kubernetes knows: a claim without a storage root.
 pub fn locate(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
     let claim = |what: String| {
-        let message = format!("spec.storage.{what} is known to Kubernetes only; say where it is with `--storage-root DIR`");
+        let message =
+            format!("spec.storage.{what} is known to Kubernetes only; say where it is with `--storage-root DIR`");
         Err(Fault::new(Reason::InvalidConfiguration, message))
     };
     match (storage_root, &plan.spec.storage) {
@@ -101,15 +102,14 @@ mod tests {
             plans(storages).iter().map(place).map(relative).collect()
         };
         assert_eq!(places(&[HOST]), [""]);
-        assert_eq!(places(&["{hostPath: {path: /a}}", "{hostPath: {path: /a/}}"]), ["", ""], "one volume, written in two ways");
+        assert_eq!(
+            places(&["{hostPath: {path: /a}}", "{hostPath: {path: /a/}}"]),
+            ["", ""],
+            "one volume, written in two ways"
+        );
         assert_eq!(
             places(&[HOST, OTHER, CLAIM, TEMPLATE]),
-            [
-                "KafkaSSD/data",
-                "mnt/other",
-                "persistentVolumeClaim/default/frames",
-                "volumeClaimTemplate/default/s3"
-            ]
+            ["KafkaSSD/data", "mnt/other", "persistentVolumeClaim/default/frames", "volumeClaimTemplate/default/s3"]
         );
         assert!(dir.path().join("mnt/other").is_dir());
     }
