@@ -39,6 +39,8 @@ pub enum Reason {
     CameraProtocolError,
     CameraStalled,
     CameraFrozen,
+    /// Another process captures the camera into the same topic.
+    CapturedTwice,
     KafkaConnecting,
     KafkaUnreachable,
     KafkaUnauthorized,
@@ -95,6 +97,7 @@ impl Reason {
             CameraProtocolError => "CameraProtocolError",
             CameraStalled => "CameraStalled",
             CameraFrozen => "CameraFrozen",
+            CapturedTwice => "CapturedTwice",
             KafkaConnecting => "KafkaConnecting",
             KafkaUnreachable => "KafkaUnreachable",
             KafkaUnauthorized => "KafkaUnauthorized",

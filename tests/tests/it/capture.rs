@@ -11,6 +11,7 @@ mod accounting;
 mod pressure;
 mod refusals;
 mod sources;
+mod twins;
 mod watchdog;
 
 use std::{collections::BTreeMap, fs};
