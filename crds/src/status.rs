@@ -39,8 +39,6 @@ pub enum Reason {
     CameraProtocolError,
     CameraStalled,
     CameraFrozen,
-    /// Another process captures the camera into the same topic.
-    CapturedTwice,
     KafkaConnecting,
     KafkaUnreachable,
     KafkaUnauthorized,
@@ -97,7 +95,6 @@ impl Reason {
             CameraProtocolError => "CameraProtocolError",
             CameraStalled => "CameraStalled",
             CameraFrozen => "CameraFrozen",
-            CapturedTwice => "CapturedTwice",
             KafkaConnecting => "KafkaConnecting",
             KafkaUnreachable => "KafkaUnreachable",
             KafkaUnauthorized => "KafkaUnauthorized",

@@ -11,7 +11,6 @@ mod accounting;
 mod pressure;
 mod refusals;
 mod sources;
-mod twins;
 mod watchdog;
 
 use std::{collections::BTreeMap, fs};

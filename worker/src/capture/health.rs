@@ -26,8 +26,6 @@ pub struct Health {
 struct Ends {
     camera: End,
     kafka: End,
-    /// What is said of another process that captures the camera, too.
-    twin: Option<String>,
 }
 
 impl Health {
@@ -38,7 +36,6 @@ impl Health {
             ends: Mutex::new(Ends {
                 camera: End::Down(Reason::CameraConnecting, "dialling the camera".into()),
                 kafka: End::Down(Reason::KafkaConnecting, "connecting to Kafka".into()),
-                twin: None,
             }),
         };
         health.publish(&health.lock());
@@ -73,20 +70,6 @@ impl Health {
         news
     }
 
-    /// What is to be said of another process that captures the camera, too, if there is one; says whether it is news.
-    pub fn twin(&self, twin: Option<String>) -> bool {
-        let mut ends = self.lock();
-        if ends.twin == twin {
-            return false;
-        }
-        if let Some(message) = &twin {
-            self.state.note_error(message.clone());
-        }
-        ends.twin = twin;
-        self.publish(&ends);
-        true
-    }
-
     /// What went wrong stays to be read once it is mended.
     fn remember(&self, end: &End) {
         if let End::Down(_, message) = end {
@@ -105,10 +88,6 @@ impl Health {
             }
         }
         match (&ends.camera, &ends.kafka) {
-            (End::Up, End::Up) if ends.twin.is_some() => {
-                let twin = ends.twin.as_deref().unwrap_or_default();
-                self.state.set(ConditionType::Ready, ConditionStatus::True, Reason::CapturedTwice, twin);
-            }
             (End::Up, End::Up) => {
                 let message = "frames arrive and Kafka acknowledges them";
                 self.state.set(ConditionType::Ready, ConditionStatus::True, Reason::Running, message);
@@ -140,21 +119,6 @@ mod tests {
         assert!(!health.kafka(End::Up), "no news");
         health.camera(End::Down(Reason::CameraFrozen, "same picture".into()));
         assert_eq!((ready().reason, state.is_ready()), (Reason::CameraFrozen, false));
-    }
-
-    #[test]
-    fn another_process_is_told_of_while_frames_flow_and_taken_back() {
-        let state = ResourceState::new(Kind::CameraStream, ObjectName { namespace: "d".into(), name: "n".into() });
-        let health = Health::new(state.clone());
-        health.camera(End::Up);
-        health.kafka(End::Up);
-        assert!(health.twin(Some("process 7 captures it, too".into())));
-        assert!(!health.twin(Some("process 7 captures it, too".into())), "no news");
-        let ready = || state.condition(ConditionType::Ready).expect("set");
-        assert_eq!((ready().reason, state.is_ready()), (Reason::CapturedTwice, true), "frames do flow");
-        assert!(ready().message.contains("process 7"));
-        assert!(health.twin(None));
-        assert_eq!(ready().reason, Reason::Running);
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Keep {
     name: String,
-    pub(super) session: String,
     pub(super) key: Option<String>,
     /// Its session is that of all runs, as the frames' numbers are: so no `ce_id` comes twice.
     pub(super) encoder: FrameEncoder,
@@ -31,11 +30,11 @@ impl Keep {
     pub fn new(plan: &CameraPlan, metrics: CameraMetrics, snapshot: Option<Snapshot>) -> Self {
         let spec = &plan.spec;
         let session = format!("{:016x}", rand::random::<u64>());
-        let encoder = FrameEncoder::new(&plan.name, session.clone(), spec.encoding.format);
+        let encoder = FrameEncoder::new(&plan.name, session, spec.encoding.format);
         let key = (spec.topic.key == RecordKey::Camera).then(|| plan.name.name.clone());
         let overhead = key.as_ref().map_or(0, String::len) + longest_headers(&encoder);
         let outbox = Outbox::new(&spec.buffer, *spec.producer.delivery_timeout, overhead, metrics.clone());
-        Keep { name: plan.name.to_string(), session, key, encoder, outbox: Arc::new(outbox), metrics, snapshot }
+        Keep { name: plan.name.to_string(), key, encoder, outbox: Arc::new(outbox), metrics, snapshot }
     }
 
     /// The metrics.

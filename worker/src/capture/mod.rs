@@ -2,8 +2,7 @@
 //!
 //! Two tasks joined by an [`outbox::Outbox`]: [`camera`] dials, reads, paces and mends, and never waits; [`sender`] feeds
 //! the producer and hears of each frame's fate. [`pacing`], [`watchdog`] and the outbox are pure and take the time as an
-//! argument; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them. [`twin`] notices
-//! another process that captures the same camera.
+//! argument; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
 
 pub mod camera;
 pub mod health;
@@ -11,7 +10,6 @@ pub mod keep;
 pub mod outbox;
 pub mod pacing;
 pub mod sender;
-mod twin;
 pub mod watchdog;
 
 use std::{

@@ -13,14 +13,12 @@ use tracing::{info, warn};
 use super::{
     Keep,
     health::{End, Health},
-    twin::{self, Lookout, Twin},
     watchdog::Silent,
 };
 use crate::{
     fault::Fault,
     kafka::{
         client::{Health as Brokers, KafkaFault},
-        consumer::notes::Notes,
         health::Snapshot,
         producer::{Delivery, FrameProducer, Options, Record, SendError, Undelivered},
     },
@@ -31,9 +29,6 @@ use crate::{
 
 /// How often the brokers' health is looked at when nothing else happens.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How soon an answer is looked for that is on its way, between two frames.
-const SOON: Duration = Duration::from_millis(50);
 
 /// Frames may be on their way for this long without an acknowledgement: a slow broker flushes in less.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -83,9 +78,6 @@ impl Deliveries {
 /// Feeds the producer.
 pub(super) struct Sender {
     camera: String,
-    topic: String,
-    /// Where processes that capture this camera leave a note for each other; none where it cannot be had.
-    notes: Option<Notes>,
     keep: Keep,
     producer: FrameProducer<Sent>,
     health: Arc<Health>,
@@ -108,12 +100,9 @@ impl Sender {
         };
         let options = Options::for_camera(plan, topic_limit);
         let on_delivery = move |delivery| deliveries.take(delivery);
-        let meeting = format!("edgereel.capture/{}/{}", plan.name.namespace, plan.name.name);
         let producer = FrameProducer::new(&plan.connection, secrets, &options, on_delivery)?;
         Ok(Sender {
             camera: plan.name.to_string(),
-            topic: plan.spec.topic.name.clone(),
-            notes: Notes::open(&plan.connection, secrets, &meeting, &plan.spec.topic.name).ok(),
             keep: keep.clone(),
             producer,
             health,
@@ -123,12 +112,8 @@ impl Sender {
 
     /// Sends until the outbox is closed, and then for up to `grace` what is still in it. When the producer fails, what
     /// waits stays in the outbox.
-    pub(super) async fn run(mut self, grace: Duration) -> Result<(), Fault> {
-        let twin = Twin::new(&self.keep.session, &twin::who());
-        let mut lookout = Lookout::new(twin, self.notes.take(), Instant::now());
-        let outcome = self.feed(grace, &mut lookout).await;
-        // Ending a client may block; nobody waits for this one.
-        tokio::task::spawn_blocking(move || drop(lookout));
+    pub(super) async fn run(self, grace: Duration) -> Result<(), Fault> {
+        let outcome = self.feed(grace).await;
         let Sender { producer, camera, keep, .. } = self;
         // Waits for the last acknowledgements; each frame that gets none is counted by its delivery report.
         match outcome {
@@ -153,7 +138,7 @@ impl Sender {
     }
 
     /// Feeds the producer to the end and gives what is left of the grace.
-    async fn feed(&self, grace: Duration, lookout: &mut Lookout) -> Result<Duration, KafkaFault> {
+    async fn feed(&self, grace: Duration) -> Result<Duration, KafkaFault> {
         let outbox = &self.keep.outbox;
         let mut look = tokio::time::interval(LOOK);
         let mut silent = Silent::new(SILENCE);
@@ -162,11 +147,9 @@ impl Sender {
             // The deliveries of earlier frames are taken in with each new one, unless frames wait for them.
             self.producer.serve();
             self.pump()?;
-            self.look_out(lookout);
             self.producer.set_prompt(outbox.is_closed() || outbox.has_waiting());
             tokio::select! {
                 () = outbox.changed() => {}
-                () = tokio::time::sleep(SOON), if lookout.is_under_way() => {}
                 _ = look.tick() => self.look(self.producer.health(), &mut silent),
             }
             if outbox.is_closed() {
@@ -207,26 +190,6 @@ impl Sender {
             }
         }
         Ok(())
-    }
-
-    /// Says whether another process captures this camera, too. It stops nothing: which of them is to end is not known here.
-    fn look_out(&self, lookout: &mut Lookout) {
-        let Self { camera, topic, .. } = self;
-        if let Err(words) = lookout.step(Instant::now()) {
-            info!(camera, "not looking for other processes that capture this camera: {words}");
-        }
-        let other = lookout.other().map(|other| {
-            format!(
-                "{other} captures this camera into topic {topic}, too: each frame is stored twice; stop one of the two, or give \
-                 one another topic"
-            )
-        });
-        self.keep.metrics.twins.set(i64::from(other.is_some()));
-        match (self.health.twin(other.clone()), other) {
-            (true, Some(message)) => warn!(camera, "{message}"),
-            (true, None) => info!(camera, "no other process captures this camera any more"),
-            (false, _) => {}
-        }
     }
 
     fn expire(&self) {

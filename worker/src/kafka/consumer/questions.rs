@@ -4,7 +4,6 @@
 use std::{collections::BTreeSet, ffi::c_int, ptr, sync::Arc, time::Duration};
 
 use rdkafka::{
-    TopicPartitionList,
     bindings::{self as rd, rd_kafka_admin_op_t as Op},
     error::RDKafkaErrorCode as Code,
 };
@@ -89,21 +88,6 @@ impl EventQueue<'_> {
             let mut requests = [request.ptr];
             let (client, queue) = (self.client(), self.native());
             rd::rd_kafka_ListConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options.ptr, queue);
-        }
-    }
-
-    /// Sets what a group without members has committed: [`set`] reads the answer.
-    pub fn set_committed(&self, group: &str, offsets: &TopicPartitionList, number: u64, patience: Duration) {
-        let Ok(group) = c_string(group) else { return };
-        // SAFETY: name and list live through the call, which copies them; the request is freed once.
-        unsafe {
-            let request = rd::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), offsets.ptr());
-            let Some(request) = Owned::new(request, rd::rd_kafka_AlterConsumerGroupOffsets_destroy) else { return };
-            let operation = Op::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS;
-            let Some(options) = self.options(operation, number, patience) else { return };
-            let mut requests = [request.ptr];
-            let (client, queue) = (self.client(), self.native());
-            rd::rd_kafka_AlterConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options.ptr, queue);
         }
     }
 
@@ -229,30 +213,6 @@ pub fn committed(answer: &NativeAnswer) -> Result<Vec<Element>, Refused> {
             Some(refused) => Err(refused),
             None => Ok(elements(rd::rd_kafka_group_result_partitions(*groups))),
         }
-    }
-}
-
-/// Whether a group's offsets were set.
-pub fn set(answer: &NativeAnswer) -> Result<(), Refused> {
-    whole(answer)?;
-    // SAFETY: as above.
-    unsafe {
-        let result = rd::rd_kafka_event_AlterConsumerGroupOffsets_result(answer.0.ptr);
-        let mut count = 0;
-        let groups = if result.is_null() {
-            ptr::null_mut()
-        } else {
-            rd::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count)
-        };
-        if groups.is_null() || count == 0 {
-            return Err(unreadable("group"));
-        }
-        let refused = refusal(rd::rd_kafka_group_result_error(*groups));
-        let of_partition = || {
-            let partitions = elements(rd::rd_kafka_group_result_partitions(*groups));
-            partitions.into_iter().find_map(|element| element.error).map(|code| (code, code.to_string()))
-        };
-        refused.or_else(of_partition).map_or(Ok(()), Err)
     }
 }
 
