@@ -1,11 +1,13 @@
 //! Every metric of a worker, defined in one place. Names follow the Prometheus conventions; times are in seconds.
 //!
 //! A resource takes its own handles ([`CameraMetrics`], [`SinkMetrics`]) once and counts on them without a look-up.
-//! [`account`] keeps a camera's frames in balance, [`process`] tells what the process uses, [`exposition`] writes all of it.
+//! [`account`] keeps a camera's frames in balance, [`lag`] is there while it is known, [`process`] tells what the process uses,
+//! [`exposition`] writes all of it.
 
 pub mod account;
 pub mod exposition;
 mod forget;
+pub mod lag;
 mod process;
 
 use std::sync::{
@@ -19,6 +21,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+use self::lag::Lag;
 
 /// A resource, as a label set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -336,8 +340,7 @@ pub struct SinkMetrics {
     pub late: Counter,
     pub implausible: Counter,
     pub lost: Counter,
-    pub lag: Gauge,
-    pub lag_seconds: FloatGauge,
+    pub lag: Lag,
     pub disk_free: Gauge<i64, AtomicI64>,
     pub disk_size: Gauge<i64, AtomicI64>,
     pub last_frame: FloatGauge,
@@ -408,8 +411,7 @@ impl Metrics {
             late: self.sink_late.get_or_create(&r).clone(),
             implausible: self.sink_implausible.get_or_create(&r).clone(),
             lost: self.sink_lost.get_or_create(&r).clone(),
-            lag: self.sink_lag.get_or_create(&r).clone(),
-            lag_seconds: self.sink_lag_seconds.get_or_create(&r).clone(),
+            lag: Lag::new(r.clone(), self.sink_lag.clone(), self.sink_lag_seconds.clone()),
             disk_free: self.sink_disk_free.get_or_create(&r).clone(),
             disk_size: self.sink_disk_size.get_or_create(&r).clone(),
             last_frame: self.sink_last_frame.get_or_create(&r).clone(),

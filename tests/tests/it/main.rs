@@ -22,3 +22,4 @@ mod support;
 mod terminal;
 mod verify_command;
 mod verify_past;
+mod volumes;

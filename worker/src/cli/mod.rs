@@ -39,7 +39,8 @@ pub struct Place {
     /// Files or directories with resources (YAML or JSON; `-` is standard input). May be given several times.
     #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
-    /// Where the resources' volumes are mounted. Without it, `storage.hostPath.path` itself.
+    /// What stands in for the resources' volumes: the volume itself where they name one only, DIR/<hostPath> and so on where
+    /// they name several. Without it, `storage.hostPath.path` itself.
     #[arg(long, value_name = "DIR")]
     pub storage_root: Option<PathBuf>,
     /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key. Secrets among the files work too.

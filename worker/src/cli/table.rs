@@ -66,8 +66,8 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
                 buffer_bytes = camera.map(|c| c.buffer_bytes),
                 frames_stored = sink.map(|s| s.frames_stored),
                 frames_durable = sink.map(|s| s.frames_durable),
-                lag_records = sink.map(|s| s.lag_records),
-                lag_seconds = sink.map(|s| s.lag_seconds),
+                lag_records = sink.and_then(|s| s.lag_records),
+                lag_seconds = sink.and_then(|s| s.lag_seconds),
                 "figures"
             );
         }

@@ -22,8 +22,9 @@
 //! [`start`] decides where reading begins, by what the group committed ([`mark`]) and what the sink's folder remembers
 //! ([`earlier`]). [`partitions`] is what is assigned, [`ends`] looks after it on timers. [`messages`] is what crosses to the
 //! writer, [`tenure`] its right to write, and [`budget`] what may wait for it. [`configure`] sets librdkafka up; [`native`] and
-//! [`questions`] are its events and requests.
+//! [`questions`] are its events and requests. [`behind`] looks at a group from outside.
 
+pub mod behind;
 pub mod budget;
 mod configure;
 mod context;

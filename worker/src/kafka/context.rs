@@ -37,6 +37,7 @@ pub struct Context {
     subject: Subject,
     tokens: Option<Arc<Keeper>>,
     throttles: Arc<Throttles>,
+    unheard: bool,
 }
 
 impl Context {
@@ -52,12 +53,18 @@ impl Context {
             Ok(keeper)
         });
         let throttles = Arc::new(Throttles::new(LOG_INTERVAL));
-        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles })
+        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles, unheard: false })
     }
 
     /// The same context about one topic, so that faults name it.
     pub fn about(&self, subject: Subject) -> Self {
         Context { subject, ..self.clone() }
+    }
+
+    /// The same context of a client whose troubles another client of the resource tells, too: it logs them for developers
+    /// only.
+    pub fn unheard(&self) -> Self {
+        Context { unheard: true, ..self.clone() }
     }
 
     /// The health that this context feeds.
@@ -97,7 +104,7 @@ impl Context {
     fn say(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
         let client = &self.subject;
         // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
-        let quiet = kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
+        let quiet = self.unheard || kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
         match self.throttles.allow(message, Instant::now()).filter(|_| !quiet) {
             Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
             Some(held_back) => tracing::warn!(target: "librdkafka", %client, kind, held_back, "{message}"),

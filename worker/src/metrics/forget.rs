@@ -18,6 +18,8 @@ impl Metrics {
             cam_captured,
             cam_captured_bytes,
             cam_acknowledged,
+            cam_forwarded,
+            cam_forwarded_bytes,
             cam_oversize,
             cam_reconnects,
             cam_waiting,

@@ -16,6 +16,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 
 /// Runs a resource until shutdown, unless it is suspended.
 pub(super) async fn supervise(state: &ResourceState, work: &Work, around: &Surroundings) {
+    work.watch(around);
     let start = || work.start(state, around);
     keep_running(state, work.suspended(), &around.shutdown, || work.count_restart(), start).await;
     work.finish();

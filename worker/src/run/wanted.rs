@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
-    frame_sink::{Output, Storage},
     plan::{CameraPlan, ObjectName, Plan, SinkPlan},
     secret_uses::{camera_secrets, connection_secrets, merged},
 };
 use tracing::warn;
 
 use super::Options;
-use crate::{secrets::Secrets, state::Kind};
+use crate::{
+    secrets::Secrets,
+    sink::{output::output_directory, volume},
+    state::Kind,
+};
 
 /// One resource (one replica of it), with all that it depends on. Equal ones need no restart.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,15 +70,8 @@ impl Wanted {
         match &self.what {
             What::Camera(camera) => format!("topic {}", camera.spec.topic.name),
             What::Sink(sink, _) => {
-                let directory = match &sink.spec.output {
-                    Output::JpegFiles(files) => &files.directory,
-                    Output::Video(video) => &video.directory,
-                };
-                let root = match (storage_root, &sink.spec.storage) {
-                    (Some(root), _) => root.to_owned(),
-                    (None, Storage::HostPath(host)) => PathBuf::from(&host.path),
-                    (None, _) => PathBuf::new(),
-                };
+                let directory = output_directory(&sink.spec.output);
+                let root = volume::locate(sink, storage_root).unwrap_or_default();
                 root.components().chain(Path::new(directory).components()).collect::<PathBuf>().display().to_string()
             }
         }

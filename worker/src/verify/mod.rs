@@ -21,16 +21,9 @@ mod plain_file;
 pub mod report;
 mod video;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{collections::BTreeMap, path::Path, rc::Rc};
 
-use edgereel_crds::{
-    frame_sink::{Output, Storage},
-    plan::SinkPlan,
-};
+use edgereel_crds::{frame_sink::Output, plan::SinkPlan};
 
 use self::{
     check::Check,
@@ -46,7 +39,7 @@ use crate::{
         reader::{Extent, TopicReader},
     },
     secrets::Secrets,
-    sink::{fault::OutputError, private_dir, runner::memory},
+    sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume},
 };
 
 /// A place in Kafka.
@@ -146,7 +139,7 @@ pub fn verify(
     progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
-    let root = root(plan, storage_root);
+    let root = volume::locate(plan, storage_root)?;
     let mut listed = |count| progress(Step::Files, count, 0);
     let mut files: Box<dyn Files> = match &plan.spec.output {
         Output::JpegFiles(spec) => {
@@ -193,19 +186,6 @@ fn extents(reader: &TopicReader, plan: &SinkPlan, past: &Past) -> Result<Extents
 
 /// What the sink's own folder says of what its workers have read.
 fn everyones(root: &Path, plan: &SinkPlan) -> Result<Vec<Earlier>, OutputError> {
-    let directory = match &plan.spec.output {
-        Output::JpegFiles(spec) => &spec.directory,
-        Output::Video(spec) => &spec.directory,
-    };
+    let directory = output_directory(&plan.spec.output);
     memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))
-}
-
-/// Where the sink's storage is on this machine.
-fn root(plan: &SinkPlan, storage_root: Option<&Path>) -> PathBuf {
-    match (storage_root, &plan.spec.storage) {
-        (Some(root), _) => root.into(),
-        (None, Storage::HostPath(host)) => host.path.clone().into(),
-        // `edgereel verify` has refused this before it came here.
-        (None, Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)) => PathBuf::from("."),
-    }
 }

@@ -112,7 +112,7 @@ impl Row {
             fps: figures.fps,
             bytes: figures.frame_bytes,
             stored: figures.frames_stored,
-            lag: figures.lag_records.into(),
+            lag: figures.lag_records,
             dropped,
             losing: dropped > 0,
             note: counted(reasons.into_iter()),

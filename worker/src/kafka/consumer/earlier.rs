@@ -61,11 +61,6 @@ pub fn same(one: Option<&TopicId>, other: Option<&TopicId>) -> bool {
     one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
-/// Whether these may be one topic's: an id that is not known tells nothing.
-pub fn same(one: Option<&TopicId>, other: Option<&TopicId>) -> bool {
-    one.zip(other).is_none_or(|(one, other)| one == other)
-}
-
 impl Earlier {
     /// What is known of a topic.
     pub fn topic(&self, name: &str) -> Option<&EarlierTopic> {

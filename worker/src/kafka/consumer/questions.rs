@@ -1,7 +1,7 @@
 //! Questions to the brokers, each one request for all partitions, answered through the [event queue](super::native).
 #![allow(unsafe_code)] // calls into librdkafka; what each relies on stands beside it
 
-use std::{collections::BTreeSet, ffi::c_int, ptr, time::Duration};
+use std::{collections::BTreeSet, ffi::c_int, ptr, sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientContext,
@@ -57,6 +57,14 @@ impl Topic {
 /// The names of those that are not there.
 pub fn missing(topics: &[Topic]) -> Vec<String> {
     topics.iter().filter(|topic| topic.is_missing()).map(|topic| topic.name.clone()).collect()
+}
+
+/// All partitions of these topics.
+pub fn partitions(topics: &[Topic]) -> impl Iterator<Item = TopicPartition> + '_ {
+    topics.iter().flat_map(|topic| {
+        let name: Arc<str> = topic.name.as_str().into();
+        topic.partitions.iter().map(move |(partition, _)| TopicPartition { topic: name.clone(), partition: *partition })
+    })
 }
 
 /// What the members of a group have.

@@ -194,7 +194,8 @@ impl TakingUp {
         }
         if self.given.len() < total {
             let Some(Answer::Members(members)) = self.answers.get(&Question::Members) else { return Ok(None) };
-            let nobodys: Vec<_> = all_of(topics).filter(|source| !members.assigned.contains(source)).collect();
+            let nobodys: Vec<_> =
+                questions::partitions(topics).filter(|source| !members.assigned.contains(source)).collect();
             if let Some(first) = nobodys.first() {
                 let message = format!("{first} is nobody's in group {}", settings.group);
                 return Ok(Some(Decision::Rejoin(message)));
@@ -219,7 +220,7 @@ impl TakingUp {
 
     /// What was given and cannot be of the present subscription.
     fn foreign(&self, settings: &Settings, topics: &[Topic]) -> Option<String> {
-        let there: BTreeSet<_> = all_of(topics).collect();
+        let there: BTreeSet<_> = questions::partitions(topics).collect();
         let stale = |source: &&TopicPartition| {
             !settings.topics.iter().any(|topic| **topic == *source.topic) || !there.contains(*source)
         };
@@ -229,13 +230,6 @@ impl TakingUp {
 
 fn total(topics: &[Topic]) -> usize {
     topics.iter().map(|topic| topic.partitions.len()).sum()
-}
-
-fn all_of(topics: &[Topic]) -> impl Iterator<Item = TopicPartition> + '_ {
-    topics.iter().flat_map(|topic| {
-        let name: std::sync::Arc<str> = topic.name.as_str().into();
-        topic.partitions.iter().map(move |(partition, _)| TopicPartition { topic: name.clone(), partition: *partition })
-    })
 }
 
 /// The time in `startFrom`, in Unix milliseconds.

@@ -107,7 +107,6 @@ impl Runner<'_> {
         }
         if begun.is_empty() {
             self.stage = Stage::StandingBy { total };
-            self.tell_lag();
             return Ok(());
         }
         self.fault = None;

@@ -33,10 +33,13 @@ mod player_tests;
 mod tests;
 #[cfg(test)]
 mod topics_tests;
+#[cfg(test)]
+mod why_tests;
 
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
+    check::FileNames,
     frame_sink::{self, Codec, VIDEO_COPY, VideoRate},
     plan::ObjectName,
     status::Reason,
@@ -46,7 +49,7 @@ use edgereel_crds::{
 use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
-    place::Place,
+    place::{Place, Why},
     resume::{BEGIN_ANEW, Committed},
     segment::Segment,
     segment_log::SegmentLog,
@@ -58,6 +61,7 @@ use super::{
     fault::OutputError,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     private_dir::{PrivateDir, make_directory, sync_way},
+    sharing,
 };
 
 /// The output `video`.
@@ -74,6 +78,8 @@ pub struct Video {
     /// The number of the last segment that was begun.
     number: u64,
     current: Option<Segment>,
+    /// Why the next file begins, while none is open.
+    begins: Why,
     /// Real time, of the current segment or the one before; none for a fixed speed.
     timing: Option<Timing>,
     transcoder: Option<Transcoder>,
@@ -112,6 +118,7 @@ impl Video {
     ) -> Result<Self, OutputError> {
         let video = Self::with(root, spec, sink, Disk::default(), Limits::default())?;
         video.template.fits(topics, VIDEO_COPY).map_err(|e| bad_name(&e))?;
+        sharing::claim(&video.directory, sink, &FileNames::new(spec.file_name(), topics))?;
         Ok(video)
     }
 
@@ -144,6 +151,7 @@ impl Video {
             lease: None,
             number: 0,
             current: None,
+            begins: Why::Start,
             timing: None,
             transcoder,
             unsynced: Unsynced::default(),
@@ -230,6 +238,7 @@ impl Output for Video {
         lease.check()?;
         self.lease = None;
         self.current = None;
+        self.begins = Why::Start;
         self.timing = None;
         self.unsynced = Unsynced::default();
         if let Some(transcoder) = &mut self.transcoder {
@@ -239,7 +248,12 @@ impl Output for Video {
         self.log = SegmentLog::open(self.private.path().join("segments"), &self.disk)?;
         match Committed::read(&self.sink, assigned)? {
             // Either the first start, or the offsets were lost or set anew: what is there was durable once and stays.
-            None => self.number = self.log.last(),
+            None => {
+                self.number = self.log.last();
+                if self.number > 0 {
+                    self.begins = Why::OffsetsLost;
+                }
+            }
             Some(committed) => {
                 self.check_older(&committed)?;
                 let checkpoint = committed.newest;
@@ -282,8 +296,10 @@ impl Output for Video {
                 }
                 Ok(Written { stored: false, repeated: 0 })
             }
-            Place::NewFile => {
+            Place::NewFile(why) => {
                 self.close()?;
+                // Until it is begun: a full disk makes it come here again without a file.
+                self.begins = why;
                 self.timing = timing;
                 self.begin(frame, format, time)?;
                 self.show(frame, 0, picture)?;

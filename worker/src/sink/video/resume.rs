@@ -8,6 +8,7 @@ use super::{
     Video,
     avi::{Rate, recover::Misfit},
     checkpoint::{Checkpoint, OpenAt},
+    place::Why,
     segment::{self, Segment},
     segment_log::Line,
     sheet,
@@ -51,6 +52,7 @@ impl Video {
                 );
                 if anew.exists() {
                     tracing::warn!(sink = %self.sink, "{message}: it is there, a new file begins");
+                    self.begins = Why::Asked;
                     return Ok(());
                 }
                 return Err(OutputError::storage(Reason::StorageError, message));
@@ -66,6 +68,7 @@ impl Video {
         self.current = Some(segment);
         if !fits {
             self.close()?;
+            self.begins = Why::Edited;
             self.timing = None;
         }
         Ok(())

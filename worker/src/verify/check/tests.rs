@@ -12,7 +12,7 @@ use bytes::Bytes;
 use edgereel_crds::{
     FrameSinkSpec, KafkaConnectionSpec,
     frame_sink::Output as Spec,
-    plan::{Connection, ObjectName},
+    plan::{Connection, ObjectName, Volume},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -84,6 +84,7 @@ fn plan(output: Value, root: &Path) -> SinkPlan {
         group: TOPIC.into(),
         on_invalid: OnInvalid::Fail,
         camera: None,
+        volume: Volume { place: String::new(), alone: true },
         spec,
     }
 }

@@ -139,7 +139,8 @@ fn a_partition_that_was_added_to_a_topic_made_anew_has_no_past_in_the_former_one
     // Another worker reads the new topic already; this one's memory is of the former.
     let mut settings = settings(&["a", "b"], true);
     settings.on_offset_lost = OnOffsetLost::Latest;
-    let read = EarlierTopic { id: Some(TopicId::new("former")), first: Some(3), began: [(1, 0), (2, 0)].into() };
+    let began = [(1, 0), (2, 0)].into();
+    let read = EarlierTopic { id: Some(TopicId::new("former")), first: Some(3), began, ..EarlierTopic::default() };
     settings.earlier.lock().unwrap().topics.insert("a".into(), read);
     let mark = Mark { id: Some(TopicId::new("id-of-a")), first: Some(1) };
     let committed = [Element { metadata: mark.with(""), ..element("a", 0, 15) }];
