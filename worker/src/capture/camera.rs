@@ -197,8 +197,8 @@ impl Camera {
         {
             self.health.camera(End::Down(fault.reason, fault.message));
         }
+        self.health.note(detail);
         if let Some(held) = self.lines.complaint(now) {
-            self.health.note(detail);
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
         }
     }
