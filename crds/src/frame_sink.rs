@@ -14,6 +14,7 @@ use crate::{
     placement::{PINNED_RULE, Placement},
     pod::PodTemplate,
     resource_status::FrameSinkStatus,
+    template::{Template, zone::zone},
     units::{ByteSize, Duration},
 };
 
@@ -253,12 +254,28 @@ pub struct JpegFiles {
     #[schemars(length(max = 1024))]
     pub directory: String,
     /// The files' names, with fields in braces: `{camera}` `{topic}` `{partition}` `{offset}` `{timestamp}` `{sequence}`.
-    /// `{offset:06}` pads with zeros; `{timestamp:%Y-%m-%d}` takes a strftime format (UTC). A `/` makes directories.
+    /// `{offset:06}` pads with zeros; `{timestamp:%Y-%m-%d}` takes a strftime format; times are in `timeZone`, UTC unless
+    /// given. A `/` makes directories.
     /// `{partition}` and `{offset}` have to be there (and `{topic}` with several topics), with something between them that
     /// cannot stand in them, so that no two frames share a name. A name that is taken is never overwritten. Default: `frame_{partition}-{offset:06}_{timestamp}.jpg`.
     #[serde(default = "jpeg_name")]
     #[schemars(length(min = 1, max = 1024))]
     pub file_name: String,
+    /// The time zone of the times in the files' names, by its IANA name, as in `Europe/Rome`. Where clocks are set back in
+    /// autumn, an hour of names comes twice, and the record's place tells the files apart. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+}
+
+impl JpegFiles {
+    /// The files' names.
+    ///
+    /// # Errors
+    /// What is wrong with `fileName` or `timeZone`.
+    pub fn template(&self) -> Result<Template, String> {
+        Ok(Template::parse(&self.file_name)?.in_zone(zone(self.time_zone.as_deref())?))
+    }
 }
 
 fn jpeg_name() -> String {
@@ -275,17 +292,23 @@ pub struct Video {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub directory: String,
-    /// The files' names; fields of the first frame as for `jpegFiles`, and `{segment}`, the segment's number. With
+    /// The files' names; fields of the first frame as for `jpegFiles` (times in `timeZone`, UTC unless given), and `{segment}`, the segment's number. With
     /// `segment`, one of `{timestamp}` and `{segment}` has to be there. A name that is taken gets `_2`, `_3`, ….
     /// Default: `{topic}_{timestamp}.avi` with `segment`, `{topic}.avi` without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub file_name: Option<String>,
+    /// The time zone of the times in the files' names, by its IANA name, as in `Europe/Rome`. Where clocks are set back in
+    /// autumn, an hour of names comes twice, and the second file gets `_2`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
     /// `mjpeg` copies the pictures, `xvid` encodes them anew (MPEG-4 ASP). Default: `mjpeg`.
     #[serde(default)]
     pub codec: Codec,
-    /// The speed that the video plays at: frames a second, or `source` to keep real time by repeating or skipping
-    /// frames. Default: `source`.
+    /// The speed that the video plays at. A number of frames a second keeps every frame. `source` keeps real time: where
+    /// frames come closer together than the video's pictures it *leaves some out*, and where they come late it shows one
+    /// again; the CSV and `edgereel_sink_frames_skipped_total` tell which and how many. Default: `source`.
     #[serde(default)]
     pub frame_rate: VideoRate,
     /// When to begin a new file. Without it, one file that grows on across restarts. A new file also begins when the
@@ -312,6 +335,14 @@ impl Video {
     pub fn file_name(&self) -> &str {
         let default = if self.segment.is_some() { "{topic}_{timestamp}.avi" } else { "{topic}.avi" };
         self.file_name.as_deref().unwrap_or(default)
+    }
+
+    /// The files' names, ready to be written.
+    ///
+    /// # Errors
+    /// What is wrong with `fileName` or `timeZone`.
+    pub fn template(&self) -> Result<Template, String> {
+        Ok(Template::parse(self.file_name())?.in_zone(zone(self.time_zone.as_deref())?))
     }
 }
 

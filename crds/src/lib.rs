@@ -19,6 +19,7 @@ pub mod problem;
 pub mod redact;
 pub mod reference;
 pub mod resource_status;
+pub mod secret_uses;
 pub mod shape;
 pub mod status;
 pub mod template;

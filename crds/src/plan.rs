@@ -4,7 +4,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec, check::Kind, frame_sink::OnInvalid};
+use crate::{
+    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
+    check::Kind,
+    frame_sink::{OnInvalid, Storage},
+};
 
 /// A namespaced name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +62,35 @@ pub struct SinkPlan {
     pub on_invalid: OnInvalid,
     /// The camera's name, where the sink names a `CameraStream`; stands in for `{camera}` when a record does not say.
     pub camera: Option<String>,
+    /// Its volume, as `--storage-root` tells it from others.
+    pub volume: Volume,
+}
+
+/// A volume, where another directory stands in for all volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Its place below that directory, where there are several: two volumes never have the same.
+    pub place: String,
+    /// The documents name no other volume: that directory is the volume itself, as in a pod.
+    pub alone: bool,
+}
+
+impl Volume {
+    /// A sink's volume, of which it is not known yet whether there are others.
+    pub fn of(sink: &ObjectName, storage: &Storage) -> Self {
+        let ObjectName { namespace, name } = sink;
+        let place = match storage {
+            Storage::HostPath(host) => {
+                let parts: Vec<&str> = host.path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+                parts.join("/")
+            }
+            Storage::PersistentVolumeClaim(claim) => {
+                format!("persistentVolumeClaim/{namespace}/{}", claim.claim_name)
+            }
+            Storage::VolumeClaimTemplate(_) => format!("volumeClaimTemplate/{namespace}/{name}"),
+        };
+        Volume { place, alone: false }
+    }
 }
 
 /// Everything that a set of documents asks for.

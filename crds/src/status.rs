@@ -39,6 +39,8 @@ pub enum Reason {
     CameraProtocolError,
     CameraStalled,
     CameraFrozen,
+    /// Pictures come, and none of them goes on.
+    CameraFramesDropped,
     KafkaConnecting,
     KafkaUnreachable,
     KafkaUnauthorized,
@@ -95,6 +97,7 @@ impl Reason {
             CameraProtocolError => "CameraProtocolError",
             CameraStalled => "CameraStalled",
             CameraFrozen => "CameraFrozen",
+            CameraFramesDropped => "CameraFramesDropped",
             KafkaConnecting => "KafkaConnecting",
             KafkaUnreachable => "KafkaUnreachable",
             KafkaUnauthorized => "KafkaUnauthorized",

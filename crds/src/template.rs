@@ -1,12 +1,15 @@
 //! File name templates: `frame_{partition}-{offset:06}_{timestamp:%Y-%m-%d}.jpg` as a list of pieces.
 //!
 //! Parsing is here, where the check and the worker share it; rendering is the worker's. [`unique`] says whether a name tells
-//! its record, [`length`] whether a file can have it.
+//! its record, [`length`] whether a file can have it, [`zone`] in which time zone it is written.
 
 pub mod length;
 pub mod unique;
+pub mod zone;
 
 use std::fmt;
+
+use jiff::tz::TimeZone;
 
 /// How `{timestamp}` is written without a format of its own.
 pub const DEFAULT_TIME: &str = "%Y%m%d_%H%M%S_%3f";
@@ -15,6 +18,7 @@ pub const DEFAULT_TIME: &str = "%Y%m%d_%H%M%S_%3f";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
+    zone: TimeZone,
 }
 
 /// A part of a template.
@@ -55,7 +59,7 @@ pub enum Field {
 pub enum Format {
     /// A number with zeros on its left, at least this many digits, 1 to 20: `{offset:06}`.
     ZeroPad(usize),
-    /// A time by a strftime pattern, in UTC: `{timestamp:%Y-%m-%d}`.
+    /// A time by a strftime pattern, in the template's time zone: `{timestamp:%Y-%m-%d}`.
     Strftime(String),
 }
 
@@ -121,7 +125,7 @@ fn strftime(spec: &str) -> Result<Format, String> {
     if !spec.contains('%') {
         return Err(bad("no `%` directive"));
     }
-    let time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    let time = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     let sample = jiff::fmt::strtime::format(spec, &time).map_err(|_| bad("an unknown directive"))?;
     if sample.contains(['/', '\\', '\0']) || sample.chars().any(char::is_control) {
         return Err(bad("it writes a `/`, a backslash or a control character"));
@@ -130,7 +134,7 @@ fn strftime(spec: &str) -> Result<Format, String> {
 }
 
 impl Template {
-    /// Reads a template. Braces that are to stand in the name are doubled: `{{`, `}}`.
+    /// Reads a template; times are in UTC. Braces that are to stand in the name are doubled: `{{`, `}}`.
     ///
     /// # Errors
     /// What is wrong and how to write it, without the resource or field.
@@ -161,12 +165,22 @@ impl Template {
         if !literal.is_empty() {
             pieces.push(Piece::Text(literal));
         }
-        Ok(Template { pieces })
+        Ok(Template { pieces, zone: TimeZone::UTC })
     }
 
     /// The template's parts, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// The same name with its times in this zone.
+    pub fn in_zone(self, zone: TimeZone) -> Template {
+        Template { zone, ..self }
+    }
+
+    /// The time zone of its times.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     /// Whether a field stands in it.

@@ -51,6 +51,13 @@ pub fn walk(node: &Node, key_at: Position, shape: &Shape, path: &FieldPath) -> V
     walk.findings
 }
 
+/// What to do about a camera that only speaks RTSP.
+const RTSP: (&str, &str) = (
+    "RTSP is not supported yet",
+    "use the camera's MJPEG or snapshot URL, or have ffmpeg turn the stream into MJPEG (docs/guide.md, \"A camera that speaks \
+     RTSP\")",
+);
+
 struct Walk {
     findings: Vec<Finding>,
 }
@@ -166,6 +173,9 @@ impl Walk {
 
     fn unknown(&mut self, entry: &Entry, fields: &[Field], path: &FieldPath) {
         let names = fields.iter().map(|f| f.name.as_str());
+        if entry.key.eq_ignore_ascii_case("rtsp") && *path == FieldPath::of("spec.source") {
+            return self.add(entry.key_at, &path.key(&entry.key), RTSP.0, RTSP.1);
+        }
         let remedy = match did_you_mean(&entry.key, names.clone()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the fields here are {}", listed(names)),
@@ -191,6 +201,10 @@ impl Walk {
             // The units' own errors are `what; how`, as everything here is.
             let (what, how) = message.split_once("; ").unwrap_or((&message, "write it as in `64Mi`"));
             return self.add(at, path, shown_around(what, text), how);
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if pattern == URL_PATTERN && scheme.is_some_and(|scheme| ["rtsp", "rtsps"].contains(&scheme.as_str())) {
+            return self.add(at, path, RTSP.0, RTSP.1);
         }
         if COMPILED.get(pattern).is_some_and(|regex| !regex.is_match(text)) {
             let (what, how) = PATTERNS.iter().find(|(p, ..)| *p == pattern).map_or(
@@ -374,6 +388,16 @@ mod tests {
             (
                 "source: {mjpeg: {url: camera}}",
                 "`camera` is not a URL of a camera; write it as `http://camera/video` or `https://…`",
+            ),
+            (
+                "source: {mjpeg: {url: \"rtsp://ann:s3cret@camera:554/1\"}}",
+                "spec.source.mjpeg.url: RTSP is not supported yet; use the camera's MJPEG or snapshot URL, or have ffmpeg \
+                 turn the stream into MJPEG (docs/guide.md, \"A camera that speaks RTSP\")",
+            ),
+            (
+                "source: {rtsp: {url: \"rtsp://camera/1\"}}",
+                "spec.source.rtsp: RTSP is not supported yet; use the camera's MJPEG or snapshot URL, or have ffmpeg turn \
+                 the stream into MJPEG (docs/guide.md, \"A camera that speaks RTSP\")",
             ),
             (
                 "source: {synthetic: {size: HD}}",

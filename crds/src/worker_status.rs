@@ -70,7 +70,7 @@ pub enum Figures {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CameraFigures {
-    /// Frames a second that the camera sends.
+    /// Frames a second that go on towards Kafka: those that come, without those that are dropped at once.
     pub fps: f64,
     /// Their mean size in bytes.
     pub frame_bytes: u64,
@@ -126,12 +126,12 @@ pub struct SinkFigures {
     /// Records gone from the topic before they were read.
     #[serde(default)]
     pub records_lost: u64,
-    /// Records not yet committed.
-    #[serde(default)]
-    pub lag_records: i64,
-    /// Age of the oldest record not yet stored, in seconds.
-    #[serde(default)]
-    pub lag_seconds: f64,
+    /// Records not yet committed; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_records: Option<i64>,
+    /// Age of the oldest record not yet stored, in seconds; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<f64>,
     /// Free space of the output's file system, in bytes.
     #[serde(default)]
     pub disk_free_bytes: i64,
@@ -172,7 +172,7 @@ mod tests {
         assert!(
             matches!(&camera.figures, Figures::Camera(f) if f.frames_acknowledged == 99 && f.dropped["pacing"] == 1)
         );
-        assert!(matches!(&sink.figures, Figures::Sink(f) if f.frames_stored == 98 && f.lag_records == 2));
+        assert!(matches!(&sink.figures, Figures::Sink(f) if f.frames_stored == 98 && f.lag_records == Some(2)));
         let known: Vec<ConditionType> = sink.conditions.iter().map(|condition| condition.kind).collect();
         assert_eq!(known, [ConditionType::StorageHealthy], "a reason that is not known here harms nothing else");
     }

@@ -16,6 +16,9 @@ const MAX_DEPTH: usize = 64;
 /// How many nodes a file may come to once its aliases are followed.
 const MAX_NODES: usize = 1_000_000;
 
+/// Keys that begin a resource: when one comes again, it is another's.
+const BEGINS: [&str; 2] = ["apiVersion", "kind"];
+
 /// A place in a text, line and column from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -140,7 +143,8 @@ pub fn parse(text: &str) -> (Vec<Node>, Vec<Fault>) {
         return (Vec::new(), faults);
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, faults };
+    let parser = Parser::new_from_str(text);
+    let mut builder = Builder { parser, anchors: HashMap::new(), nodes: 0, faults, unseparated: Vec::new() };
     let mut documents = Vec::new();
     if let Err(fault) = builder.documents(&mut documents) {
         builder.faults.push(fault);
@@ -154,6 +158,8 @@ struct Builder<'a> {
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     faults: Vec<Fault>,
+    /// Documents that another one follows without a line between them.
+    unseparated: Vec<Node>,
 }
 
 type Fallible<T> = Result<T, Fault>;
@@ -177,7 +183,11 @@ impl<'a> Builder<'a> {
             match event {
                 Event::StreamEnd => return Ok(()),
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-                content => documents.push(self.node(content, span, 0)?),
+                content => {
+                    let last = self.node(content, span, 0)?;
+                    documents.append(&mut self.unseparated);
+                    documents.push(last);
+                }
             }
         }
     }
@@ -259,6 +269,12 @@ impl<'a> Builder<'a> {
                 self.fault(key_at, "a key that is a list or a mapping", "keys are names");
                 continue;
             };
+            if depth == 0 && BEGINS.contains(&key.as_str()) && seen.contains_key(&key) {
+                self.fault(key_at, "another resource begins here", "put a line `---` before it");
+                let at = entries.first().map_or(key_at, |entry| entry.key_at);
+                self.unseparated.push(Node { at, value: Value::Map(Rc::new(std::mem::take(&mut entries))) });
+                seen.clear();
+            }
             if let Some(first) = seen.get(&key) {
                 let message = format!("`{}` is there twice; the first is in line {first}", shown(&key));
                 self.fault(key_at, &message, "keep one of them");
@@ -408,6 +424,26 @@ mod tests {
     #[test]
     fn a_key_twice_is_a_fault_at_the_second() {
         assert_eq!(faults("a: 1\nb: 2\na: 3"), ["3:1: `a` is there twice; the first is in line 1; keep one of them"]);
+    }
+
+    #[test]
+    fn a_forgotten_line_between_two_documents_is_told_as_such_and_both_are_read() {
+        let text = "apiVersion: v\nkind: A\nspec: {x: 1}\napiVersion: v\nkind: B\nspec: {x: 2}\nspec: {}\nkind: C\n";
+        let (documents, _) = parse(text);
+        let kinds: Vec<_> = documents.iter().map(|d| d.get("kind").and_then(Node::text).unwrap_or_default()).collect();
+        assert_eq!(kinds, ["A", "B", "C"]);
+        assert_eq!(
+            faults(text),
+            [
+                "4:1: another resource begins here; put a line `---` before it",
+                "7:1: `spec` is there twice; the first is in line 6; keep one of them",
+                "8:1: another resource begins here; put a line `---` before it",
+            ]
+        );
+        assert_eq!(
+            faults("x: {kind: A, kind: B}"),
+            ["1:14: `kind` is there twice; the first is in line 1; keep one of them"]
+        );
     }
 
     #[test]

@@ -211,13 +211,22 @@ java_of() {
   broker=(java -Xms128m "-Xmx$heap" "${jvm[@]}" -Djava.awt.headless=true
     "-Dlog4j2.configurationFile=$here/log4j2-broker.properties" -cp "$libs/*" kafka.Kafka "$dir/node-$1/server.properties")
 }
+for i in "${nodes[@]}"; do
+  d=$dir/node-$i
+  if [ -s "$d/pid" ] && kill -0 "$(cat "$d/pid")" 2>/dev/null; then die "broker $i runs already (pid $(cat "$d/pid"))"; fi
+  # Kafka would say so in a page of Java.
+  for p in $((port + i)) $((port + 50 + i)); do
+    if (exec 3<> "/dev/tcp/$host/$p") 2>/dev/null; then
+      die "port $p of $host is taken by another process (ss -ltnp 'sport = :$p' shows it): stop that, or give another PORT"
+    fi
+  done
+done
 if [ $foreground = 1 ]; then
   java_of "$only"
   exec "${broker[@]}"
 fi
 for i in "${nodes[@]}"; do
   d=$dir/node-$i
-  if [ -s "$d/pid" ] && kill -0 "$(cat "$d/pid")" 2>/dev/null; then die "broker $i runs already (pid $(cat "$d/pid"))"; fi
   java_of "$i"
   # A session of its own: it outlives the shell that called, and Ctrl-C there.
   setsid "${broker[@]}" > "$d/server.log" 2>&1 < /dev/null &

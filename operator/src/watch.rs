@@ -10,8 +10,13 @@ use std::{
 };
 
 use edgereel_crds::{
-    CameraStream, FrameSink, KafkaConnection, check::Kind, frame_sink::From, plan::ObjectName,
-    resource_status::ResourceStatus, status::ConditionType,
+    CameraStream, FrameSink, KafkaConnection,
+    check::Kind,
+    frame_sink::From,
+    plan::ObjectName,
+    resource_status::ResourceStatus,
+    secret_uses::{camera_secrets, connection_secrets},
+    status::ConditionType,
 };
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -35,7 +40,6 @@ use crate::{
         context::Context,
         dereference::{object_name, sink_connection},
         names::{MANAGED_SELECTOR, RESOURCE_ANNOTATION},
-        workload::{camera_secrets, connection_secrets},
     },
     hash::hash_of,
     metrics::Metrics,

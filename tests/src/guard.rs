@@ -24,10 +24,26 @@ type Order = (Command, Sender<io::Result<Child>>);
 
 /// Starts a child that is killed when this process ends.
 pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
-    static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
-    let us = std::process::id();
     // Ctrl-C is for us alone: whoever owns the child decides in which order things end.
     command.process_group(0);
+    start(command)
+}
+
+/// As [`spawn`], in a session of its own whose terminal is the child's standard input.
+pub(crate) fn spawn_on_terminal(mut command: Command) -> io::Result<Child> {
+    // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
+        });
+    }
+    start(command)
+}
+
+fn start(mut command: Command) -> io::Result<Child> {
+    static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
+    let us = std::process::id();
     // SAFETY: between fork and exec only prctl and getppid are called, which are async-signal-safe, and nothing is
     // allocated. The closure runs after a change of user, which would clear the setting.
     unsafe {

@@ -3,6 +3,7 @@
 //! - [`process`] runs children that end with this process, whatever ends it; [`scratch`] holds their logs.
 //! - [`kafka`] starts brokers, [`cameras`] starts camera servers that we did not write, [`synthetic`] our own,
 //!   [`edgereel`] runs the worker.
+//! - [`terminal`] is a terminal that a command runs on, with what stands on its screen.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
 //! - [`mounts`] gives the worker small, full and read-only disks.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
@@ -20,6 +21,7 @@ pub mod python;
 pub mod resources;
 pub mod scratch;
 pub mod synthetic;
+pub mod terminal;
 pub mod video;
 pub mod wait;
 

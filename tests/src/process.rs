@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     fs::{self, File},
+    io,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -52,10 +54,29 @@ impl Guarded {
         let stdout = scratch::root().join(format!("{file}.out"));
         let stderr = scratch::root().join(format!("{file}.err"));
         command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = match guard::spawn(command) {
+        let program = command.get_program().to_owned();
+        Guarded::started(name, &program, guard::spawn(command), stdout, stderr)
+    }
+
+    /// Starts a child in a session of its own, with a terminal for its input and output; see [`crate::terminal`].
+    pub(crate) fn spawn_on_terminal(name: &str, mut command: Command, terminal: &File) -> Result<Guarded> {
+        let end = || terminal.try_clone().map(Stdio::from);
+        command.stdin(end()?).stdout(end()?).stderr(end()?);
+        let program = command.get_program().to_owned();
+        Guarded::started(name, &program, guard::spawn_on_terminal(command), PathBuf::new(), PathBuf::new())
+    }
+
+    fn started(
+        name: &str,
+        program: &OsStr,
+        child: io::Result<Child>,
+        stdout: PathBuf,
+        stderr: PathBuf,
+    ) -> Result<Guarded> {
+        let program = program.to_string_lossy();
+        let child = match child {
             Ok(child) => child,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 bail!("`{program}` is not installed: run `dev/setup.sh` (`make setup`)")
             }
             Err(e) => return Err(e).context(format!("cannot start `{program}`")),

@@ -1,21 +1,28 @@
 //! Every metric of a worker, defined in one place. Names follow the Prometheus conventions; times are in seconds.
 //!
 //! A resource takes its own handles ([`CameraMetrics`], [`SinkMetrics`]) once and counts on them without a look-up.
-//! [`account`] keeps a camera's frames in balance.
+//! [`account`] keeps a camera's frames in balance, [`lag`] is there while it is known, [`process`] tells what the process uses,
+//! [`exposition`] writes all of it.
 
 pub mod account;
+pub mod exposition;
+mod forget;
+pub mod lag;
+mod process;
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, RwLock,
     atomic::{AtomicI64, AtomicU64},
 };
 
 use edgereel_crds::plan::ObjectName;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+use self::lag::Lag;
 
 /// A resource, as a label set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -143,6 +150,8 @@ pub struct Metrics {
     restarts: Family<Resource, Counter>,
     cam_captured: Family<Resource, Counter>,
     cam_captured_bytes: Family<Resource, Counter>,
+    cam_forwarded: Family<Resource, Counter>,
+    cam_forwarded_bytes: Family<Resource, Counter>,
     cam_acknowledged: Family<Resource, Counter>,
     cam_dropped: Family<WithReason, Counter>,
     cam_mended: Family<WithReason, Counter>,
@@ -182,7 +191,10 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut r = Registry::with_prefix("edgereel");
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(process::Process));
+        let r = registry.sub_registry_with_prefix("edgereel");
+        r.register("build_info", "Always 1: which version this is", process::build_info());
         /// Registers a family under a name and a help text, and gives it back.
         macro_rules! family {
             ($name:literal, $help:literal) => {{
@@ -206,6 +218,8 @@ impl Default for Metrics {
             restarts: family!("restarts", "Restarts of the resource after a failure"),
             cam_captured: family!("camera_frames_captured", "Frames that came from the camera"),
             cam_captured_bytes: family!("camera_captured", "Bytes of frames that came from the camera", Unit::Bytes),
+            cam_forwarded: family!("camera_frames_forwarded", "Frames that went on towards Kafka, not dropped at once"),
+            cam_forwarded_bytes: family!("camera_forwarded", "Bytes of frames that went on towards Kafka", Unit::Bytes),
             cam_acknowledged: family!("camera_frames_acknowledged", "Frames that Kafka acknowledged"),
             cam_dropped: family!("camera_frames_dropped", "Frames that did not reach Kafka, by reason"),
             cam_mended: family!(
@@ -269,7 +283,7 @@ impl Default for Metrics {
                 latency
             ),
             sink_flush: family!("sink_flush", "How long a flush to the disk took", Unit::Seconds, latency),
-            registry: r,
+            registry,
             counting: Arc::default(),
         }
     }
@@ -284,6 +298,8 @@ pub struct CameraMetrics {
     mended: Family<WithReason, Counter>,
     counting: Arc<RwLock<()>>,
     captured: Counter,
+    forwarded: Counter,
+    forwarded_bytes: Counter,
     acknowledged: Counter,
     waiting: Gauge,
     pub ready: Gauge,
@@ -326,8 +342,7 @@ pub struct SinkMetrics {
     pub late: Counter,
     pub implausible: Counter,
     pub lost: Counter,
-    pub lag: Gauge,
-    pub lag_seconds: FloatGauge,
+    pub lag: Lag,
     pub disk_free: Gauge<i64, AtomicI64>,
     pub disk_size: Gauge<i64, AtomicI64>,
     pub last_frame: FloatGauge,
@@ -365,6 +380,8 @@ impl Metrics {
             restarts: self.restarts.get_or_create(&r).clone(),
             captured: self.cam_captured.get_or_create(&r).clone(),
             captured_bytes: self.cam_captured_bytes.get_or_create(&r).clone(),
+            forwarded: self.cam_forwarded.get_or_create(&r).clone(),
+            forwarded_bytes: self.cam_forwarded_bytes.get_or_create(&r).clone(),
             acknowledged: self.cam_acknowledged.get_or_create(&r).clone(),
             oversize: self.cam_oversize.get_or_create(&r).clone(),
             reconnects: self.cam_reconnects.get_or_create(&r).clone(),
@@ -396,8 +413,7 @@ impl Metrics {
             late: self.sink_late.get_or_create(&r).clone(),
             implausible: self.sink_implausible.get_or_create(&r).clone(),
             lost: self.sink_lost.get_or_create(&r).clone(),
-            lag: self.sink_lag.get_or_create(&r).clone(),
-            lag_seconds: self.sink_lag_seconds.get_or_create(&r).clone(),
+            lag: Lag::new(r.clone(), self.sink_lag.clone(), self.sink_lag_seconds.clone()),
             disk_free: self.sink_disk_free.get_or_create(&r).clone(),
             disk_size: self.sink_disk_size.get_or_create(&r).clone(),
             last_frame: self.sink_last_frame.get_or_create(&r).clone(),
@@ -409,15 +425,6 @@ impl Metrics {
             flush: self.sink_flush.get_or_create(&r).clone(),
             resource: r,
         }
-    }
-
-    /// All metrics in the OpenMetrics text format.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let _still = self.counting.write().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
     }
 }
 
@@ -431,7 +438,7 @@ mod tests {
         let camera = metrics.camera(&ObjectName { namespace: "lab".into(), name: "agricam3".into() });
         camera.refuse(DropReason::buffer_full);
         camera.ack_latency.observe(0.02);
-        let text = metrics.text();
+        let text = metrics.text(exposition::Format::OpenMetrics);
         let line = r#"edgereel_camera_frames_dropped_total{namespace="lab",name="agricam3",reason="buffer_full"} 1"#;
         assert!(text.contains(line), "{text}");
         assert!(text.contains("edgereel_camera_capture_to_acknowledged_seconds_bucket"), "{text}");

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgereel_crds::plan::ObjectName;
+use edgereel_crds::{plan::ObjectName, secret_uses::SecretUses};
 
 use crate::plain::plain;
 
@@ -55,6 +55,12 @@ impl Secrets {
                 "pass `--secrets-dir DIR` with the file DIR/{name}/{key}, or add the Secret to the files given with `-f`"
             ))),
         }
+    }
+
+    /// What these uses read, to be compared with what they read later; none for what cannot be had.
+    pub fn values(&self, namespace: &str, uses: &SecretUses) -> Vec<Option<Vec<u8>>> {
+        let keys = uses.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
+        keys.map(|(name, key)| self.bytes(namespace, name, key).ok()).collect()
     }
 
     /// The value of one key, as text without the newline that editors leave at the end.

@@ -30,6 +30,12 @@ impl Kind {
     }
 }
 
+/// Whether a resource that is not ready for this reason is in trouble: on its way, or stopped as asked, it is not.
+pub fn is_error(reason: Reason) -> bool {
+    use Reason::*;
+    !matches!(reason, Running | Starting | Suspended | Stopping | CameraConnecting | KafkaConnecting)
+}
+
 /// One resource's conditions and last error. Cheap to clone; all clones show the same.
 #[derive(Clone, Debug)]
 pub struct ResourceState {
@@ -60,15 +66,20 @@ impl ResourceState {
 
     /// Sets a condition. The transition time moves only when the status does; nothing happens when nothing changes.
     pub fn set(&self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: impl Into<String>) {
-        let message = message.into();
+        self.change(kind, status, reason, message.into());
+    }
+
+    /// As [`ResourceState::set`]; says whether it is news.
+    fn change(&self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: String) -> bool {
         let mut inner = self.lock();
         let since = match inner.conditions.get(&kind) {
-            Some(c) if c.status == status && c.reason == reason && c.message == message => return,
+            Some(c) if c.status == status && c.reason == reason && c.message == message => return false,
             Some(c) if c.status == status => c.last_transition_time.clone(),
             _ => Timestamp::now().to_string(),
         };
         let condition = Condition { kind, status, reason, message, last_transition_time: since };
         inner.conditions.insert(kind, condition);
+        true
     }
 
     /// `Ready` and the given aspect are true.
@@ -78,14 +89,17 @@ impl ResourceState {
         self.set(ConditionType::Ready, ConditionStatus::True, Reason::Running, message);
     }
 
-    /// `Ready` is false for this reason, and the error is remembered.
+    /// `Ready` is false for this reason. If that is an error, it is remembered, with the time at which it was news.
     pub fn unready(&self, reason: Reason, message: impl Into<String>) {
         let message = message.into();
-        self.set(ConditionType::Ready, ConditionStatus::False, reason, message.clone());
-        self.note_error(message);
+        let news = self.change(ConditionType::Ready, ConditionStatus::False, reason, message.clone());
+        let said = || self.last_error().is_some_and(|last| last.message == message);
+        if is_error(reason) && (news || !said()) {
+            self.note_error(message);
+        }
     }
 
-    /// `Ready` and the given aspect are false for this reason, and the error is remembered.
+    /// `Ready` and the given aspect are false for this reason; an error is remembered.
     pub fn unhealthy(&self, aspect: ConditionType, reason: Reason, message: impl Into<String>) {
         let message = message.into();
         self.set(aspect, ConditionStatus::False, reason, message.clone());
@@ -121,6 +135,19 @@ impl ResourceState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_no_error_and_an_error_keeps_the_time_at_which_it_began() {
+        let state = ResourceState::new(Kind::FrameSink, ObjectName { namespace: "d".into(), name: "n".into() });
+        state.unready(Reason::KafkaConnecting, "joining the consumer group g");
+        assert_eq!(state.last_error(), None);
+        state.unready(Reason::StorageFull, "the disk is full");
+        let first = state.last_error().expect("remembered");
+        state.unready(Reason::StorageFull, "the disk is full");
+        assert_eq!(state.last_error(), Some(first), "told again, it is not newer");
+        state.unready(Reason::KafkaConnecting, "joining the consumer group g");
+        assert_eq!(state.last_error().expect("remembered").message, "the disk is full");
+    }
 
     #[test]
     fn the_transition_time_moves_only_with_the_status() {

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{FieldProblem, Kind, Report, Resource, references::Resolved};
+use super::{FieldProblem, FileNames, Kind, Report, Resource, references::Resolved};
 use crate::{
     frame_sink::{Output, Storage},
     plan::{CameraPlan, Connection, SinkPlan},
     problem::listed,
-    template::{Field, Piece, Template},
 };
 
 pub(super) fn check(resolved: &Resolved, problems: &mut Vec<FieldProblem>) {
@@ -79,8 +78,7 @@ fn shared_group(sink: &SinkPlan, other: &SinkPlan, report: &mut Report<'_>) {
 }
 
 fn shared_files(sink: &SinkPlan, other: &SinkPlan, report: &mut Report<'_>) {
-    let (Some(mine), Some(theirs)) = (names_written(sink), names_written(other)) else { return };
-    if overlap(&mine, &theirs) {
+    if FileNames::of(sink).below(&volume(sink)).could_meet(&FileNames::of(other).below(&volume(other))) {
         let output = match sink.spec.output {
             Output::JpegFiles(_) => "spec.output.jpegFiles",
             Output::Video(_) => "spec.output.video",
@@ -124,113 +122,13 @@ fn dead_letters(sink: &SinkPlan, resolved: &Resolved, report: &mut Report<'_>) {
     }
 }
 
-/// One character of the names that a template can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    /// This one.
-    Is(char),
-    /// Any number of digits and the signs of a time.
-    Digits,
-    /// Any number of characters, but no `/`.
-    Any,
-}
-
-/// The full names of the files that a sink writes.
-fn names_written(sink: &SinkPlan) -> Option<Vec<Token>> {
-    let (directory, name) = match &sink.spec.output {
-        Output::JpegFiles(files) => (&files.directory, files.file_name.as_str()),
-        Output::Video(video) => (&video.directory, video.file_name.as_deref()?),
-    };
-    let root = match &sink.spec.storage {
+/// A sink's volume as a path that no other volume has.
+fn volume(sink: &SinkPlan) -> String {
+    match &sink.spec.storage {
         Storage::HostPath(host) => host.path.clone(),
         // Claims have names, not paths; the NUL keeps them apart from both.
         Storage::PersistentVolumeClaim(claim) => format!("\0{}/{}", sink.name.namespace, claim.claim_name),
         // Each sink has claims of its own.
         Storage::VolumeClaimTemplate(_) => format!("\0{}/\0{}", sink.name.namespace, sink.name.name),
-    };
-    let mut tokens = Vec::new();
-    for part in root.split('/').chain(directory.split('/')).filter(|part| !part.is_empty() && *part != ".") {
-        tokens.extend(part.chars().map(Token::Is));
-        tokens.push(Token::Is('/'));
-    }
-    for piece in Template::parse(name).ok()?.pieces() {
-        match piece {
-            Piece::Text(text) => tokens.extend(text.to_lowercase().chars().map(Token::Is)),
-            Piece::Field { field: Field::Topic, .. } if sink.topics.len() == 1 => {
-                tokens.extend(sink.topics[0].to_lowercase().chars().map(Token::Is));
-            }
-            Piece::Field { field: Field::Camera | Field::Topic, .. } => tokens.push(Token::Any),
-            Piece::Field { field: Field::Timestamp, format: Some(_) } => tokens.push(Token::Any),
-            Piece::Field { .. } => tokens.push(Token::Digits),
-        }
-    }
-    Some(tokens)
-}
-
-/// Whether some name fits both: the two patterns walked side by side, every reachable pair of places once.
-fn overlap(a: &[Token], b: &[Token]) -> bool {
-    let mut reachable = vec![false; b.len() + 1];
-    for i in 0..=a.len() {
-        let above = std::mem::replace(&mut reachable, vec![false; b.len() + 1]);
-        for j in 0..=b.len() {
-            let (left, up) = (j > 0 && reachable[j - 1], above[j]);
-            let diagonal = j > 0 && above[j - 1];
-            reachable[j] = (i == 0 && j == 0)
-                || (diagonal && i > 0 && meet(a[i - 1], b[j - 1]))
-                // A repeated class stands for nothing, or takes a further character of the other side.
-                || (up && i > 0 && (repeats(a[i - 1]) || (j > 0 && repeats(b[j - 1]) && meet(a[i - 1], b[j - 1]))))
-                || (left && (repeats(b[j - 1]) || (i > 0 && repeats(a[i - 1]) && meet(a[i - 1], b[j - 1]))));
-        }
-    }
-    reachable[b.len()]
-}
-
-fn repeats(token: Token) -> bool {
-    !matches!(token, Token::Is(_))
-}
-
-fn meet(a: Token, b: Token) -> bool {
-    match (a, b) {
-        (Token::Is(a), Token::Is(b)) => a == b,
-        (Token::Is(c), Token::Any) | (Token::Any, Token::Is(c)) => c != '/',
-        (Token::Is(c), Token::Digits) | (Token::Digits, Token::Is(c)) => c.is_ascii_digit() || "tz-+.:".contains(c),
-        _ => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pattern(text: &str) -> Vec<Token> {
-        let token = |c| match c {
-            '*' => Token::Any,
-            '#' => Token::Digits,
-            c => Token::Is(c),
-        };
-        text.chars().map(token).collect()
-    }
-
-    #[test]
-    fn patterns_overlap_when_one_name_fits_both() {
-        for (a, b, both) in [
-            ("a.avi", "a.avi", true),
-            ("a.avi", "b.avi", false),
-            ("a_#.avi", "a_#.avi", true),
-            ("gate_#.avi", "gate_b_#.avi", false),
-            ("gate_*.avi", "gate_b_#.avi", true),
-            ("*", "", true),
-            ("d/*", "d/e/f", false),
-            ("*-#.jpg", "f_#_*.jpg", true),
-            ("#", "12t3", true),
-            ("#", "a", false),
-            ("", "a", false),
-            ("a#", "a", true),
-            ("a*b", "ab", true),
-            ("*a", "*b", false),
-        ] {
-            assert_eq!(overlap(&pattern(a), &pattern(b)), both, "{a} {b}");
-            assert_eq!(overlap(&pattern(b), &pattern(a)), both, "{b} {a}");
-        }
     }
 }

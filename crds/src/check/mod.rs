@@ -2,11 +2,13 @@
 //! out. Pure: no files, no network, no clock.
 //!
 //! [`connection`], [`camera`] and [`sink`] look at one resource; [`references`] follows names from one to another and
-//! decides the defaults; [`across`] finds what goes wrong only between two sound resources.
+//! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
+//! files they could both write.
 
 mod across;
 mod camera;
 mod connection;
+mod file_names;
 mod names;
 mod paths;
 mod pod;
@@ -17,6 +19,7 @@ use std::{collections::BTreeMap, fmt};
 
 pub use camera::largest_record;
 pub use connection::owned_setting;
+pub use file_names::FileNames;
 pub use names::{is_label, is_subdomain};
 
 use crate::{

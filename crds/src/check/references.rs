@@ -1,10 +1,12 @@
 //! Follows the names from one resource to another, and decides what a resource left open.
 
+use std::collections::BTreeSet;
+
 use super::{FieldProblem, Kind, References, Report, Resource, Resources};
 use crate::{
     common::LocalRef,
     frame_sink::{FrameSinkSpec, From, OnInvalid, Output},
-    plan::{CameraPlan, Connection, ObjectName, SinkPlan},
+    plan::{CameraPlan, Connection, ObjectName, SinkPlan, Volume},
     problem::{did_you_mean, listed},
 };
 
@@ -41,6 +43,10 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
         if let Some(plan) = sink_plan(sink, resources, &mut report) {
             resolved.sinks.push((plan, sink.document));
         }
+    }
+    let places: BTreeSet<_> = resolved.sinks.iter().map(|(sink, _)| sink.volume.place.clone()).collect();
+    for (sink, _) in &mut resolved.sinks {
+        sink.volume.alone = places.len() == 1;
     }
     for (kind, unreadable) in &resources.unreadable {
         let mut report = Report::on(*kind, unreadable, problems);
@@ -97,6 +103,7 @@ fn sink_plan(sink: &Resource<FrameSinkSpec>, resources: &Resources, report: &mut
             None => OnInvalid::Fail,
         }),
         camera,
+        volume: Volume::of(&sink.name, &spec.storage),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::{
         VolumeClaimTemplate,
     },
     problem::{FieldPath, shown},
-    template::{Field, Template},
+    template::{Field, Template, zone::zone},
     units::ByteSize,
 };
 
@@ -77,6 +77,7 @@ fn check_from<'a>(spec: &'a FrameSinkSpec, report: &mut Report<'_>) -> &'a [Stri
 fn check_jpeg_files(files: &JpegFiles, topics: &[String], report: &mut Report<'_>) {
     let at = FieldPath::of("spec.output.jpegFiles");
     directory(&files.directory, &at, report);
+    time_zone(files.time_zone.as_deref(), &at, report);
     let Some(name) = file_name(&files.file_name, &[".jpg", ".jpeg"], &at, report) else { return };
     let needed = [Field::Partition, Field::Offset, Field::Topic];
     let (needed, known) = if topics.len() > 1 { (&needed[..], &[][..]) } else { needed.split_at(2) };
@@ -122,11 +123,11 @@ fn one_name_a_topic(topics: &[String], report: &mut Report<'_>) {
 /// Whether files can have every name that frames of these topics lead to.
 pub(super) fn names_fit(output: &Output, topics: &[String], report: &mut Report<'_>) {
     let (at, name, more) = match output {
-        Output::JpegFiles(files) => ("spec.output.jpegFiles", files.file_name.as_str(), 0),
-        Output::Video(video) => ("spec.output.video", video.file_name(), VIDEO_COPY),
+        Output::JpegFiles(files) => ("spec.output.jpegFiles", files.template(), 0),
+        Output::Video(video) => ("spec.output.video", video.template(), VIDEO_COPY),
     };
     // A template that cannot be read has been reported.
-    if let Ok(Err(error)) = Template::parse(name).map(|name| name.fits(topics, more)) {
+    if let Ok(Err(error)) = name.map(|name| name.fits(topics, more)) {
         let (message, remedy) = error.split_once("; ").unwrap_or((&error, ""));
         report.add(FieldPath::of(at).key("fileName"), message, remedy);
     }
@@ -135,6 +136,7 @@ pub(super) fn names_fit(output: &Output, topics: &[String], report: &mut Report<
 fn check_video(video: &Video, report: &mut Report<'_>) {
     let at = FieldPath::of("spec.output.video");
     directory(&video.directory, &at, report);
+    time_zone(video.time_zone.as_deref(), &at, report);
     let name = video.file_name.as_ref().and_then(|name| file_name(name, &[".avi"], &at, report));
     report.unless(
         *video.merge_window <= Duration::from_secs(5),
@@ -178,6 +180,13 @@ fn check_segment(segment: &Segment, report: &mut Report<'_>) {
 fn directory(directory: &str, at: &FieldPath, report: &mut Report<'_>) {
     if let Err((message, remedy)) = paths::directory(directory) {
         report.add(at.key("directory"), message, remedy);
+    }
+}
+
+fn time_zone(name: Option<&str>, at: &FieldPath, report: &mut Report<'_>) {
+    if let Err(error) = zone(name) {
+        let (message, remedy) = error.split_once("; ").unwrap_or((&error, ""));
+        report.add(at.key("timeZone"), message, remedy);
     }
 }
 

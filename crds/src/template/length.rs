@@ -1,6 +1,6 @@
 //! Whether a file can have each name that a template makes.
 
-use jiff::{ToSpan, civil, fmt::strtime, tz::TimeZone};
+use jiff::{Timestamp, ToSpan, fmt::strtime, tz::TimeZone};
 
 use super::{Field, Format, Piece, Template};
 
@@ -28,7 +28,9 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Field { field: Field::Topic, .. } => add(&mut lengths, topic.map_or(1, String::len), true),
-                Piece::Field { field, format } => add(&mut lengths, longest(*field, format.as_ref()), false),
+                Piece::Field { field, format } => {
+                    add(&mut lengths, longest(*field, format.as_ref(), &self.zone), false)
+                }
                 Piece::Text(text) => {
                     for (n, text) in text.split('/').enumerate() {
                         if n > 0 {
@@ -55,14 +57,14 @@ impl Template {
 }
 
 /// The most bytes that a field's value can have.
-fn longest(field: Field, format: Option<&Format>) -> usize {
+fn longest(field: Field, format: Option<&Format>, zone: &TimeZone) -> usize {
     let digits = match field {
         Field::Camera => return CAMERA_MAX,
         Field::Topic => return NAME_MAX,
         Field::Timestamp => {
             return match format {
-                Some(Format::Strftime(pattern)) => longest_time(pattern),
-                _ => longest_time(super::DEFAULT_TIME),
+                Some(Format::Strftime(pattern)) => longest_time(pattern, zone),
+                _ => longest_time(super::DEFAULT_TIME, zone),
             };
         }
         Field::Partition => 10,
@@ -75,13 +77,15 @@ fn longest(field: Field, format: Option<&Format>) -> usize {
     }
 }
 
-/// Every month and every weekday, late in the day, long from now.
-fn longest_time(pattern: &str) -> usize {
-    let Ok(first) = civil::date(9998, 1, 1).at(23, 59, 59, 999_999_999).to_zoned(TimeZone::UTC) else {
-        return NAME_MAX;
-    };
-    let days = (0..366i64).filter_map(|day| first.checked_add(day.days()).ok());
-    days.filter_map(|day| strtime::format(pattern, &day).ok()).map(|text| text.len()).max().unwrap_or(NAME_MAX)
+/// Every month and every weekday, of now and of long from now, when clocks are set to summer time and when not.
+fn longest_time(pattern: &str, zone: &TimeZone) -> usize {
+    let late = ["2024-01-01T23:59:59.999999999Z", "9998-01-01T23:59:59.999999999Z"];
+    let days = late
+        .into_iter()
+        .filter_map(|first| first.parse::<Timestamp>().ok())
+        .flat_map(|first| (0..366i64).filter_map(move |day| first.checked_add((24 * day).hours()).ok()));
+    let names = days.filter_map(|day| strtime::format(pattern, &day.to_zoned(zone.clone())).ok());
+    names.map(|text| text.len()).max().unwrap_or(NAME_MAX)
 }
 
 #[cfg(test)]

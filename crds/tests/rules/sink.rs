@@ -57,6 +57,19 @@ fn a_sink_keeps_to_its_rules() {
              1000",
         ),
         (output, &with("replicas: 3"), ""),
+        (output, "jpegFiles: {timeZone: Europe/Rome}\n", ""),
+        (
+            output,
+            "jpegFiles: {timeZone: Europe/Roma}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.timeZone: there is no time zone `Europe/Roma`; did \
+             you mean `Europe/Rome`?",
+        ),
+        (
+            output,
+            "video: {timeZone: CET+1}\n",
+            "22:23: FrameSink/files: spec.output.video.timeZone: there is no time zone `CET+1`; write a name \
+             of the IANA database, as `Europe/Rome`",
+        ),
         (
             output,
             &with("onInvalid: deadLetter"),

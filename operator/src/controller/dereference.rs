@@ -8,6 +8,7 @@ use edgereel_crds::{
     document::API_VERSION,
     frame_sink::{FrameSinkSpec, From, Output, Storage},
     plan::ObjectName,
+    secret_uses::{SecretUses, camera_secrets, connection_secrets, merged},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -18,10 +19,7 @@ use kube::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    context::Context,
-    workload::{SecretUses, camera_secrets, connection_secrets, merged},
-};
+use super::context::Context;
 use crate::{cache::Caches, hash::hash};
 
 /// The number of a document that is there only to be compared with; its own problems are not this resource's.

@@ -51,7 +51,8 @@ pub fn of_camera(pods: &[PodView], old: &CameraStreamStatus, status: &mut Camera
     }
 }
 
-/// Fills in a sink's figures, added up over its workers; where one says nothing, the last ones stay.
+/// Fills in a sink's figures, added up over its workers; where one says nothing, the last ones stay, but for
+/// the lag: an old one is not known now.
 pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkStatus) {
     let staying = pods.iter().filter(|pod| !pod.leaving);
     let figures: Option<Vec<&SinkFigures>> = staying
@@ -73,7 +74,8 @@ pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.frames_stored = count(sum(|f| f.frames_stored));
             status.records_dead_lettered = count(sum(|f| f.records_dead_lettered));
             status.records_lost = count(sum(|f| f.records_lost));
-            status.lag_records = Some(all.iter().map(|f| f.lag_records).sum());
+            // One that is not known makes the sum unknown, and not smaller.
+            status.lag_records = all.iter().map(|f| f.lag_records).sum();
             let used =
                 |f: &&SinkFigures| (f.disk_size_bytes > 0).then(|| 100 - f.disk_free_bytes * 100 / f.disk_size_bytes);
             status.disk_used = all.iter().filter_map(used).max().map(|percent| format!("{percent}%"));
@@ -84,7 +86,6 @@ pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.frames_stored = old.frames_stored;
             status.records_dead_lettered = old.records_dead_lettered;
             status.records_lost = old.records_lost;
-            status.lag_records = old.lag_records;
             status.disk_used = old.disk_used.clone();
         }
     }

@@ -182,9 +182,9 @@ fn nature(reason: Reason) -> Nature {
         Running | Starting | Stopping | CameraConnecting | KafkaConnecting | RolloutInProgress | NotAssigned => {
             Nature::Passing
         }
-        Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | KafkaUnreachable
-        | TopicMissing | StorageFull | StorageError | StorageLocked | InternalError | WorkerUnreachable
-        | ReplicasCapped | OperatorError => Nature::Waits,
+        Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
+        | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked | InternalError
+        | WorkerUnreachable | ReplicasCapped | OperatorError => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed => Nature::NeedsPerson,

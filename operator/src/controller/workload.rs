@@ -1,15 +1,7 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use edgereel_crds::{
-    CameraStreamSpec, KafkaConnectionSpec,
-    camera_stream::Source,
-    check::Kind,
-    common::{LocalRef, SecretKeyRef},
-    frame_sink::Storage,
-    placement::Placement,
-    pod::PodTemplate,
+    check::Kind, frame_sink::Storage, placement::Placement, pod::PodTemplate, secret_uses::SecretUses,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -78,58 +70,4 @@ pub struct Workload {
     pub restart: Option<String>,
     /// What the worker may hold in memory, in bytes, beside the program itself.
     pub buffers: u64,
-}
-
-/// Secrets by name, each with the keys that are read.
-pub type SecretUses = BTreeMap<String, BTreeSet<String>>;
-
-/// The Secrets that a camera's own spec names.
-pub fn camera_secrets(spec: &CameraStreamSpec) -> SecretUses {
-    let mut uses = SecretUses::new();
-    let (login, tls) = match &spec.source {
-        Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
-        Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
-        Source::Synthetic(_) => (&None, &None),
-    };
-    whole(&mut uses, login.as_ref(), ["username", "password"]);
-    key(&mut uses, tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()));
-    uses
-}
-
-/// The Secrets that a connection names.
-pub fn connection_secrets(spec: &KafkaConnectionSpec) -> SecretUses {
-    let mut uses = SecretUses::new();
-    if let Some(tls) = &spec.tls {
-        key(&mut uses, tls.ca_secret_ref.as_ref());
-        whole(&mut uses, tls.client_certificate_secret_ref.as_ref(), ["tls.crt", "tls.key"]);
-    }
-    if let Some(sasl) = &spec.sasl {
-        key(&mut uses, sasl.username_secret_ref.as_ref());
-        key(&mut uses, sasl.password_secret_ref.as_ref());
-        if let Some(oauth) = &sasl.oauth {
-            key(&mut uses, Some(&oauth.client_id_secret_ref));
-            key(&mut uses, Some(&oauth.client_secret_secret_ref));
-        }
-    }
-    uses
-}
-
-/// Both.
-pub fn merged(mut uses: SecretUses, more: SecretUses) -> SecretUses {
-    for (name, keys) in more {
-        uses.entry(name).or_default().extend(keys);
-    }
-    uses
-}
-
-fn key(uses: &mut SecretUses, reference: Option<&SecretKeyRef>) {
-    if let Some(reference) = reference {
-        uses.entry(reference.name.clone()).or_default().insert(reference.key.clone());
-    }
-}
-
-fn whole(uses: &mut SecretUses, reference: Option<&LocalRef>, keys: [&str; 2]) {
-    if let Some(reference) = reference {
-        uses.entry(reference.name.clone()).or_default().extend(keys.map(Into::into));
-    }
 }

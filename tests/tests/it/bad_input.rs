@@ -138,6 +138,30 @@ fn one_sink(topic: &str, output: Value, disk: &Path) -> std::path::PathBuf {
     resources::write(&[resources::connection(kafka::shared().bootstrap()), sink])
 }
 
+/// Waits until the sink `s` tells the lag that Kafka tells, which is this or more: what it stores is committed meanwhile.
+#[track_caller]
+fn await_true_lag(kafka: &Cluster, worker: &Edgereel, topic: &str, at_least: i64) {
+    worker.await_metrics("the lag is Kafka's", |metrics| {
+        let told = metrics.sum("sink_lag_records", &[("name", "s")]) as i64;
+        // Where the group has no commit yet, all that the topic holds waits.
+        let waits = kafka.lag(&resources::group("s", topic), topic).expect("known");
+        told == waits && told >= at_least
+    });
+}
+
+#[test]
+fn a_lag_that_nobody_knows_is_absent_and_no_zero() {
+    let (topic, disk) = (unique("nowhere"), scratch::dir("disk"));
+    let connection = resources::connection(&format!("127.0.0.1:{}", free_port()));
+    let sink = resources::sink("s", &topic, jpeg_files(""), &disk, json!({}));
+    let worker = Edgereel::run([resources::write(&[connection, sink])]);
+    worker.await_status("KafkaUnreachable");
+    let figures = worker.status_of("s")["figures"].clone();
+    assert!(figures["framesStored"] == 0 && figures.get("lagRecords").is_none(), "{figures}");
+    let (_, metrics) = worker.get("metrics").expect("it answers");
+    assert!(!metrics.contains("edgereel_sink_lag_records{"), "{metrics}");
+}
+
 #[test]
 fn a_disk_that_is_not_mounted_shows_and_is_used_once_it_is_there() {
     let (kafka, topic, disk) = (kafka::shared(), filled("unmounted", 20), scratch::dir("disk").join("not-there"));
@@ -145,6 +169,9 @@ fn a_disk_that_is_not_mounted_shows_and_is_used_once_it_is_there() {
     let status = worker.await_status("StorageMissing");
     assert!(status.contains(&disk.to_string_lossy().into_owned()), "{status}");
     assert!(!disk.exists(), "the worker made what should have been mounted");
+    await_true_lag(kafka, &worker, &topic, 20);
+    kafka.produce(&topic, video::pictures(30).into_iter().map(NewRecord::value));
+    await_true_lag(kafka, &worker, &topic, 50);
     fs::create_dir(&disk).expect("made");
     await_lag_zero(kafka, &worker, "s", &topic);
     assert!(contents(&disk, ".jpg") == sorted(values(&kafka.consume_all(&topic))));
@@ -171,7 +198,9 @@ fn waits_for_room(output: Value) {
     let worker = Edgereel::run_with([&file], worker_with(&[mount]));
     let status = worker.await_status("StorageFull");
     assert!(status.contains("is full"), "{status}");
-    assert!(kafka.lag(&resources::group("s", &topic), &topic).expect("known") > 0);
+    await_true_lag(kafka, &worker, &topic, 1);
+    kafka.produce(&topic, video::pictures(300).into_iter().map(NewRecord::value));
+    await_true_lag(kafka, &worker, &topic, 300);
     assert!(worker.child().running());
     worker.remount(&disk, "size=64m");
     await_lag_zero(kafka, &worker, "s", &topic);

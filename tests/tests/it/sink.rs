@@ -5,6 +5,7 @@ mod group;
 mod memory;
 mod order;
 mod slow;
+mod stop;
 
 use std::{collections::BTreeMap, fs};
 
@@ -35,7 +36,7 @@ fn a_topic_becomes_files_byte_for_byte_and_the_group_is_at_its_end() {
     bench.await_no_lag();
     bench.assert_complete();
     assert_eq!(bench.committed(), BTreeMap::from([(0, 100), (1, 100), (2, 100)]), "the next offset, not the last");
-    wait::until("the lag is told", PATIENCE, || worker.metrics.lag.get() == 0);
+    wait::until("the lag is told", PATIENCE, || worker.metrics.lag.records() == Some(0));
     let metrics = worker.metrics.clone();
     worker.stop().expect("a clean stop");
     assert_eq!((metrics.stored.get(), metrics.durable.get()), (300, 300));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason};
+use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason, units::ByteSize};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,6 +17,8 @@ use tracing::{info, warn};
 use super::{
     Keep, Snapshot,
     health::{End, Health},
+    lines::Lines,
+    losing::Losing,
     outbox::Outbox,
     pacing::Pacer,
     watchdog::Frozen,
@@ -29,8 +31,7 @@ use crate::{
         reencode::Reencoder,
     },
     metrics::{CameraMetrics, DropReason, MendReason},
-    source::{Again, FrameStream, Part, Source, SourceError},
-    throttle::{Throttle, Throttles},
+    source::{Again, FrameStream, Part, Source, SourceError, apart::Apart, largest_picture},
 };
 
 /// The first wait before dialling again, and the longest.
@@ -46,9 +47,6 @@ const DIALS: (f64, f64) = (1.0, 30.0);
 /// So many bad answers one after the other are no accident any more.
 const BAD_ANSWERS: u32 = 5;
 
-/// A line about the camera's comings and goings is written once in this time.
-const LINES: Duration = Duration::from_secs(10);
-
 /// Everything that the task works with.
 pub(super) struct Camera {
     name: String,
@@ -61,17 +59,15 @@ pub(super) struct Camera {
     mode: Reencode,
     reencoder: Reencoder,
     max_bytes: usize,
+    /// Larger pictures are not even read.
+    most_bytes: usize,
     warn_bytes: usize,
     health: Arc<Health>,
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
     snapshot: Option<Snapshot>,
-    complaints: Throttle,
-    /// Of a flapping camera, the same line would come several times a second.
-    failures: Throttles,
-    greetings: Throttle,
-    /// Whether the log says that the camera is online.
-    greeted: bool,
+    lines: Lines,
+    losing: Losing,
     /// Whether it shows the same picture for too long.
     is_frozen: bool,
     /// Whether this connection has brought a whole picture.
@@ -100,15 +96,14 @@ impl Camera {
                 spec.encoding.max_frame_bytes.as_usize(),
             ),
             max_bytes: spec.encoding.max_frame_bytes.as_usize(),
+            most_bytes: largest_picture(&spec.encoding).as_usize(),
             warn_bytes: spec.encoding.warn_frame_bytes.as_usize(),
             health,
             outbox: keep.outbox.clone(),
             metrics: keep.metrics.clone(),
             snapshot: keep.snapshot.clone(),
-            complaints: Throttle::new(LINES),
-            failures: Throttles::new(LINES),
-            greetings: Throttle::new(LINES),
-            greeted: false,
+            lines: Lines::default(),
+            losing: Losing::default(),
             is_frozen: false,
             has_pictures: false,
             closes: false,
@@ -154,12 +149,11 @@ impl Camera {
     }
 
     /// A connection failed, and the next comes after this wait.
-    fn failed(&self, fault: &SourceError, wait: Duration) {
+    fn failed(&mut self, fault: &SourceError, wait: Duration) {
         let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
-        // That it is frozen was said when it froze.
-        if news
-            && fault.reason != Reason::CameraFrozen
-            && let Some(held) = self.failures.allow(&fault.message, Instant::now())
+        // That it is frozen was said when it froze, and what was dropped when it was.
+        if !matches!(fault.reason, Reason::CameraFrozen | Reason::CameraFramesDropped)
+            && let Some(held) = self.lines.failure(news, Instant::now())
         {
             let (reason, wait) = (fault.reason, wait.as_millis() as u64);
             warn!(camera = self.name, ?reason, again_in_ms = wait, held_back = held, "{fault}");
@@ -188,7 +182,7 @@ impl Camera {
 
     /// One connection, from dialling to its failure.
     async fn session(&mut self) -> SourceError {
-        let mut stream = match tokio::time::timeout(self.stall, self.source.connect()).await {
+        let stream = match tokio::time::timeout(self.stall, self.source.connect()).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) => return fault,
             Err(_) => {
@@ -196,7 +190,7 @@ impl Camera {
                 return SourceError::new(Reason::CameraUnreachable, message);
             }
         };
-        self.read(stream.as_mut()).await
+        self.read(&mut Apart::new(stream)).await
     }
 
     async fn read(&mut self, stream: &mut dyn FrameStream) -> SourceError {
@@ -211,7 +205,8 @@ impl Camera {
                 Ok(Err(fault)) => return fault,
                 Err(_) => {
                     let message = format!("no picture for {:?} (watchdog.stall)", self.stall);
-                    return bad.unwrap_or_else(|| SourceError::new(Reason::CameraStalled, message));
+                    let stalled = || SourceError::new(Reason::CameraStalled, message);
+                    return bad.or_else(|| self.losing.fault()).unwrap_or_else(stalled);
                 }
             };
             let now = Instant::now();
@@ -220,12 +215,13 @@ impl Camera {
                     Ok(fault) => bad = Some(fault),
                     Err(fault) => return fault,
                 },
-                Part::Skipped(reason) => self.drop_frame(reason, "a part of the stream was passed over", now),
+                Part::Skipped(reason) => self.drop_frame(reason, passed_over(reason), now),
+                Part::TooLarge(bytes) => {
+                    self.drop_frame(DropReason::too_large, &too_large(bytes, self.most_bytes, self.max_bytes), now);
+                }
+                Part::Beside => self.losing.beside(),
                 Part::Picture(bytes) => match self.picture(bytes, now) {
-                    Ok(None) => {
-                        (last_picture, bad) = (now, None);
-                        self.greet(now);
-                    }
+                    Ok(None) => (last_picture, bad) = (now, None),
                     Ok(Some(standing)) => {
                         last_picture = now;
                         let message = format!("the same picture for {} s (watchdog.frozen)", standing.as_secs());
@@ -252,7 +248,7 @@ impl Camera {
         if self.bad_answers >= BAD_ANSWERS {
             return Err(fault);
         }
-        if let Some(held) = self.complaints.allow(now) {
+        if let Some(held) = self.lines.complaint(now) {
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "a bad answer: {fault}");
         }
         if !self.has_pictures {
@@ -261,18 +257,16 @@ impl Camera {
         Ok(fault)
     }
 
-    /// Says that the camera is online, once it has said so long enough ago or never.
-    fn greet(&mut self, now: Instant) {
-        if !self.greeted && self.greetings.allow(now).is_some() {
-            self.greeted = true;
-            let (width, height) = (self.metrics.width.get(), self.metrics.height.get());
-            info!(camera = self.name, width, height, "the camera is online");
-        }
-    }
-
-    fn drop_frame(&self, reason: DropReason, detail: &str, now: Instant) {
+    fn drop_frame(&mut self, reason: DropReason, detail: &str, now: Instant) {
         self.metrics.refuse(reason);
-        if let Some(held) = self.complaints.allow(now) {
+        self.losing.lost(reason, detail);
+        if self.losing.for_too_long(self.stall, now)
+            && let Some(fault) = self.losing.fault()
+        {
+            self.health.camera(End::Down(fault.reason, fault.message));
+        }
+        self.health.note(detail);
+        if let Some(held) = self.lines.complaint(now) {
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
         }
     }
@@ -290,38 +284,50 @@ impl Camera {
         self.metrics.height.set(info.height.into());
         let standing =
             self.frozen.observe(info.length.saturating_sub(info.scan_start), || jpeg::picture_hash(&jpeg, &info), now);
-        if standing.is_none() {
-            if std::mem::take(&mut self.is_frozen) {
-                info!(camera = self.name, "the camera has thawed: its pictures change again");
-            }
-            self.greeted &= !self.health.camera(End::Up);
-        }
         let admitted = self.pacer.admit(now, self.outbox.is_pressed());
         self.metrics.target.set(self.pacer.rate());
         if !admitted {
             // Wanted, not a fault: counted, not logged.
             self.metrics.refuse(DropReason::pacing);
+            if jpeg.len() <= self.max_bytes {
+                self.fit(standing, now);
+            }
             return Ok(standing);
         }
         let jpeg = self.reencode(jpeg, &info)?;
         if jpeg.len() > self.max_bytes {
-            let detail = format!("{} bytes is more than encoding.maxFrameBytes", jpeg.len());
-            return Err((DropReason::too_large, detail));
+            return Err((DropReason::too_large, too_large(jpeg.len(), self.max_bytes, self.max_bytes)));
         }
         if jpeg.len() > self.warn_bytes {
             self.metrics.oversize.inc();
         }
+        self.fit(standing, now);
         let frame = Frame { jpeg, captured_at, sequence: self.outbox.number() };
         if let Some(snapshot) = &self.snapshot {
             snapshot.set(frame.clone());
         }
         let dropped = self.outbox.push(frame, now);
         if dropped > 0
-            && let Some(held) = self.complaints.allow(now)
+            && let Some(held) = self.lines.complaint(now)
         {
             warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
         }
         Ok(standing)
+    }
+
+    /// A picture is fit to go on.
+    fn fit(&mut self, standing: Option<Duration>, now: Instant) {
+        self.losing.went_on(now);
+        if standing.is_none() {
+            if std::mem::take(&mut self.is_frozen) {
+                info!(camera = self.name, "the camera has thawed: its pictures change again");
+            }
+            let news = self.health.camera(End::Up);
+            if self.lines.greeting(news, now) {
+                let (width, height) = (self.metrics.width.get(), self.metrics.height.get());
+                info!(camera = self.name, width, height, "the camera is online");
+            }
+        }
     }
 
     fn mend(&mut self, bytes: Bytes) -> Result<(Bytes, JpegInfo), (DropReason, String)> {
@@ -351,6 +357,30 @@ impl Camera {
             Err(e) => Err(((&e).into(), e.to_string())),
         }
     }
+}
+
+/// What is said of a part that is no picture.
+fn passed_over(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::empty => "a part is empty",
+        DropReason::not_jpeg => "a part is no JPEG, though its type says nothing else",
+        _ => "a part of the stream was passed over",
+    }
+}
+
+/// What is said of a picture of so many bytes, when `limit` is the most that is taken.
+fn too_large(bytes: usize, limit: usize, max_frame_bytes: usize) -> String {
+    if limit > max_frame_bytes {
+        let limit = ByteSize(limit as u64);
+        return format!("a picture of {bytes} bytes is larger than the {limit} that are read of one");
+    }
+    // A quarter more than this one, in steps that are easily read.
+    let enough = ByteSize((bytes as u64 * 5 / 4).next_multiple_of(256 << 10));
+    let limit = ByteSize(limit as u64);
+    format!(
+        "a picture of {bytes} bytes is larger than `encoding.maxFrameBytes`, {limit}: set it to {enough}, or \
+         `encoding.reencode` to `size`"
+    )
 }
 
 /// Milliseconds of pure computing: the runtime's other tasks move to other threads meanwhile.

@@ -70,6 +70,11 @@ impl Health {
         news
     }
 
+    /// Something went wrong that changes neither end.
+    pub fn note(&self, message: &str) {
+        self.state.note_error(message);
+    }
+
     /// What went wrong stays to be read once it is mended.
     fn remember(&self, end: &End) {
         if let End::Down(_, message) = end {

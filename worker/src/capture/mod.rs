@@ -1,12 +1,14 @@
 //! One camera to Kafka.
 //!
 //! Two tasks joined by an [`outbox::Outbox`]: [`camera`] dials, reads, paces and mends, and never waits; [`sender`] feeds
-//! the producer and hears of each frame's fate. [`pacing`], [`watchdog`] and the outbox are pure and take the time as an
+//! the producer and hears of each frame's fate. [`pacing`], [`watchdog`], [`losing`], [`lines`] and the outbox are pure and take the time as an
 //! argument; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
 
 pub mod camera;
 pub mod health;
 pub mod keep;
+pub mod lines;
+pub mod losing;
 pub mod outbox;
 pub mod pacing;
 pub mod sender;

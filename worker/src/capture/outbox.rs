@@ -130,7 +130,7 @@ impl Outbox {
     /// Takes in a frame that came, and says how many frames (this one among them, perhaps) had to go for it. Never blocks.
     pub fn push(&self, frame: Frame, now: Instant) -> u64 {
         let mut inner = self.lock();
-        self.metrics.take_in();
+        self.metrics.take_in(frame.jpeg.len());
         let (bytes, mut dropped) = (self.bytes_of(&frame), 0);
         // `buffer.memory` may be that of one largest picture: alone, it fits with its key and headers.
         let room = |held: usize| held + bytes <= self.memory || held == 0 && frame.jpeg.len() <= self.memory;

@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout_at};
 use super::{Answer, Verdict};
 use crate::{
     frame::jpeg::EoiHabit,
-    metrics::DropReason,
     secrets::Secrets,
     source::{self, Again, Part, Source, SourceError},
 };
@@ -105,7 +104,8 @@ impl<'a> Seen<'a> {
                     }
                     Err(defect) => self.drop(defect.to_string()),
                 },
-                Part::Skipped(DropReason::too_large) => self.drop(format!("larger than {}", self.limit())),
+                Part::TooLarge(bytes) => self.drop(format!("{bytes} bytes: larger than {}", self.limit())),
+                Part::Beside => {}
                 Part::Skipped(reason) => self.drop(format!("a part that is {}", reason.as_str())),
                 Part::Bad(_, fault) => {
                     self.drop(fault.message.clone());

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgereel_crds::{frame_sink::Output, plan::SinkPlan};
+use edgereel_crds::plan::SinkPlan;
 use nix::{
     fcntl::OFlag,
     sys::statvfs::statvfs,
@@ -15,7 +15,7 @@ use nix::{
 };
 
 use super::{Answer, Verdict};
-use crate::sink::{fault::OutputError, runner::storage};
+use crate::sink::{fault::OutputError, output::output_directory, volume};
 
 /// Less than this is soon full: a camera of 30 frames a second and 85 KB fills it in seven minutes.
 const LITTLE: u64 = 1 << 30;
@@ -33,15 +33,11 @@ pub(super) async fn ask(plan: SinkPlan, storage_root: Option<PathBuf>) -> Answer
 
 /// A disk may hang: blocks.
 fn look(plan: &SinkPlan, storage_root: Option<&Path>) -> Answer {
-    let root = match storage::root(&plan.spec.storage, storage_root) {
+    let root = match volume::find(plan, storage_root) {
         Ok(root) => root,
         Err(fault) => return (Verdict::Fail, fault.message),
     };
-    let below = match &plan.spec.output {
-        Output::JpegFiles(files) => &files.directory,
-        Output::Video(video) => &video.directory,
-    };
-    let directory = root.join(below);
+    let directory = root.join(output_directory(&plan.spec.output));
     // What is not there yet is made where it will be.
     let found = directory.ancestors().find(|path| path.exists()).unwrap_or(&root);
     if let Err(error) = try_writing(found) {

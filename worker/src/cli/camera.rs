@@ -1,7 +1,7 @@
 //! `edgereel camera`: serves synthetic cameras over HTTP.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     process::ExitCode,
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::log::LogFormat;
+use super::{log::LogFormat, say, told};
 use crate::plain::plain;
 use crate::synthetic::{
     parse_size,
@@ -184,7 +184,7 @@ pub fn run(args: Args) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("edgereel camera: {message}");
+            say(format_args!("camera: {message}"));
             ExitCode::FAILURE
         }
     }
@@ -199,10 +199,11 @@ async fn serve(args: &Args) -> Result<(), String> {
     let shutdown = CancellationToken::new();
     stop_on_signal(&shutdown).map_err(|e| format!("no signals can be awaited: {}", plain(e)))?;
     for (index, name) in names.iter().enumerate() {
-        println!("{}", args.line(index, name, address));
+        // The cameras serve on, whoever reads their addresses.
+        told(writeln!(io::stdout(), "{}", args.line(index, name, address)));
     }
     if io::stdout().is_terminal() && args.log_format == LogFormat::Text {
-        eprintln!("View it with `ffplay http://{address}/cam0` or in a browser; Ctrl-C ends it.");
+        let _ = writeln!(io::stderr(), "View it with `ffplay http://{address}/cam0` or in a browser; Ctrl-C ends it.");
     }
     server.serve(listener, shutdown).await.map_err(|e| format!("serving on {address} failed: {}", plain(e)))
 }

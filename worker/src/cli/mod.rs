@@ -4,19 +4,25 @@ pub mod camera;
 pub mod check;
 pub mod log;
 pub mod run;
+pub mod screen;
+mod signals;
 pub mod table;
 pub mod validate;
 pub mod verify;
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{
+    CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use clap_complete::Shell;
-use edgereel_crds::plan::Plan;
+use edgereel_crds::{plan::Plan, problem::Problem};
 
 use crate::{plain::plain, secrets::Secrets};
 
@@ -34,7 +40,8 @@ pub struct Place {
     /// Files or directories with resources (YAML or JSON; `-` is standard input). May be given several times.
     #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
-    /// Where the resources' volumes are mounted. Without it, `storage.hostPath.path` itself.
+    /// What stands in for the resources' volumes: the volume itself where they name one only, DIR/<hostPath> and so on where
+    /// they name several. Without it, `storage.hostPath.path` itself.
     #[arg(long, value_name = "DIR")]
     pub storage_root: Option<PathBuf>,
     /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key. Secrets among the files work too.
@@ -45,9 +52,25 @@ pub struct Place {
 impl Place {
     /// The plan that the files make, and the secrets at hand; or, the problems being printed, the exit status.
     fn read(&self) -> Result<(Plan, Secrets), ExitCode> {
-        let (mut plan, _) = validate::read_plan(&self.files)?;
+        self.load().map_err(|problems| {
+            validate::print_problems(&problems);
+            ExitCode::FAILURE
+        })
+    }
+
+    /// The plan that the files make, and the secrets at hand.
+    ///
+    /// # Errors
+    /// Every problem of the files.
+    fn load(&self) -> Result<(Plan, Secrets), Vec<Problem>> {
+        let (mut plan, _) = validate::load_plan(&self.files)?;
         let secrets = Secrets::new(self.secrets_dir.clone(), std::mem::take(&mut plan.secrets));
         Ok((plan, secrets))
+    }
+
+    /// Whether standard input is one of the files: it can be read once.
+    fn reads_stdin(&self) -> bool {
+        self.files.iter().any(|file| file.as_os_str() == "-")
     }
 }
 
@@ -86,7 +109,11 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => with_hint(error).exit(),
+    };
+    match command {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Check(args) => check::run(args),
@@ -102,15 +129,41 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A file without `-f` is what people type first.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    let file = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(file)) if error.kind() == ErrorKind::UnknownArgument && !file.starts_with('-') => {
+            file.clone()
+        }
+        _ => return error,
+    };
+    let hint = format!("files and directories are given with `-f`: `-f {file}`");
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    error
+}
+
 /// Writes to standard output; a reader that has gone away (`| head`) is no failure.
 fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("edgereel: cannot write to standard output: {}", plain(e));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
+    match told(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
+}
+
+/// Whether a result was written, or nobody reads it any more. Anything else is said.
+fn told(written: io::Result<()>) -> bool {
+    match written {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            say(format_args!("cannot write to standard output: {}", plain(e)));
+            false
+        }
+        _ => true,
+    }
+}
+
+/// A line for people, on standard error; `eprintln!` panics where that is closed.
+fn say(message: impl Display) {
+    let _ = writeln!(io::stderr(), "edgereel: {message}");
 }
 
 #[cfg(test)]
@@ -120,6 +173,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_without_its_flag_is_answered_with_the_flag() {
+        for command in ["run", "validate", "verify"] {
+            let error = Cli::try_parse_from(["edgereel", command, "lab.yaml"]).expect_err("refused");
+            let said = with_hint(error).to_string();
+            assert!(said.contains("files and directories are given with `-f`: `-f lab.yaml`"), "{said}");
+        }
+        let error = Cli::try_parse_from(["edgereel", "run", "--files"]).expect_err("refused");
+        assert!(!with_hint(error).to_string().contains("files and directories"));
     }
 
     /// What stands below the options is laid out by hand, and clap would wrap it without regard for that.

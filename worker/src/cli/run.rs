@@ -1,27 +1,32 @@
 //! `edgereel run`: every resource in the files, until SIGINT or SIGTERM.
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
-use edgereel_crds::plan::Plan;
-use indicatif::MultiProgress;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    net::{TcpListener, lookup_host},
+    sync::{Notify, mpsc},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Place,
     log::{self, LogFormat},
-    table,
+    say,
+    screen::Screen,
+    signals, table,
+    table::summary,
 };
 use crate::{
     plain::plain,
-    run::{Options, Run},
-    secrets::Secrets,
+    run::{Asked, Options, Run},
     serve,
 };
 
@@ -72,42 +77,59 @@ Examples:
 
 On a terminal it shows a live table; in a pipe, log lines on standard error.
 SIGINT or SIGTERM stops it: frames on their way are delivered and committed
-first. A second signal ends it at once; even then nothing acknowledged is lost.";
+first. A second signal ends it at once; even then nothing acknowledged is lost.
+SIGHUP has it read its files again: what changed in them is started, stopped or
+restarted, and all else goes on. When the terminal goes away (an SSH session is
+closed), it stops as for SIGTERM; `nohup`, systemd or tmux keep it.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let (mut plan, secrets) = match args.place.read() {
-        Ok(read) => read,
+    let asked = match args.place.read() {
+        Ok(asked) => asked,
         Err(code) => return code,
     };
-    if let Some(only) = &args.only {
-        plan.keep_only(only);
-        if plan.cameras.is_empty() && plan.sinks.is_empty() {
-            eprintln!("edgereel: the files hold no {only}: write --only as `CameraStream/NAME` or `FrameSink/NAME`");
+    let asked = match args.wanted(asked) {
+        Ok(asked) => asked,
+        Err(message) => {
+            say(message);
             return ExitCode::from(2);
         }
-    }
-    let table = (std::io::stderr().is_terminal() && !args.no_table && args.log_format == LogFormat::Text)
-        .then(MultiProgress::new);
-    if let Err(message) = log::start(args.log_format, &args.log_level, table.clone()) {
-        eprintln!("edgereel: {message}");
-        return ExitCode::from(2);
-    }
-    if plan.cameras.is_empty() && plan.sinks.is_empty() {
-        eprintln!("edgereel: the files hold no CameraStream and no FrameSink: nothing to run");
+    };
+    let screen =
+        (io::stderr().is_terminal() && !args.no_table && args.log_format == LogFormat::Text).then(Screen::stderr);
+    if let Err(message) = log::start(args.log_format, &args.log_level, screen.clone()) {
+        say(message);
         return ExitCode::from(2);
     }
     raise_open_files_limit();
-    match run_plan(plan, secrets, args, table) {
+    match run_asked(asked, args, screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("edgereel: {}", plain(format_args!("{e:#}")));
+            say(plain(format_args!("{e:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run_plan(plan: Plan, secrets: Secrets, args: Args, table: Option<MultiProgress>) -> anyhow::Result<()> {
+impl Args {
+    /// What of the files is to run.
+    fn wanted(&self, (mut plan, secrets): Asked) -> Result<Asked, String> {
+        if let Some(only) = &self.only {
+            plan.keep_only(only);
+            if plan.cameras.is_empty() && plan.sinks.is_empty() {
+                return Err(format!(
+                    "the files hold no {only}: write --only as `CameraStream/NAME` or `FrameSink/NAME`"
+                ));
+            }
+        }
+        if plan.cameras.is_empty() && plan.sinks.is_empty() {
+            return Err("the files hold no CameraStream and no FrameSink: nothing to run".into());
+        }
+        Ok((plan, secrets))
+    }
+}
+
+fn run_asked((plan, secrets): Asked, args: Args, screen: Option<Screen>) -> anyhow::Result<()> {
     // One thread is enough to move bytes, and saves waking another for each packet; what computes or blocks leaves it
     // (`block_in_place`, sinks' own threads).
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,42 +137,84 @@ fn run_plan(plan: Plan, secrets: Secrets, args: Args, table: Option<MultiProgres
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let options = Options { storage_root: args.place.storage_root, replica: args.replica, snapshots: args.snapshots };
-    runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        stop_on_signals(shutdown.clone())?;
-        let run = Run::new(&plan, &options);
+    let options =
+        Options { storage_root: args.place.storage_root.clone(), replica: args.replica, snapshots: args.snapshots };
+    let fleet = runtime.block_on(async {
+        let (shutdown, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
+        signals::watch(shutdown.clone(), hangup.clone())?;
+        let mut run = Run::new(options, shutdown.clone());
         let fleet = run.fleet.clone();
-        if let Some(listener) = listen(args.http.as_deref()).await? {
+        let listener = listen(args.http.as_deref()).await?;
+        info!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting");
+        run.turn_to(&plan, &secrets).await;
+        if let Some(listener) = listener {
             info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz and /status");
             tokio::spawn(serve::serve(listener, fleet.clone(), shutdown.clone()));
         }
-        info!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting");
-        let view = match &table {
-            Some(screen) => tokio::spawn(table::draw_forever(fleet, screen.clone())),
-            None => tokio::spawn(table::log_forever(fleet)),
+        let view = match &screen {
+            Some(screen) => tokio::spawn(table::draw_forever(fleet.clone(), screen.clone())),
+            None => tokio::spawn(table::log_forever(fleet.clone())),
         };
-        run.run(options, secrets, shutdown).await;
+        let (asking, asked) = mpsc::channel(1);
+        tokio::spawn(read_again(args, hangup, shutdown, asking));
+        run.run(asked).await;
         view.abort();
-        anyhow::Ok(())
+        anyhow::Ok(fleet)
     })?;
     // Threads that still wait for a lost disk or broker must not hold the exit up.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    match screen {
+        Some(screen) => {
+            screen.close();
+            summary::lines(&fleet).into_iter().for_each(|line| screen.print(&line));
+        }
+        None => summary::log(&fleet),
+    }
     info!("all stopped");
     Ok(())
+}
+
+/// Reads the files again at each hangup, and asks for what they hold now. Files with a problem change nothing.
+async fn read_again(args: Args, hangup: Arc<Notify>, shutdown: CancellationToken, asking: mpsc::Sender<Asked>) {
+    let args = Arc::new(args);
+    loop {
+        hangup.notified().await;
+        if args.place.reads_stdin() {
+            info!("SIGHUP, and standard input cannot be read again: stopping");
+            return shutdown.cancel();
+        }
+        info!("SIGHUP: reading the files again");
+        let args = args.clone();
+        // Disks may block.
+        let read = tokio::task::spawn_blocking(move || {
+            let asked =
+                args.place.load().map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            args.wanted(asked).map_err(|problem| vec![problem])
+        });
+        match read.await {
+            Ok(Ok(asked)) => {
+                // Nobody listens any more when it is stopping.
+                let _ = asking.send(asked).await;
+            }
+            Ok(Err(problems)) => {
+                problems.iter().for_each(|problem| error!("{problem}"));
+                error!("nothing was changed: mend the files and send SIGHUP again");
+            }
+            Err(e) => error!("the files were not read: {e}"),
+        }
+    }
 }
 
 /// Binds the HTTP address. An address that was asked for must be had; the default gives way to a free port.
 async fn listen(asked: Option<&str>) -> anyhow::Result<Option<TcpListener>> {
     match asked {
         Some("off") => Ok(None),
-        Some(address) => {
-            let address: SocketAddr = address
-                .parse()
-                .with_context(|| format!("--http `{address}` is not an address: write `127.0.0.1:9464` or `off`"))?;
-            let listener = TcpListener::bind(address).await;
-            let refused = |e| anyhow!("cannot listen on --http {address} ({}): choose another or `off`", plain(e));
-            Ok(Some(listener.map_err(refused)?))
+        Some(asked) => {
+            let named =
+                |e| anyhow!("--http `{asked}` is not an address ({}): write `127.0.0.1:9464` or `off`", plain(e));
+            let addresses: Vec<_> = lookup_host(asked).await.map_err(named)?.collect();
+            let refused = |e| anyhow!("cannot listen on --http {asked} ({}): choose another or `off`", plain(e));
+            Ok(Some(TcpListener::bind(&addresses[..]).await.map_err(refused)?))
         }
         None => match TcpListener::bind(DEFAULT_HTTP).await {
             Ok(listener) => Ok(Some(listener)),
@@ -160,27 +224,6 @@ async fn listen(asked: Option<&str>) -> anyhow::Result<Option<TcpListener>> {
             }
         },
     }
-}
-
-/// The first SIGINT or SIGTERM stops in order, the second at once.
-fn stop_on_signals(shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
-    tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-            };
-            if shutdown.is_cancelled() {
-                warn!("{name} again: ending at once");
-                std::process::exit(130);
-            }
-            info!("{name}: stopping");
-            shutdown.cancel();
-        }
-    });
-    Ok(())
 }
 
 /// Many sinks hold many files: take all that the system allows without asking.

@@ -45,22 +45,22 @@ pub struct Args {
 
 /// Checks the files and prints what was found. The exit status is 1 when there are problems.
 pub fn run(args: Args) -> ExitCode {
-    match read_plan(&args.files) {
+    match load_plan(&args.files) {
         Ok((plan, files)) => print_plan(&plan, files),
-        Err(code) => code,
+        Err(problems) => {
+            print_problems(&problems);
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// The plan that the files make and how many files they are; or, the problems being printed, the exit status.
-pub fn read_plan(files: &[PathBuf]) -> Result<(Plan, usize), ExitCode> {
-    let read = || {
-        let documents = read_documents(files)?;
-        Ok((load(&documents)?, documents.len()))
-    };
-    read().map_err(|problems: Vec<Problem>| {
-        print_problems(&problems);
-        ExitCode::FAILURE
-    })
+/// The plan that the files make and how many files they are.
+///
+/// # Errors
+/// Every problem of the files.
+pub fn load_plan(files: &[PathBuf]) -> Result<(Plan, usize), Vec<Problem>> {
+    let documents = read_documents(files)?;
+    Ok((load(&documents)?, documents.len()))
 }
 
 /// The texts of all files that the paths lead to, each with its name: files, directories (their `*.yaml`, `*.yml` and

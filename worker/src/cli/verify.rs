@@ -7,15 +7,15 @@ use std::{
 };
 
 use console::style;
-use edgereel_crds::{frame_sink::Storage, plan::SinkPlan};
+use edgereel_crds::plan::SinkPlan;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Place,
     log::{self, LogFormat},
+    say, told,
 };
 use crate::{
-    plain::plain,
     secrets::Secrets,
     verify::{
         self, Step,
@@ -63,14 +63,14 @@ pub fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(message) = log::start(LogFormat::Text, "error", None) {
-        eprintln!("edgereel: {message}");
+        say(message);
     }
     let wanted = |sink: &&SinkPlan| {
         args.sink.is_empty() || args.sink.iter().any(|w| *w == sink.name.name || *w == sink.name.to_string())
     };
     let sinks: Vec<&SinkPlan> = plan.sinks.iter().filter(wanted).collect();
     if sinks.is_empty() {
-        eprintln!("edgereel: no FrameSink to verify in the files");
+        say("no FrameSink to verify in the files");
         return ExitCode::from(2);
     }
     let (mut reports, mut failed) = (vec![], false);
@@ -79,35 +79,26 @@ pub fn run(args: Args) -> ExitCode {
             Ok(report) => {
                 let shown = if args.json { Ok(()) } else { show(&report, args.all) };
                 reports.push(report);
-                if !told(shown) {
-                    break;
+                match shown {
+                    Ok(()) => {}
+                    // The reader has gone away: nobody wants to know of the next.
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => break,
+                    Err(e) => failed |= !told(Err(e)),
                 }
             }
             Err(message) => {
-                eprintln!("{} {}: {message}", style("error").red().bold().for_stderr(), sink.name);
+                let _ = writeln!(io::stderr(), "{} {}: {message}", style("error").red().bold().for_stderr(), sink.name);
                 failed = true;
             }
         }
     }
     if args.json {
-        told(show_json(&reports));
+        failed |= !told(show_json(&reports));
     }
     failed |= reports.len() < sinks.len();
     match (failed, reports.iter().all(Report::is_clean)) {
         (true, _) => ExitCode::from(2),
         (false, clean) => ExitCode::from(u8::from(!clean)),
-    }
-}
-
-/// Whether the result was written. Nothing is said where nobody reads any more.
-fn told(written: io::Result<()>) -> bool {
-    match written {
-        Ok(()) => true,
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => false,
-        Err(e) => {
-            eprintln!("edgereel: cannot write the result: {}", plain(e));
-            false
-        }
     }
 }
 
@@ -119,9 +110,6 @@ fn show_json(reports: &[Report]) -> io::Result<()> {
 }
 
 fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report, String> {
-    if args.place.storage_root.is_none() && !matches!(sink.spec.storage, Storage::HostPath(_)) {
-        return Err("spec.storage is a PersistentVolumeClaim: say where it is with --storage-root DIR".into());
-    }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     bar.set_prefix(sink.name.to_string());
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -152,14 +140,17 @@ fn style_of(step: Step) -> ProgressStyle {
 fn show(report: &Report, all: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let word = if report.is_clean() { style("ok").green().bold() } else { style("wrong").red().bold() };
-    let Report { sink, records, present, pending, left_out, before_start, invalid, letters_gone, .. } = report;
+    let Report { sink, records, present, pending, left_out, invalid, letters_gone, .. } = report;
+    let Report { before_start, before_folder, former, .. } = report;
     write!(out, "{word} {sink}: {records} records, {present} frames present")?;
     for (count, what) in [
         (*left_out, "left out to keep real time"),
         (*pending, "pending"),
         (*before_start, "from before the start"),
+        (*before_folder, "from before the sink's folder was made"),
         (*invalid, "not frames"),
         (*letters_gone, "of them with dead letters that the topic may no longer hold"),
+        (*former, "of former topics"),
     ] {
         if count > 0 {
             write!(out, ", {count} {what}")?;

@@ -3,22 +3,28 @@
 //! - [`inspect`] reads the header and looks at the end: the cost does not grow with the picture.
 //! - [`mend`] puts in what cameras leave out; [`EoiHabit`] decides what a missing end means (the one place that decodes).
 //! - [`Walk`] finds the end of a JPEG in a stream.
+//! - [`first_of`] tells pictures apart that stand one behind the other.
 
 mod complete;
 mod huffman;
 mod mend;
+mod several;
 mod walk;
 
 pub use huffman::STANDARD_HUFFMAN_SEGMENT;
 pub use mend::{EoiHabit, Mended, MissingEnd, mend};
+pub use several::{first_of, images};
 pub use walk::{End, Walk};
 
+use memchr::memchr;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::metrics::{DropReason, InvalidReason};
 
 /// The two bytes that a JPEG begins with.
 pub const SOI: [u8; 2] = [0xFF, 0xD8];
+/// What the beginning of a JPEG is looked for by, among other bytes: a marker follows its SOI.
+pub const BEGINNING: [u8; 3] = [0xFF, 0xD8, 0xFF];
 /// The two bytes that a JPEG ends with.
 pub const EOI: [u8; 2] = [0xFF, 0xD9];
 
@@ -179,18 +185,20 @@ impl<'a> Segments<'a> {
         if data.starts_with(&SOI) { Ok(Segments { data, at: 2, scan_data: 0 }) } else { Err(Defect::NotJpeg) }
     }
 
-    /// The next segment; `None` at a whole SOS.
+    /// The next segment; `None` at a whole SOS. Stray bytes between two segments are passed over, as decoders do.
     fn next(&mut self) -> Result<Option<Segment<'a>>, Defect> {
         loop {
-            if *self.data.get(self.at).ok_or(Defect::Truncated)? != 0xFF {
-                return Err(Defect::NotJpeg);
-            }
-            let marker = *self.data.get(self.at + 1).ok_or(Defect::Truncated)?;
-            match marker {
-                // Fill bytes may stand before any marker; TEM and RSTn have no body.
+            let Some(stray) = memchr(0xFF, self.data.get(self.at..).unwrap_or_default()) else {
+                // Without any marker it is something else that begins like a JPEG.
+                let foreign = self.at == SOI.len() && self.at < self.data.len();
+                return Err(if foreign { Defect::NotJpeg } else { Defect::Truncated });
+            };
+            self.at += stray;
+            match *self.data.get(self.at + 1).ok_or(Defect::Truncated)? {
+                // Fill bytes may stand before any marker; TEM and RSTn have no body; a stuffed zero is no marker.
                 0xFF => self.at += 1,
-                0x01 | 0xD0..=0xD7 => self.at += 2,
-                0x00 | 0x02..=0xBF | 0xD8 | 0xD9 => return Err(Defect::NotJpeg),
+                0x00 | 0x01 | 0xD0..=0xD7 => self.at += 2,
+                0x02..=0xBF | 0xD8 | 0xD9 => return Err(Defect::NotJpeg),
                 _ => break,
             }
         }
@@ -241,6 +249,7 @@ pub(crate) mod tests {
     use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
     use proptest::prelude::*;
 
+    pub(crate) use super::several::tests::mpo;
     use super::*;
 
     /// A picture of noise-like stripes; `seed` makes it another one.
@@ -312,6 +321,23 @@ pub(crate) mod tests {
         let data = [&[0xFF, 0xD8, 0xFF, 0xFF, 0xFF, 0xE1][..], &length, &thumbnail, &jpeg[2..]].concat();
         let info = inspect(&data).expect("sound");
         assert_eq!((info.width, info.length as usize), (32, data.len()));
+    }
+
+    #[test]
+    fn stray_bytes_between_segments_are_passed_over_as_decoders_do() {
+        let jpeg = encode(32, 32, 0, |e| {
+            e.add_app_segment(1, b"a segment before them".to_vec()).expect("small");
+        });
+        // Behind the SOI, and behind the first segment. Among them a stuffed zero; but never a marker.
+        let first = 4 + usize::from(u16::from_be_bytes([jpeg[4], jpeg[5]]));
+        for stray in [vec![7; 608], b"\xFF\x00".to_vec(), b"text\r\n".to_vec()] {
+            for at in [2, first - 2] {
+                let data = [&jpeg[..at], &stray, &jpeg[at..]].concat();
+                let info = inspect(&data).unwrap_or_else(|e| panic!("{at}: {e}"));
+                assert_eq!((info.width, info.length as usize), (32, data.len()), "at {at}");
+            }
+        }
+        assert_eq!(inspect(b"\xFF\xD8 and then text"), Err(Defect::NotJpeg));
     }
 
     #[test]

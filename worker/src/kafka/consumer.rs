@@ -22,8 +22,9 @@
 //! [`start`] decides where reading begins, by what the group committed ([`mark`]) and what the sink's folder remembers
 //! ([`earlier`]). [`partitions`] is what is assigned, [`ends`] looks after it on timers. [`messages`] is what crosses to the
 //! writer, [`tenure`] its right to write, and [`budget`] what may wait for it. [`configure`] sets librdkafka up; [`native`] and
-//! [`questions`] are its events and requests.
+//! [`questions`] are its events and requests. [`behind`] looks at a group from outside.
 
+pub mod behind;
 pub mod budget;
 mod configure;
 mod context;
@@ -51,8 +52,9 @@ use edgereel_crds::{
 };
 use rdkafka::ClientConfig;
 
-pub use self::messages::{Assigned, Begun, Command, Commit, Event, Record, TopicPartition};
+pub use self::messages::{Assigned, Begun, Command, Commit, Event, ReadTo, Record, TopicPartition};
 use self::{configure::configure, earlier::Earlier, native::Waker, polled::Polled, tenure::Tenure};
+pub(super) use self::{native::elements_of, questions::describe};
 use super::client::{Context, KafkaFault};
 
 /// How long the writer may take to flush and commit when partitions are asked back.

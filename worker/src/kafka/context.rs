@@ -17,6 +17,7 @@ use rdkafka::{
 use serde::Deserialize;
 
 use super::{
+    detail::without_guesses,
     fault::{KafkaFault, Subject},
     health::Health,
     oauth::{TokenSource, keeper::Keeper},
@@ -36,6 +37,7 @@ pub struct Context {
     subject: Subject,
     tokens: Option<Arc<Keeper>>,
     throttles: Arc<Throttles>,
+    unheard: bool,
 }
 
 impl Context {
@@ -51,12 +53,18 @@ impl Context {
             Ok(keeper)
         });
         let throttles = Arc::new(Throttles::new(LOG_INTERVAL));
-        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles })
+        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles, unheard: false })
     }
 
     /// The same context about one topic, so that faults name it.
     pub fn about(&self, subject: Subject) -> Self {
         Context { subject, ..self.clone() }
+    }
+
+    /// The same context of a client whose troubles another client of the resource tells, too: it logs them for developers
+    /// only.
+    pub fn unheard(&self) -> Self {
+        Context { unheard: true, ..self.clone() }
     }
 
     /// The health that this context feeds.
@@ -96,7 +104,7 @@ impl Context {
     fn say(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
         let client = &self.subject;
         // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
-        let quiet = kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
+        let quiet = self.unheard || kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
         match self.throttles.allow(message, Instant::now()).filter(|_| !quiet) {
             Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
             Some(held_back) => tracing::warn!(target: "librdkafka", %client, kind, held_back, "{message}"),
@@ -111,11 +119,11 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
         // `[thrd:host:port/1]: host:port/1: Disconnected (after 3 ms in state UP)`. A lost connection is no error to
         // librdkafka: the log alone tells of it.
-        let text = message.split_once("]: ").map_or(message, |(_, text)| text);
+        let text = without_guesses(message.split_once("]: ").map_or(message, |(_, text)| text));
         if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
-            self.note(Code::BrokerTransportFailure, text, true);
+            self.note(Code::BrokerTransportFailure, &text, true);
         }
-        self.say(level, kind, text);
+        self.say(level, kind, &text);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -142,10 +150,11 @@ impl ClientContext for Context {
         if is_normal {
             return tracing::debug!(target: "librdkafka", client = %self.subject, "{error}: {reason}");
         }
+        let reason = without_guesses(reason);
         if let Some(code) = error.rdkafka_error_code() {
-            self.note(code, reason, false);
+            self.note(code, &reason, false);
         }
-        self.say(RDKafkaLogLevel::Error, "ERROR", reason);
+        self.say(RDKafkaLogLevel::Error, "ERROR", &reason);
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -208,6 +217,21 @@ mod tests {
         assert_eq!(context.health().snapshot(), Snapshot::Connecting);
         context.error(KafkaError::Global(Code::Authentication), "a:9092/bootstrap: SASL authentication error");
         assert_eq!(reason(&context), Some(Reason::KafkaUnauthorized));
+    }
+
+    #[test]
+    fn a_frozen_broker_is_not_called_old_in_the_status_or_in_the_log() {
+        let context = context();
+        let words = "a:9092/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see \
+                     api.version.request configuration) (after 10001ms in state APIVERSION_QUERY)";
+        let said = warnings(|| {
+            context.log(RDKafkaLogLevel::Error, "FAIL", &format!("[thrd:a:9092/1]: {words}"));
+            context.error(KafkaError::Global(Code::BrokerTransportFailure), words);
+        });
+        let Snapshot::Down(fault) = context.health().snapshot() else { panic!("{:?}", context.health().snapshot()) };
+        for text in [said.as_str(), &fault.message] {
+            assert!(text.contains("took the connection") && !text.contains("0.10"), "{text}");
+        }
     }
 
     #[test]

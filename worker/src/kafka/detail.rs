@@ -1,5 +1,7 @@
 //! What librdkafka's messages say between the lines.
 
+use std::borrow::Cow;
+
 /// A client and a listener that speak different protocols: neither says so, one hangs up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
@@ -69,6 +71,25 @@ pub fn tls_words(detail: &str) -> String {
     format!("TLS with the broker fails: {detail}; {remedy}")
 }
 
+/// librdkafka's guesses at why a broker does not say which requests it knows, each with what is known. Brokers that are too
+/// old for the question are ten years old; what is frozen, or speaks another protocol, is not asked for its age.
+const GUESSES: [(&str, &str); 3] = [
+    (
+        ": probably due to broker version < 0.10 (see api.version.request configuration)",
+        ": the broker took the connection, and not the first request",
+    ),
+    (" or broker version is < 0.10 (see api.version.request)", ""),
+    (": might be caused by broker version < 0.10 (see api.version.request)", ""),
+];
+
+/// librdkafka's message without what it guesses of the broker's age.
+pub fn without_guesses(message: &str) -> Cow<'_, str> {
+    GUESSES.iter().fold(Cow::Borrowed(message), |text, (guess, known)| match text.contains(guess) {
+        true => Cow::Owned(text.replace(guess, known)),
+        false => text,
+    })
+}
+
 /// librdkafka's message without what only its authors need: source files of OpenSSL, times in states, counts.
 pub fn tidy(detail: &str) -> String {
     let mut text = detail.trim();
@@ -108,6 +129,31 @@ mod tests {
             ("an error: of another kind", "an error: of another kind"),
         ] {
             assert_eq!(tidy(raw), tidied);
+        }
+    }
+
+    #[test]
+    fn a_frozen_broker_is_not_called_old() {
+        for (raw, said) in [
+            (
+                "a:9092/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see \
+                 api.version.request configuration) (after 10000ms in state APIVERSION_QUERY)",
+                "a:9092/1: ApiVersionRequest failed: Local: Timed out: the broker took the connection, and not the first \
+                 request (after 10000ms in state APIVERSION_QUERY)",
+            ),
+            (
+                "requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL \
+                 listener?) or broker version is < 0.10 (see api.version.request) (after 2ms in state APIVERSION_QUERY)",
+                "requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL \
+                 listener?) (after 2ms in state APIVERSION_QUERY)",
+            ),
+            (
+                "requesting ApiVersion: might be caused by broker version < 0.10 (see api.version.request)",
+                "requesting ApiVersion",
+            ),
+            ("Disconnected", "Disconnected"),
+        ] {
+            assert_eq!(without_guesses(raw), said);
         }
     }
 

@@ -18,6 +18,12 @@ use rdkafka::{
 
 use super::{
     client::{Context, KafkaFault, Subject, client_config},
+    consumer::{
+        describe,
+        earlier::same,
+        elements_of,
+        mark::{Mark, TopicId},
+    },
     headers,
     health::Snapshot,
 };
@@ -40,7 +46,28 @@ pub struct Extent {
     /// The group's committed offset.
     pub committed: Option<i64>,
     /// Where the group's reading began, where that is known.
-    pub began: Option<i64>,
+    pub began: Option<Began>,
+}
+
+/// Where reading began. The smaller is the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Began {
+    /// There.
+    At(i64),
+    /// Before it: it is where reading was when that was first noted.
+    Before(i64),
+}
+
+impl Began {
+    /// The earlier one.
+    #[must_use]
+    pub fn min(self, other: Began) -> Began {
+        let key = |began| match began {
+            Began::At(offset) => (offset, 0),
+            Began::Before(offset) => (offset, 1),
+        };
+        if key(other) < key(self) { other } else { self }
+    }
 }
 
 /// A record.
@@ -86,7 +113,17 @@ impl TopicReader {
         Ok(TopicReader { consumer, subject })
     }
 
-    /// What each partition of a topic holds; empty when there is no such topic.
+    /// A topic's id, where there is one.
+    pub fn id(&self, topic: &str) -> Result<Option<TopicId>, KafkaFault> {
+        let names = [topic.to_owned()];
+        let found = self.ask(topic, SILENCE, || {
+            describe(self.consumer.client(), &names, REQUEST).map_err(|(code, _)| KafkaError::AdminOp(code))
+        })?;
+        Ok(found.into_iter().find_map(|topic| topic.id))
+    }
+
+    /// What each partition of a topic holds; empty when there is no such topic. What was committed for a former topic of
+    /// that name is not committed.
     pub fn extents(&self, topic: &str) -> Result<BTreeMap<i32, Extent>, KafkaFault> {
         let metadata = self.ask(topic, REQUEST, || self.consumer.fetch_metadata(Some(topic), REQUEST))?;
         let partitions: Vec<i32> =
@@ -96,14 +133,14 @@ impl TopicReader {
             wanted.add_partition(topic, *partition);
         }
         let committed = self.ask(topic, SILENCE, || self.consumer.committed_offsets(wanted.clone(), REQUEST))?;
+        let committed = elements_of(&committed);
+        let id = self.id(topic)?;
         let mut extents = BTreeMap::new();
         for partition in partitions {
             let (low, high) = self.watermarks(topic, partition)?;
-            let committed = match committed.find_partition(topic, partition).map(|p| p.offset()) {
-                Some(Offset::Offset(offset)) => Some(offset),
-                _ => None,
-            };
-            extents.insert(partition, Extent { low, high, committed, began: None });
+            let ours = committed.iter().find(|element| element.source.partition == partition && element.offset >= 0);
+            let ours = ours.filter(|element| same(Mark::split(&element.metadata).0.id.as_ref(), id.as_ref()));
+            extents.insert(partition, Extent { low, high, committed: ours.map(|element| element.offset), began: None });
         }
         Ok(extents)
     }

@@ -33,10 +33,12 @@ impl Account {
 }
 
 impl CameraMetrics {
-    /// A frame came, and waits for its acknowledgement.
-    pub fn take_in(&self) {
+    /// A frame of so many bytes came, goes on, and waits for its acknowledgement.
+    pub fn take_in(&self, bytes: usize) {
         let _step = self.step();
         self.captured.inc();
+        self.forwarded.inc();
+        self.forwarded_bytes.inc_by(bytes as u64);
         self.waiting.inc();
     }
 
@@ -66,6 +68,11 @@ impl CameraMetrics {
     /// Frames that came so far.
     pub fn captured(&self) -> u64 {
         self.captured.get()
+    }
+
+    /// Frames that went on so far, and their bytes.
+    pub fn forwarded(&self) -> (u64, u64) {
+        (self.forwarded.get(), self.forwarded_bytes.get())
     }
 
     /// How all of them stand at this moment.
@@ -112,7 +119,7 @@ mod tests {
                 let (camera, done) = (&camera, &done);
                 scope.spawn(move || {
                     for round in 0..20_000u64 {
-                        camera.take_in();
+                        camera.take_in(1);
                         match (round + step) % 3 {
                             0 => camera.acknowledge(),
                             1 => camera.give_up(DropReason::delivery_failed, 1),

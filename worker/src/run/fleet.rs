@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -25,8 +25,24 @@ const WINDOW: Duration = Duration::from_secs(5);
 pub struct Fleet {
     /// The process's metrics.
     pub metrics: Metrics,
-    /// The resources, in the documents' order, cameras first.
-    pub members: Vec<Member>,
+    members: RwLock<Vec<Arc<Member>>>,
+}
+
+impl Fleet {
+    /// Resources with the metrics that they count on.
+    pub fn new(metrics: Metrics, members: Vec<Arc<Member>>) -> Self {
+        Fleet { metrics, members: RwLock::new(members) }
+    }
+
+    /// The resources that run now, in the documents' order, cameras first.
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these run.
+    pub(super) fn set_members(&self, members: Vec<Arc<Member>>) {
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = members;
+    }
 }
 
 /// One running resource (one replica of it).
@@ -39,6 +55,8 @@ pub struct Member {
     pub snapshot: Option<Snapshot>,
     /// Larger frames are shown in red, and those above 60 % of it in yellow: `encoding.warnFrameBytes`, or its default.
     pub warn_frame_bytes: u64,
+    /// Where its frames go, in words: a topic or a directory.
+    pub goes_to: String,
     samples: Mutex<VecDeque<Sample>>,
 }
 
@@ -61,16 +79,17 @@ impl Member {
     /// A resource that has just started.
     pub fn new(state: ResourceState, handles: Handles, snapshot: Option<Snapshot>) -> Self {
         let warn_frame_bytes = Encoding::default().warn_frame_bytes.0;
-        let member = Member { state, handles, snapshot, warn_frame_bytes, samples: Mutex::default() };
+        let goes_to = String::new();
+        let member = Member { state, handles, snapshot, warn_frame_bytes, goes_to, samples: Mutex::default() };
         member.sample(Instant::now());
         member
     }
 
     /// Notes the counters; called about once a second.
     pub fn sample(&self, now: Instant) {
-        let (frames, bytes, ready) = match &self.handles {
-            Handles::Camera(m) => (m.captured(), m.captured_bytes.get(), &m.ready),
-            Handles::Sink(m) => (m.stored.get(), m.stored_bytes.get(), &m.ready),
+        let ((frames, bytes), ready) = match &self.handles {
+            Handles::Camera(m) => (m.forwarded(), &m.ready),
+            Handles::Sink(m) => ((m.stored.get(), m.stored_bytes.get()), &m.ready),
         };
         ready.set(i64::from(self.state.is_ready()));
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,8 +133,8 @@ impl Member {
                 frames_durable: m.durable.get(),
                 records_dead_lettered: m.dead_lettered.get(),
                 records_lost: m.lost.get(),
-                lag_records: m.lag.get(),
-                lag_seconds: (m.lag_seconds.get() * 1000.0).round() / 1000.0,
+                lag_records: m.lag.records(),
+                lag_seconds: m.lag.seconds().map(|seconds| (seconds * 1000.0).round() / 1000.0),
                 disk_free_bytes: m.disk_free.get(),
                 disk_size_bytes: m.disk_size.get(),
                 disk_free_ratio: (m.disk_size.get() > 0).then(|| ratio(m.disk_free.get(), m.disk_size.get())),
@@ -126,6 +145,14 @@ impl Member {
                 assigned_partitions: u32::try_from(m.assigned_partitions.get()).ok(),
                 last_frame_time: moment(m.last_frame.get()),
             }),
+        }
+    }
+
+    /// The bytes of all frames that came from the camera, or that the sink has written.
+    pub fn bytes(&self) -> u64 {
+        match &self.handles {
+            Handles::Camera(m) => m.captured_bytes.get(),
+            Handles::Sink(m) => m.stored_bytes.get(),
         }
     }
 
@@ -167,7 +194,7 @@ pub async fn sample_forever(fleet: Arc<Fleet>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         let now = tick.tick().await.into_std();
-        fleet.members.iter().for_each(|member| member.sample(now));
+        fleet.members().iter().for_each(|member| member.sample(now));
     }
 }
 
@@ -207,11 +234,15 @@ mod tests {
         camera.height.set(720);
         camera.last_frame.set(1.5);
         (0..3).for_each(|_| camera.refuse(DropReason::truncated));
-        camera.take_in();
+        camera.take_in(500);
         assert_eq!(figures().frame_size.as_deref(), Some("1280x720"));
         assert_eq!(figures().last_frame_time.map(|time| time.as_millisecond()), Some(1500));
         assert_eq!((figures().dropped["truncated"], figures().frames_dropped), (3, 3));
         assert_eq!((figures().frames_captured, figures().frames_waiting), (4, Some(1)));
+        // A second later: only the one that goes on counts.
+        let since = Instant::now() + Duration::from_secs(1);
+        member.sample(since);
+        assert_eq!((figures().fps.round(), figures().frame_bytes), (1.0, 500));
     }
 
     #[test]

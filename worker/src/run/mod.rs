@@ -1,38 +1,34 @@
-//! Runs every resource of a plan until shutdown: one supervisor each, so that a failure restarts that resource alone.
+//! Runs every resource of a plan until shutdown: one supervisor each, so that a failure restarts that resource alone, and
+//! another plan touches only what differs.
 //!
 //! - [`fleet`] holds the running resources and their figures.
+//! - [`wanted`] compares plans.
+//! - [`supervisor`] starts a resource again and again.
 //! - [`work`] starts [`crate::capture`] and [`crate::sink`].
 
 pub mod fleet;
+mod supervisor;
+mod wanted;
 mod work;
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
-use edgereel_crds::{
-    plan::{ObjectName, Plan, SinkPlan},
-    status::{ConditionStatus, ConditionType, Reason},
-};
-use tokio::task::JoinSet;
+use edgereel_crds::plan::Plan;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
-    backoff::Backoff,
     capture::{Keep, Snapshot},
-    fault::Fault,
     metrics::Metrics,
     run::{
         fleet::{Fleet, Handles, Member},
+        wanted::{Wanted, What, changes},
         work::{Surroundings, Work},
     },
     secrets::Secrets,
-    state::{Kind, ResourceState},
+    state::ResourceState,
 };
-
-/// The first wait before a resource is restarted, and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A resource that ran this long before it failed starts its waits anew.
-const SETTLED: Duration = Duration::from_secs(60);
 
 /// What differs by place and is no field of a resource.
 #[derive(Clone, Debug, Default)]
@@ -45,187 +41,109 @@ pub struct Options {
     pub snapshots: bool,
 }
 
-/// A plan about to run.
+/// What files ask for, with the secrets at hand.
+pub type Asked = (Plan, Secrets);
+
+/// The resources of a process, and what runs them.
 pub struct Run {
     /// The running resources.
     pub fleet: Arc<Fleet>,
-    work: Vec<Work>, // one for each member, in their order
+    options: Options,
+    jobs: Vec<Job>,
+    shutdown: CancellationToken,
+}
+
+/// A running resource.
+struct Job {
+    wanted: Wanted,
+    member: Arc<Member>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Run {
-    /// Makes the fleet, all of it still to be started.
-    pub fn new(plan: &Plan, options: &Options) -> Self {
-        let metrics = Metrics::default();
-        let (mut members, mut work) = (vec![], vec![]);
-        for camera in &plan.cameras {
-            let state = ResourceState::new(Kind::CameraStream, camera.name.clone());
-            let snapshot = options.snapshots.then(Snapshot::default);
-            let handles = metrics.camera(&camera.name);
-            work.push(Work::Camera(camera.clone(), Keep::new(camera, handles.clone(), snapshot.clone())));
-            let mut member = Member::new(state, Handles::Camera(handles), snapshot);
-            member.warn_frame_bytes = camera.spec.encoding.warn_frame_bytes.0;
-            members.push(member);
-        }
-        for sink in &plan.sinks {
-            for (replica, name) in replicas(sink, options.replica) {
-                let state = ResourceState::new(Kind::FrameSink, name.clone());
-                let handles = metrics.sink(&name);
-                work.push(Work::Sink(sink.clone(), handles.clone(), replica));
-                members.push(Member::new(state, Handles::Sink(handles), None));
-            }
-        }
-        Run { fleet: Arc::new(Fleet { metrics, members }), work }
+    /// Nothing runs yet; everything that will, ends with `shutdown`.
+    pub fn new(options: Options, shutdown: CancellationToken) -> Self {
+        Run { fleet: Arc::new(Fleet::new(Metrics::default(), vec![])), options, jobs: vec![], shutdown }
     }
 
-    /// Runs everything until `shutdown`, and then until everything has stopped.
-    pub async fn run(self, options: Options, secrets: Secrets, shutdown: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        let around = Surroundings { storage_root: options.storage_root, secrets, shutdown };
-        for (index, work) in self.work.into_iter().enumerate() {
-            let (fleet, around) = (self.fleet.clone(), around.clone());
-            tasks.spawn(async move { supervise(&fleet.members[index].state, &work, &around).await });
-        }
-        let sampler = tokio::spawn(fleet::sample_forever(self.fleet));
-        while let Some(stopped) = tasks.join_next().await {
-            if let Err(e) = stopped {
-                error!("a supervisor failed: {e}");
+    /// Turns to whatever is asked for until shutdown, and waits then until everything has stopped.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+        let sampler = tokio::spawn(fleet::sample_forever(self.fleet.clone()));
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                Some((plan, secrets)) = asked.recv() => self.turn_to(&plan, &secrets).await,
             }
         }
+        end(self.jobs).await;
         sampler.abort();
     }
-}
 
-/// The replicas of a sink that this process runs, and the name that each shows: `name`, or `name-<replica>` where this
-/// process runs several.
-///
-/// A process that was told its replica runs just that one, whatever `spec.replicas` says: in a StatefulSet the number of
-/// pods may be ahead of the resource or behind it for a moment, and a pod must neither fail nor idle for that.
-fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
-    let replicas = sink.spec.replicas.max(1) as u32;
-    match only {
-        Some(replica) => {
-            if replica >= replicas {
-                warn!(sink = %sink.name, replica, replicas, "running one replica more than spec.replicas, as asked");
-            }
-            vec![(replica, sink.name.clone())]
+    /// Ends what is not asked for any more, starts what is new, and leaves alone what is as it was. What changed ends before
+    /// it begins anew: its disk, its place in the group and its camera are free by then.
+    pub async fn turn_to(&mut self, plan: &Plan, secrets: &Secrets) {
+        let wanted = Wanted::of(plan, &self.options, secrets);
+        let running: Vec<&Wanted> = self.jobs.iter().map(|job| &job.wanted).collect();
+        let changes = changes(&running, &wanted);
+        let (starting, stopping) = (changes.beginning.len(), changes.ending.len());
+        info!(starting, stopping, undisturbed = changes.staying.len(), "resources");
+        let mut old: Vec<Option<Job>> = std::mem::take(&mut self.jobs).into_iter().map(Some).collect();
+        let ending: Vec<Job> = changes.ending.iter().filter_map(|place| old[*place].take()).collect();
+        for job in &ending {
+            info!(resource = job.wanted.label(), "changed or gone: stopping");
+            job.stop.cancel();
         }
-        None if replicas == 1 => vec![(0, sink.name.clone())],
-        None => (0..replicas)
-            .map(|replica| {
-                let name = format!("{}-{replica}", sink.name.name);
-                (replica, ObjectName { namespace: sink.name.namespace.clone(), name })
-            })
-            .collect(),
-    }
-}
-
-/// Runs a resource until shutdown, unless it is suspended.
-async fn supervise(state: &ResourceState, work: &Work, around: &Surroundings) {
-    let start = || work.start(state, around);
-    keep_running(state, work.suspended(), &around.shutdown, || work.count_restart(), start).await;
-    work.finish();
-}
-
-/// Starts a resource again and again until shutdown, waiting longer after each failure.
-async fn keep_running<F: Future<Output = Result<(), Fault>>>(
-    state: &ResourceState,
-    suspended: bool,
-    shutdown: &CancellationToken,
-    restarted: impl Fn(),
-    mut start: impl FnMut() -> F,
-) {
-    let resource = format!("{}/{}", state.kind.as_str(), state.name);
-    if suspended {
-        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
-        info!(resource, "suspended");
-        return shutdown.cancelled().await;
-    }
-    let mut backoff = Backoff::new(RESTART.0, RESTART.1);
-    loop {
-        let began = tokio::time::Instant::now();
-        match start().await {
-            Ok(()) => break,
-            Err(_) if shutdown.is_cancelled() => break,
-            Err(fault) => {
-                if began.elapsed() >= SETTLED {
-                    backoff.reset();
-                }
-                let wait = backoff.next(&mut rand::rng());
-                state.unready(fault.reason, &fault.message);
-                error!(resource, reason = ?fault.reason, again_in_ms = wait.as_millis() as u64, "{fault}");
-                tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    () = tokio::time::sleep(wait) => restarted(),
-                }
-            }
+        let gone: Vec<Wanted> = ending.iter().map(|job| job.wanted.clone()).collect();
+        end(ending).await;
+        let mut jobs: Vec<Option<Job>> = wanted.iter().map(|_| None).collect();
+        for (from, to) in changes.staying {
+            jobs[to] = old[from].take();
         }
+        for place in changes.beginning {
+            jobs[place] = Some(self.start(wanted[place].clone(), secrets));
+        }
+        self.jobs = jobs.into_iter().flatten().collect();
+        self.fleet.set_members(self.jobs.iter().map(|job| job.member.clone()).collect());
+        // Figures of what runs no more would be alarms that nobody can mend.
+        let gone = gone.iter().filter(|gone| wanted.iter().all(|w| w.shown != gone.shown));
+        gone.for_each(|gone| self.fleet.metrics.forget(&gone.shown));
     }
-    state.set(ConditionType::Ready, ConditionStatus::False, Reason::Stopping, "stopped");
-    info!(resource, "stopped");
+
+    fn start(&self, wanted: Wanted, secrets: &Secrets) -> Job {
+        let (metrics, stop) = (&self.fleet.metrics, self.shutdown.child_token());
+        let state = ResourceState::new(wanted.id().0, wanted.shown.clone());
+        let (work, mut member) = match &wanted.what {
+            What::Camera(camera) => {
+                let handles = metrics.camera(&wanted.shown);
+                let snapshot = self.options.snapshots.then(Snapshot::default);
+                let keep = Keep::new(camera, handles.clone(), snapshot.clone());
+                let mut member = Member::new(state.clone(), Handles::Camera(handles), snapshot);
+                member.warn_frame_bytes = camera.spec.encoding.warn_frame_bytes.0;
+                (Work::Camera(camera.clone(), keep), member)
+            }
+            What::Sink(sink, replica) => {
+                let handles = metrics.sink(&wanted.shown);
+                let member = Member::new(state.clone(), Handles::Sink(handles.clone()), None);
+                (Work::Sink(sink.clone(), handles, *replica), member)
+            }
+        };
+        member.goes_to = wanted.goes_to(self.options.storage_root.as_deref());
+        let around = Surroundings {
+            storage_root: self.options.storage_root.clone(),
+            secrets: secrets.clone(),
+            shutdown: stop.clone(),
+        };
+        let task = tokio::spawn(async move { supervisor::supervise(&state, &work, &around).await });
+        Job { wanted, member: Arc::new(member), stop, task }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    fn state() -> ResourceState {
-        ResourceState::new(Kind::FrameSink, ObjectName { namespace: "d".into(), name: "n".into() })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failing_resource_is_started_again_and_says_why() {
-        let (state, shutdown, starts) = (state(), CancellationToken::new(), AtomicU32::new(0));
-        keep_running(
-            &state,
-            false,
-            &shutdown,
-            || (),
-            || async {
-                if starts.fetch_add(1, Ordering::Relaxed) == 2 {
-                    return Ok(());
-                }
-                Err(Fault::new(Reason::StorageMissing, "cannot open /nowhere"))
-            },
-        )
-        .await;
-        assert_eq!(starts.load(Ordering::Relaxed), 3);
-        assert_eq!(state.last_error().expect("remembered").message, "cannot open /nowhere");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_suspended_resource_is_never_started() {
-        let (state, shutdown) = (state(), CancellationToken::new());
-        shutdown.cancel();
-        keep_running(&state, true, &shutdown, || (), || async { panic!("started") }).await;
-        assert_eq!(state.condition(ConditionType::Ready).expect("set").reason, Reason::Suspended);
-    }
-
-    #[test]
-    fn a_process_runs_all_replicas_or_the_one_that_it_was_told() {
-        let documents = "
-apiVersion: edgereel.dev/v1alpha1
-kind: KafkaConnection
-metadata: {name: lab}
-spec: {bootstrapServers: [\"127.0.0.1:9092\"]}
----
-apiVersion: edgereel.dev/v1alpha1
-kind: FrameSink
-metadata: {name: files}
-spec:
-  from: {topics: [frames]}
-  kafka: {connectionRef: {name: lab}}
-  output: {jpegFiles: {}}
-  storage: {hostPath: {path: /data}}
-  placement: {nodes: [edge-1]}
-  replicas: 3
-";
-        let plan = edgereel_crds::load(&[("sink.yaml".into(), documents.into())]).expect("sound");
-        let names =
-            |only| replicas(&plan.sinks[0], only).into_iter().map(|(n, name)| (n, name.name)).collect::<Vec<_>>();
-        assert_eq!(names(None), [(0, "files-0".into()), (1, "files-1".into()), (2, "files-2".into())]);
-        assert_eq!(names(Some(1)), [(1, "files".into())]);
-        assert_eq!(names(Some(5)), [(5, "files".into())], "a pod that is ahead of the resource works all the same");
+/// Waits until all of them have ended.
+async fn end(jobs: Vec<Job>) {
+    for job in jobs {
+        if let Err(e) = job.task.await {
+            error!(resource = job.wanted.label(), "its supervisor failed: {e}");
+        }
     }
 }

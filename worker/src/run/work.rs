@@ -15,7 +15,10 @@ use crate::{
     fault::Fault,
     metrics::SinkMetrics,
     secrets::Secrets,
-    sink::runner::{self, SinkEnv},
+    sink::{
+        lag,
+        runner::{self, SinkEnv},
+    },
     state::ResourceState,
 };
 
@@ -27,14 +30,14 @@ pub enum Work {
     Sink(SinkPlan, SinkMetrics, u32),
 }
 
-/// What all resources of a process share.
+/// What a resource's work finds around it.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Where volumes are mounted, if not where the resources say.
+    /// What stands in for the resources' volumes, if not they.
     pub storage_root: Option<PathBuf>,
     /// The secrets, read anew at each start.
     pub secrets: Secrets,
-    /// Ends everything.
+    /// Ends it.
     pub shutdown: CancellationToken,
 }
 
@@ -53,6 +56,15 @@ impl Work {
             Work::Camera(_, keep) => keep.metrics().restarts.inc(),
             Work::Sink(_, metrics, _) => metrics.restarts.inc(),
         };
+    }
+
+    /// Looks after what a sink cannot tell of itself.
+    pub fn watch(&self, around: &Surroundings) {
+        if let Work::Sink(plan, metrics, replica) = self
+            && !self.suspended()
+        {
+            lag::watch(plan.clone(), *replica, metrics.lag.clone(), around.secrets.clone(), around.shutdown.clone());
+        }
     }
 
     /// Settles what waited for another start: there is none.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, sync::Arc};
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    metrics::exposition::Format,
     run::fleet::{Fleet, Member},
     state::Kind,
 };
@@ -42,9 +43,10 @@ async fn index() -> &'static str {
     "edgereel\n\n/metrics       Prometheus\n/healthz       the process works\n/readyz        every resource works (200) or which do not (503)\n/status        every resource's conditions and figures, JSON\n/snapshot.jpg  a camera's last frame: ?camera=NAME or ?camera=NAMESPACE/NAME (with --snapshots)\n"
 }
 
-async fn metrics(State(fleet): State<Arc<Fleet>>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], fleet.metrics.text()).into_response()
+async fn metrics(State(fleet): State<Arc<Fleet>>, headers: HeaderMap) -> Response {
+    let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accept.join(","));
+    ([(header::CONTENT_TYPE, format.content_type())], fleet.metrics.text(format)).into_response()
 }
 
 async fn healthz() -> &'static str {
@@ -53,9 +55,10 @@ async fn healthz() -> &'static str {
 
 /// 200 when every resource works or is suspended; else 503 and a line for each that does not.
 async fn readyz(State(fleet): State<Arc<Fleet>>) -> Response {
-    let waiting: String = fleet.members.iter().filter_map(unready_line).collect();
+    let members = fleet.members();
+    let waiting: String = members.iter().filter_map(|member| unready_line(member)).collect();
     if waiting.is_empty() {
-        let suspended = fleet.members.iter().filter(|member| is_suspended(member)).count();
+        let suspended = members.iter().filter(|member| is_suspended(member)).count();
         let text = if suspended == 0 { "ok\n".into() } else { format!("ok, {suspended} suspended\n") };
         return text.into_response();
     }
@@ -78,17 +81,18 @@ fn unready_line(member: &Member) -> Option<String> {
 }
 
 async fn status(State(fleet): State<Arc<Fleet>>) -> Response {
-    let resources = fleet.members.iter().map(Member::report).collect();
+    let resources = fleet.members().iter().map(|member| member.report()).collect();
     Json(WorkerStatus { version: env!("CARGO_PKG_VERSION").into(), resources }).into_response()
 }
 
 async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<String, String>>) -> Response {
     let wanted = query.get("camera").map(String::as_str);
-    let fits = |m: &&Member| {
+    let members = fleet.members();
+    let fits = |m: &&Arc<Member>| {
         let name = &m.state.name;
         m.state.kind == Kind::CameraStream && wanted.is_none_or(|w| w == name.name || w == name.to_string())
     };
-    let mut cameras = fleet.members.iter().filter(fits);
+    let mut cameras = members.iter().filter(fits);
     let refuse = |status, text: &str| (status, format!("{text}\n")).into_response();
     let Some(camera) = cameras.next() else {
         return refuse(StatusCode::NOT_FOUND, "no such camera");
@@ -122,8 +126,8 @@ mod tests {
         let metrics = Metrics::default();
         let name = ObjectName { namespace: "d".into(), name: "n".into() };
         let state = ResourceState::new(Kind::FrameSink, name.clone());
-        let members = vec![Member::new(state.clone(), Handles::Sink(metrics.sink(&name)), None)];
-        let fleet = Arc::new(Fleet { metrics, members });
+        let members = vec![Arc::new(Member::new(state.clone(), Handles::Sink(metrics.sink(&name)), None))];
+        let fleet = Arc::new(Fleet::new(metrics, members));
         assert_eq!(readyz(State(fleet.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
         assert_eq!(readyz(State(fleet)).await.status(), StatusCode::OK);

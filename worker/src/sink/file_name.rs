@@ -7,7 +7,7 @@ use edgereel_crds::template::{
     DEFAULT_TIME, Field, Format, Piece, Template,
     length::{CAMERA_MAX, NAME_MAX},
 };
-use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use jiff::{Timestamp, Zoned, fmt::strtime, tz::TimeZone};
 
 use super::{fault::OutputError, output::SinkFrame};
 use crate::metrics::InvalidReason;
@@ -56,7 +56,9 @@ pub fn render(template: &Template, values: &Values) -> Result<String, OutputErro
     for piece in template.pieces() {
         match piece {
             Piece::Text(text) => name.push_str(text),
-            Piece::Field { field, format } => push_field(&mut name, *field, format.as_ref(), values).map_err(bad)?,
+            Piece::Field { field, format } => {
+                push_field(&mut name, *field, format.as_ref(), values, template.zone()).map_err(bad)?;
+            }
         }
     }
     for part in name.split('/') {
@@ -71,7 +73,13 @@ pub fn render(template: &Template, values: &Values) -> Result<String, OutputErro
     Ok(name)
 }
 
-fn push_field(name: &mut String, field: Field, format: Option<&Format>, values: &Values) -> Result<(), String> {
+fn push_field(
+    name: &mut String,
+    field: Field,
+    format: Option<&Format>,
+    values: &Values,
+    zone: &TimeZone,
+) -> Result<(), String> {
     match field {
         Field::Camera => push_clean(name, values.camera, CAMERA_MAX),
         Field::Topic => push_clean(name, values.topic, NAME_MAX),
@@ -84,7 +92,7 @@ fn push_field(name: &mut String, field: Field, format: Option<&Format>, values: 
                 Some(Format::Strftime(pattern)) => pattern,
                 _ => DEFAULT_TIME,
             };
-            let time = values.captured_at.max(YEAR_ZERO).to_zoned(TimeZone::UTC);
+            let time = in_zone(values.captured_at, zone);
             let text = strtime::format(pattern, &time).map_err(|e| {
                 format!("the capture time {} cannot be written as `{pattern}`: {e}", values.captured_at)
             })?;
@@ -92,6 +100,12 @@ fn push_field(name: &mut String, field: Field, format: Option<&Format>, values: 
         }
     }
     Ok(())
+}
+
+/// The time there. Where the year has no four digits, the first that has.
+fn in_zone(time: Timestamp, zone: &TimeZone) -> Zoned {
+    let there = time.max(YEAR_ZERO).to_zoned(zone.clone());
+    if there.year() < 0 { YEAR_ZERO.to_zoned(TimeZone::UTC) } else { there }
 }
 
 fn push_number<N: std::fmt::Display>(name: &mut String, number: Option<N>, format: Option<&Format>) {
@@ -189,6 +203,34 @@ mod tests {
             [(Timestamp::MIN, "00000101_000000_000.jpg"), (Timestamp::MAX, "99991230_220000_999.jpg")]
         {
             assert_eq!(named("{timestamp}.jpg", &Values { captured_at, ..VALUES }).expect("a name"), expected);
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone_and_where_an_hour_comes_twice_the_place_tells_the_names_apart() {
+        let template = Template::parse("{timestamp:%Y-%m-%d_%H%M}/{partition}-{offset}.jpg").expect("a template");
+        let zone = edgereel_crds::template::zone::zone(Some("Europe/Rome")).expect("a zone");
+        let template = template.in_zone(zone);
+        let name = |time: &str, offset| {
+            let captured_at = time.parse().expect("a time");
+            render(&template, &Values { captured_at, offset, ..VALUES }).expect("a name")
+        };
+        assert_eq!(name("2024-06-04T22:30:00Z", 1), "2024-06-05_0030/2-1.jpg");
+        assert_eq!(name("2024-01-04T22:30:00Z", 1), "2024-01-04_2330/2-1.jpg");
+        // The clocks go from 3:00 to 2:00.
+        let (before, after) = (name("2024-10-27T00:30:00Z", 7), name("2024-10-27T01:30:00Z", 8));
+        assert_eq!((before.as_str(), after.as_str()), ("2024-10-27_0230/2-7.jpg", "2024-10-27_0230/2-8.jpg"));
+    }
+
+    #[test]
+    fn in_no_zone_a_time_has_a_name_of_another_length() {
+        for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu"] {
+            let zone = edgereel_crds::template::zone::zone(Some(zone)).expect("a zone");
+            let template = Template::parse("{timestamp}.jpg").expect("a template").in_zone(zone);
+            for captured_at in [Timestamp::MIN, YEAR_ZERO, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+                let name = render(&template, &Values { captured_at, ..VALUES }).expect("a name");
+                assert_eq!(name.len(), "20240604_103000_000.jpg".len(), "{name}");
+            }
         }
     }
 

@@ -12,7 +12,7 @@ mod taken;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
-use edgereel_crds::{frame_sink, plan::ObjectName, status::Reason, template::Template};
+use edgereel_crds::{check::FileNames, frame_sink, plan::ObjectName, status::Reason, template::Template};
 
 use self::directories::{Directories, Target};
 use super::{
@@ -21,6 +21,7 @@ use super::{
     file_name,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     private_dir::{PrivateDir, make_directory, sync_way},
+    sharing,
 };
 
 /// The temporary file; one is enough, since one thread writes.
@@ -60,7 +61,20 @@ impl JpegFiles {
         topics: &[String],
         disk: Disk,
     ) -> Result<Self, OutputError> {
-        let template = Template::parse(&spec.file_name).and_then(|template| {
+        let output = Self::with(root, spec, sink, replica, topics, disk)?;
+        sharing::claim(output.directories.top().path(), sink, &FileNames::new(&spec.file_name, topics))?;
+        Ok(output)
+    }
+
+    fn with(
+        root: &Path,
+        spec: &frame_sink::JpegFiles,
+        sink: &ObjectName,
+        replica: u32,
+        topics: &[String],
+        disk: Disk,
+    ) -> Result<Self, OutputError> {
+        let template = spec.template().and_then(|template| {
             template.fits(topics, 0)?;
             Ok(template)
         });

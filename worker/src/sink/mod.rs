@@ -4,8 +4,10 @@
 //! - [`jpeg_files`] and [`video`] are the outputs; [`file_name`] makes their names, [`fault`] says what a disk refused.
 //! - [`disk`] is where all their writing goes through, so that tests can make any of it fail.
 //! - [`private_dir`] is a sink's own folder beside its output, with the lock that keeps a second process out.
+//! - [`volume`] says where the output's volume is, [`sharing`] keeps sinks of one directory out of each other's files.
 //! - [`merge`] puts the frames of several partitions in the order of their capture.
 //! - [`runner`] reads from [`crate::kafka::consumer`], writes to an output, and commits what is durable.
+//! - [`lag`] asks how far the sink is behind while the runner cannot tell.
 //! - [`dead_letter`] sends on what is not a frame.
 
 pub mod dead_letter;
@@ -13,10 +15,13 @@ pub mod disk;
 pub mod fault;
 pub mod file_name;
 pub mod jpeg_files;
+pub mod lag;
 pub mod merge;
 pub mod output;
 pub mod private_dir;
 pub mod runner;
+mod sharing;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod video;
+pub mod volume;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use edgereel_crds::frame_sink;
 use jiff::Timestamp;
 
 use super::fault::OutputError;
@@ -149,6 +150,14 @@ pub trait Output: Send {
 impl Default for FlushJob {
     fn default() -> Self {
         FlushJob { run: Box::new(|| Ok(())), metadata: String::new() }
+    }
+}
+
+/// The directory of an output, below its volume.
+pub fn output_directory(output: &frame_sink::Output) -> &str {
+    match output {
+        frame_sink::Output::JpegFiles(files) => &files.directory,
+        frame_sink::Output::Video(video) => &video.directory,
     }
 }
 

@@ -17,6 +17,8 @@ use super::{disk::standing::Standing, fault::OutputError, output::At};
 
 /// The folder beside an output that holds what is not output.
 pub const FOLDER: &str = ".edgereel";
+/// The lock in it, and in each sink's own.
+pub(super) const LOCK: &str = "lock";
 
 /// A sink's own folder. The lock is held until it is dropped (or the process ends, however it ends).
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl PrivateDir {
             below.push(format!("replica-{replica}"));
         }
         let path = make_directory(directory, &below)?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(LOCK);
         let mut lock = File::options()
             .create(true)
             .truncate(false)
@@ -83,7 +85,7 @@ impl PrivateDir {
 /// held for a moment to a worker that is just ending, or to a child process between its fork and its exec.
 const LOCK_PATIENCE: (u32, Duration) = (50, Duration::from_millis(10));
 
-fn lock_soon(file: &File) -> Result<(), TryLockError> {
+pub(super) fn lock_soon(file: &File) -> Result<(), TryLockError> {
     for _ in 0..LOCK_PATIENCE.0 {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PATIENCE.1),

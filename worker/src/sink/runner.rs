@@ -10,7 +10,7 @@
 //! - [`stage`] is what it is doing, [`memory`] what its folder remembers of an earlier life;
 //! - [`assignment`] takes partitions up, [`writing`] writes their frames ([`intake`] decodes and queues them),
 //!   [`committing`] flushes ([`flusher`]) and commits ([`progress`]), [`handing_over`] gives the partitions back.
-//! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] finds the disk.
+//! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] looks at the disk.
 
 mod assignment;
 mod committing;
@@ -72,7 +72,7 @@ const START_TIME: Duration = Duration::from_secs(60);
 /// What a sink needs of the process.
 #[derive(Clone)]
 pub struct SinkEnv {
-    /// Where the resource's volume is mounted; without it, `storage.hostPath.path` itself.
+    /// What stands in for the resources' volumes ([`super::volume`]); without it, `storage.hostPath.path` itself.
     pub storage_root: Option<PathBuf>,
     /// Logins.
     pub secrets: Secrets,
@@ -193,10 +193,11 @@ impl Runner<'_> {
                     a.queue.push(self.decoder.decode(record));
                 }
             }
-            Event::EndOfPartition { generation, source, end, as_of } => {
-                if let Some(a) = self.stage.writing_mut().filter(|a| a.is(generation)) {
+            Event::EndOfPartition { generation, source, read, as_of } => {
+                if let Some(a) = self.stage.writing_mut().filter(|a| a.is(generation))
+                    && a.progress.reached(&source, read)
+                {
                     a.queue.end(&source, as_of);
-                    a.progress.reached(&source, end);
                 }
             }
             Event::Ends { generation, ends } => {

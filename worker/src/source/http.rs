@@ -2,7 +2,11 @@
 //!
 //! Cameras speak HTTP loosely, so what can be borne is borne: invalid headers, and bodies without any (HTTP/0.9).
 
+mod chunks;
+mod client;
+mod cookies;
 mod login;
+mod page;
 #[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]
@@ -10,16 +14,18 @@ mod tests;
 
 use std::time::Duration;
 
+use client::Client;
+use cookies::Cookies;
 use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
 use login::{Challenge, Credentials};
+use native_tls::{Certificate, TlsConnector};
+pub use page::Page;
 use percent_encoding::percent_decode_str;
 use reqwest::{
-    Certificate, Client, Response, StatusCode, Version,
+    Response, StatusCode, Version,
     header::{
-        ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
-        WWW_AUTHENTICATE,
+        ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
     },
-    redirect,
 };
 use url::Url;
 
@@ -29,10 +35,8 @@ use crate::{
     secrets::{SecretError, Secrets},
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEPALIVE: Duration = Duration::from_secs(15);
 const MAX_REDIRECTS: usize = 5;
-/// How much of an error page is read, for its title and to keep the connection.
+/// How much of an error page is read, to keep the connection.
 const MAX_PAGE: usize = 64 << 10;
 /// How long an error page is read.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,6 +50,7 @@ pub struct HttpCamera {
     login: Login,
     /// How the camera's own host wants to be answered, once it has said so.
     challenge: Option<Challenge>,
+    cookies: Cookies,
     /// The last answer left its connection to be used again.
     kept: bool,
 }
@@ -110,35 +115,27 @@ impl HttpCamera {
         // A URL with a host takes these.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let mut builder = Client::builder()
-            .user_agent(concat!("edgereel/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            // Cameras are neighbours: a proxy for the internet would not find them.
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .pool_max_idle_per_host(1)
-            .http1_only()
-            .http09_responses()
-            .http1_ignore_invalid_headers_in_responses(true)
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true);
+        let mut builder = TlsConnector::builder();
         if let Some(tls) = tls {
-            builder = builder.tls_danger_accept_invalid_certs(tls.insecure_skip_verify);
+            builder.danger_accept_invalid_certs(tls.insecure_skip_verify);
             if let Some(ca) = &tls.ca_secret_ref {
                 let pem = secrets.bytes(namespace, &ca.name, &ca.key).map_err(secret_missing)?;
                 let certificates =
-                    Certificate::from_pem_bundle(&pem).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
+                    Certificate::stack_from_pem(&pem).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
                         invalid(format!(
                             "tls.caSecretRef: `{}` of secret `{}` is not a PEM certificate",
                             ca.key, ca.name
                         ))
                     })?;
-                builder = builder.tls_certs_only(certificates);
+                builder.disable_built_in_roots(true);
+                for certificate in certificates {
+                    builder.add_root_certificate(certificate);
+                }
             }
         }
-        let client = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
-        Ok(HttpCamera { client, url, login, challenge: None, kept: false })
+        let tls = builder.build().map_err(|e| invalid(format!("cannot set up TLS: {}", root_cause(&e))))?;
+        let client = Client::new(tls);
+        Ok(HttpCamera { client, url, login, challenge: None, cookies: Cookies::default(), kept: false })
     }
 
     /// The camera's URL as it may be shown.
@@ -176,6 +173,9 @@ impl HttpCamera {
                 })?;
                 request = request.header(AUTHORIZATION, answer);
             }
+            if own && let Some(cookies) = self.cookies.header() {
+                request = request.header(COOKIE, cookies);
+            }
             let response = match request.send().await {
                 Ok(response) => response,
                 // The camera let go of a connection that it had kept: no fault, and a new one will do.
@@ -204,6 +204,9 @@ impl HttpCamera {
                 self.drain(response).await;
             } else if status.is_redirection() {
                 let next = self.redirect(&url, &response)?;
+                if own {
+                    self.cookies.take(response.headers());
+                }
                 hops += 1;
                 if hops > MAX_REDIRECTS {
                     let message = format!(
@@ -233,6 +236,7 @@ impl HttpCamera {
     pub fn forget_login(&mut self) {
         self.kept = false;
         self.challenge = None;
+        self.cookies = Cookies::default();
     }
 
     fn credentials(&self) -> Result<Option<Credentials>, SourceError> {
@@ -293,50 +297,17 @@ impl HttpCamera {
             self.drain(response).await;
             return Err(self.error(url, reason, format!("answered {}: {advice}", describe(status))));
         }
-        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let encoding = header(CONTENT_ENCODING).trim().to_ascii_lowercase();
-        if !matches!(encoding.as_str(), "" | "identity") {
-            let message =
-                format!("answers with the encoding `{encoding}` that nobody asked for: turn it off in the camera");
-            return Err(self.error(url, Reason::CameraProtocolError, message));
-        }
-        let content_type = header(CONTENT_TYPE).to_owned();
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("xml") {
-            // A page may repeat what was asked for.
-            let page = redact::echo(&self.url, &redact::echo(url, &self.page(response).await));
-            let message = format!("answers with {essence} ({page}) instead of pictures: check the path");
-            return Err(self.error(url, Reason::CameraProtocolError, message));
-        }
+        self.check_encoding(url, &response)?;
         Ok(response)
-    }
-
-    /// What a page that is no picture says: its title, else its first words.
-    async fn page(&self, mut response: Response) -> String {
-        let mut page = Vec::new();
-        // The page may never end: its beginning is enough.
-        while page.len() < 4 << 10 {
-            match tokio::time::timeout(PAGE_TIMEOUT, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => page.extend_from_slice(&chunk[..chunk.len().min(MAX_PAGE)]),
-                _ => break,
-            }
-        }
-        first_words(&String::from_utf8_lossy(&page))
-    }
-
-    /// What an answer says that should have been a picture, in a few words; nothing of it where it is no text.
-    pub fn first_words(&self, body: &[u8]) -> String {
-        match std::str::from_utf8(&body[..body.len().min(4 << 10)]) {
-            Ok(text) if !text.contains(|c: char| c.is_control() && !c.is_whitespace()) => {
-                redact::echo(&self.url, &first_words(text))
-            }
-            _ => format!("{} bytes that are no text", body.len()),
-        }
     }
 
     /// A failure while a body was read.
     pub fn broke_off(&self, error: &reqwest::Error) -> SourceError {
-        self.unreachable(format!("the connection broke off: {}", root_cause(error)))
+        let cause = root_cause(error);
+        if cause.to_ascii_lowercase().contains("chunk") && !cause.contains("EOF") {
+            return self.protocol_error(format!("its answer's chunks are not as HTTP/1.1 has them ({cause})"));
+        }
+        self.unreachable(format!("the connection broke off: {cause}"))
     }
 
     /// A camera that answers, but not with what we want.
@@ -350,7 +321,7 @@ impl HttpCamera {
     }
 
     /// What a failed request means.
-    fn explain(&self, url: &Url, error: &reqwest::Error) -> SourceError {
+    fn explain(&self, url: &Url, error: &client::Error) -> SourceError {
         let cause = root_cause(error);
         let lower = cause.to_ascii_lowercase();
         let is_tls = ["certificate", "ssl", "tls", "hostname mismatch"].iter().any(|word| lower.contains(word));
@@ -372,6 +343,10 @@ impl HttpCamera {
         }
         if lower.contains("too large") {
             return self.error(url, Reason::CameraProtocolError, "the header of its answer does not end");
+        }
+        if lower.contains("content-length") {
+            let message = "its header has a Content-Length that is no number, or two that differ";
+            return self.error(url, Reason::CameraProtocolError, message);
         }
         if lower.contains("invalid") {
             return self.error(
@@ -409,10 +384,10 @@ fn keeps(response: &Response) -> bool {
 }
 
 /// Whether a connection ended before an answer.
-fn is_hang_up(error: &reqwest::Error) -> bool {
+fn is_hang_up(error: &client::Error) -> bool {
     let cause = root_cause(error).to_ascii_lowercase();
     let answered = ["too large", "invalid"].iter().any(|word| cause.contains(word));
-    error.is_request() && !error.is_connect() && !error.is_timeout() && !answered
+    !error.is_connect() && !error.is_timeout() && !answered
 }
 
 /// Same host, and not from TLS to plain text. Another port is another server.
@@ -428,22 +403,6 @@ fn describe(status: StatusCode) -> String {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
     }
-}
-
-/// The title of a page, or its first words.
-fn first_words(page: &str) -> String {
-    let lower = page.to_ascii_lowercase();
-    let title = lower.find("<title").and_then(|at| {
-        let start = at + lower[at..].find('>')? + 1;
-        Some(&page[start..start + lower[start..].find("</title")?])
-    });
-    let text = title.unwrap_or(page);
-    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((at, _)) = words.char_indices().nth(60) {
-        words.truncate(at);
-        words.push('…');
-    }
-    if words.is_empty() { "an empty page".into() } else { format!("\"{}\"", words.escape_debug()) }
 }
 
 /// The innermost cause: the outer ones repeat the URL or say nothing.

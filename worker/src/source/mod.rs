@@ -3,6 +3,7 @@
 //! A source dials ([`Source::connect`]) and then yields parts ([`FrameStream::next`]) until it fails; dialling again,
 //! pacing and the watchdog belong to [`crate::capture`]. Nothing here looks into a picture.
 
+pub mod apart;
 pub mod http;
 pub mod mjpeg;
 pub mod multipart;
@@ -41,10 +42,14 @@ pub trait FrameStream: Send {
 /// What a camera sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Bytes that begin as a JPEG does; not yet inspected.
+    /// Bytes that begin as a JPEG does; not yet inspected, and perhaps several pictures: [`apart`] tells.
     Picture(Bytes),
     /// Something that is not a picture and was passed over; to be counted.
     Skipped(DropReason),
+    /// A picture of so many bytes, which is more than is read; to be counted.
+    TooLarge(usize),
+    /// Something that is not meant to be a picture: text, sound. No frame was lost.
+    Beside,
     /// A request that brought no picture, after which the next may bring one; to be counted, with why.
     Bad(DropReason, SourceError),
 }
@@ -89,7 +94,7 @@ impl SourceError {
 const LARGEST_TO_REENCODE: ByteSize = ByteSize::mebi(16);
 
 /// The largest picture that is worth reading: with `reencode` it may shrink, so that `maxFrameBytes` comes later.
-fn largest_picture(encoding: &Encoding) -> ByteSize {
+pub(crate) fn largest_picture(encoding: &Encoding) -> ByteSize {
     match encoding.reencode {
         Reencode::Never => encoding.max_frame_bytes,
         Reencode::Quality | Reencode::Size => encoding.max_frame_bytes.max(LARGEST_TO_REENCODE),

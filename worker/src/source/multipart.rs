@@ -6,14 +6,22 @@
 //! - A part with `Content-Length` is taken by its length, if it then ends as a JPEG does or a delimiter follows. Otherwise
 //!   the length was wrong: the same bytes are read again as if there were none. After two such parts, lengths count for
 //!   nothing. So the picture is passed on with its last byte, and a wrong length costs no picture.
-//! - A part without length ends with its JPEG (see [`Walk`]), or, where that was cut short, before the next delimiter.
+//! - A part without length ends with its JPEG (see [`Walk`](crate::frame::jpeg::Walk)), or, where that was cut short, before the next delimiter.
+//!   What looks like a delimiter within one of the picture's segments is a part of it, if the segment ends where its
+//!   length says.
+//! - The picture decides, not the labels around it: in a part of any type, whatever stands before the picture is passed
+//!   over, and behind it another one may stand. A part that has none is counted, unless its type says that it is not
+//!   meant to have any. (Sound can look like anything: there a picture has to be the first thing.)
 //! - Between parts everything is passed over up to the next delimiter. Before the first delimiter, part headers or a
-//!   JPEG may begin right away, and a line with two dashes before part headers shows an undeclared boundary.
+//!   JPEG may begin right away, a line with two dashes before part headers shows an undeclared boundary, and a header
+//!   that announces a multipart stream is that of the answer, come late or twice.
 //!
 //! Where a picture begins and ends depends on the stream's bytes alone, never on how they arrive. A picture's bytes are
 //! copied once, into an allocation of their own that goes on to Kafka.
 
 mod boundary;
+mod header;
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +29,13 @@ use std::{collections::VecDeque, mem};
 
 use boundary::{Begins, Boundary};
 use bytes::{Buf, Bytes, BytesMut};
+use header::{Content, Header, is_part_header};
 use memchr::{memchr, memmem};
+use scan::Scan;
 
 use super::Part;
 use crate::{
-    frame::jpeg::{EOI, End, SOI, Walk},
+    frame::jpeg::{BEGINNING, EOI, End, SOI},
     metrics::DropReason,
 };
 
@@ -49,7 +59,7 @@ pub enum ParseError {
     #[error("a part's header is longer than {} KiB", MAX_HEADER >> 10)]
     EndlessHeader,
     /// Nothing in the beginning looks like a part.
-    #[error("no picture and no boundary in the first {} KiB; it begins with `{begins}`", MAX_PREAMBLE >> 10)]
+    #[error("no picture and no boundary in the first {} KiB; it begins with {begins}", MAX_PREAMBLE >> 10)]
     NoParts {
         /// The first bytes, as text.
         begins: String,
@@ -71,22 +81,24 @@ pub struct MultipartParser {
     wrong_lengths: u32,
     /// The size of the last part without length, to guess the next one's.
     last_scan: usize,
+    /// Whether the stream has ended.
+    ended: bool,
 }
 
 enum State {
-    /// Between parts.
-    Seek,
+    /// Between parts; or behind a picture in its part, where another one may stand.
+    Seek {
+        pictures: bool,
+    },
     /// In a part's header; `read` bytes of it are done.
     Header {
-        length: Option<usize>,
-        any: bool,
+        header: Header,
         read: usize,
     },
     /// Before the first byte of a part's body.
-    Start {
-        length: Option<usize>,
-        any: bool,
-    },
+    Start(Header),
+    /// Before the picture in a part's body, if it has one: it does not begin with it.
+    Lead(Header),
     /// In a picture whose length is known.
     Sized {
         body: Vec<u8>,
@@ -96,12 +108,8 @@ enum State {
     Doubt {
         body: Vec<u8>,
     },
-    /// In a picture whose end has to be found; without `keep`, in one that is too large.
-    Scan {
-        body: Vec<u8>,
-        walk: Walk,
-        keep: bool,
-    },
+    /// In a picture whose end has to be found.
+    Scan(Scan),
     Failed,
 }
 
@@ -119,13 +127,14 @@ impl MultipartParser {
         MultipartParser {
             max_frame_bytes,
             boundary: Boundary::new(boundary::declared(content_type).as_deref()),
-            state: State::Seek,
+            state: State::Seek { pictures: false },
             input: VecDeque::new(),
             text: BytesMut::new(),
             preamble: 0,
             begins: String::new(),
             wrong_lengths: 0,
             last_scan: 0,
+            ended: false,
         }
     }
 
@@ -136,18 +145,29 @@ impl MultipartParser {
         }
     }
 
+    /// The stream has ended. Call [`next`](Self::next) once more: a picture that was begun is given as far as it came.
+    pub fn finish(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether nothing was seen yet that a stream of pictures has: no boundary, no part, no picture.
+    pub fn knows_nothing(&self) -> bool {
+        !self.boundary.is_known() && matches!(self.state, State::Seek { pictures: false })
+    }
+
     /// The next part; `None` when more bytes are needed. After an error there is nothing more.
     #[allow(clippy::should_implement_trait)] // `None` is not the end: bytes may be pushed and parts follow
     pub fn next(&mut self) -> Option<Result<Part, ParseError>> {
         loop {
             let step = match mem::replace(&mut self.state, State::Failed) {
-                State::Seek if self.boundary.seen() => self.seek(),
-                State::Seek => self.seek_first(),
-                State::Header { length, any, read } => self.header(length, any, read),
-                State::Start { length, any } => self.start(length, any),
+                State::Seek { pictures } if self.boundary.seen() => self.seek(pictures),
+                State::Seek { .. } => self.seek_first(),
+                State::Header { header, read } => self.header(header, read),
+                State::Start(header) => self.start(header),
+                State::Lead(header) => self.lead(header),
                 State::Sized { body, length } => self.sized(body, length),
                 State::Doubt { body } => self.doubt(body),
-                State::Scan { body, walk, keep } => self.scan(body, walk, keep),
+                State::Scan(scan) => self.scan(scan),
                 State::Failed => {
                     self.input.clear();
                     return None;
@@ -156,6 +176,11 @@ impl MultipartParser {
             match step {
                 Step::Again => {}
                 Step::Part(part) => return Some(Ok(part)),
+                Step::NeedMore if self.ended => {
+                    if let Some(part) = self.last() {
+                        return Some(Ok(part));
+                    }
+                }
                 Step::NeedMore => return None,
                 Step::Fail(error) => return Some(Err(error)),
             }
@@ -164,7 +189,26 @@ impl MultipartParser {
 
     /// Whether no part has begun that is not whole: the stream may end here in order.
     pub fn is_between_parts(&self) -> bool {
-        self.input.is_empty() && matches!(self.state, State::Seek | State::Header { any: false, .. })
+        self.input.is_empty()
+            && match &self.state {
+                State::Seek { .. } => true,
+                State::Header { header, .. } => !header.any,
+                State::Scan(scan) => scan.body.trim_ascii_end().ends_with(&EOI),
+                _ => false,
+            }
+    }
+
+    /// What the stream's end leaves of a picture. One whose length was wrong is looked through first: it may be whole.
+    fn last(&mut self) -> Option<Part> {
+        match mem::replace(&mut self.state, State::Failed) {
+            State::Sized { body, .. } | State::Doubt { body } => {
+                self.distrust(body);
+                None
+            }
+            State::Scan(scan) if scan.too_large => Some(Part::TooLarge(scan.total())),
+            State::Scan(scan) if !scan.body.is_empty() => Some(Part::Picture(scan.body.into())),
+            _ => None,
+        }
     }
 
     fn go(&mut self, state: State) -> Step {
@@ -202,15 +246,26 @@ impl MultipartParser {
         }
     }
 
-    /// Passes over everything before the next delimiter.
-    fn seek(&mut self) -> Step {
-        if let Some((_, end)) = self.boundary.find(&self.text) {
-            self.text.advance(end);
-            return self.go(State::Header { length: None, any: false, read: 0 });
+    /// Passes over everything before the next delimiter, or before another picture.
+    fn seek(&mut self, pictures: bool) -> Step {
+        let delimiter = self.boundary.find(&self.text);
+        let before = delimiter.map_or(self.text.len(), |(at, _)| at);
+        if pictures && let Some(at) = memmem::find(&self.text[..before], &BEGINNING) {
+            self.text.advance(at);
+            return self.go(State::Start(Header::default()));
         }
+        if let Some((_, end)) = delimiter {
+            self.text.advance(end);
+            return self.go(State::Header { header: Header::default(), read: 0 });
+        }
+        self.pass_over();
+        self.read_text(State::Seek { pictures })
+    }
+
+    /// Passes over the text, but for what may be the beginning of a delimiter (and so of a picture, which is shorter).
+    fn pass_over(&mut self) {
         let passed = self.text.len().saturating_sub(self.boundary.max_len());
         self.text.advance(passed);
-        self.read_text(State::Seek)
     }
 
     /// Looks for the first part, as long as no delimiter was met: line by line.
@@ -218,39 +273,44 @@ impl MultipartParser {
         let breaks = self.text.iter().take_while(|b| b.is_ascii_whitespace()).count();
         self.text.advance(breaks);
         if self.text.first() == Some(&SOI[0]) && self.text.len() < 2 {
-            return self.read_text(State::Seek);
+            return self.read_text(State::Seek { pictures: false });
         }
         if self.text.starts_with(&SOI) {
-            return self.go(State::Start { length: None, any: false });
+            return self.go(State::Start(Header::default()));
         }
-        let Some(line) = line(&self.text) else { return self.read_text(State::Seek) };
+        let Some(line) = line(&self.text) else { return self.read_text(State::Seek { pictures: false }) };
         if self.boundary.meets(&self.text[..line]) {
             self.text.advance(line);
-            return self.go(State::Header { length: None, any: false, read: 0 });
+            return self.go(State::Header { header: Header::default(), read: 0 });
         }
         if let Some((_, end)) = self.boundary.find(&self.text[..line]) {
             self.boundary.see();
             self.text.advance(end);
-            return self.go(State::Header { length: None, any: false, read: 0 });
+            return self.go(State::Header { header: Header::default(), read: 0 });
         }
         if is_part_header(&self.text[..line]) {
-            return self.go(State::Header { length: None, any: false, read: 0 });
+            return self.go(State::Header { header: Header::default(), read: 0 });
         }
         if let Some(core) = Boundary::shown_by(&self.text[..line]) {
-            let Some(next) = self::line(&self.text[line..]) else { return self.read_text(State::Seek) };
+            let Some(next) = self::line(&self.text[line..]) else {
+                return self.read_text(State::Seek { pictures: false });
+            };
             let next = &self.text[line..line + next];
             if is_part_header(next) || next.trim_ascii().is_empty() || Boundary::shown_by(next) == Some(core) {
                 let core = core.to_vec();
                 self.boundary.learn(&core);
                 self.text.advance(line);
-                return self.go(State::Header { length: None, any: false, read: 0 });
+                return self.go(State::Header { header: Header::default(), read: 0 });
             }
         }
         if self.begins.is_empty() {
             let start = &self.text[..line.min(32)];
-            self.begins = String::from_utf8_lossy(start.trim_ascii()).escape_debug().to_string();
+            self.begins = match std::str::from_utf8(start.trim_ascii()) {
+                Ok(text) => format!("`{}`", text.escape_debug()),
+                Err(_) => "bytes that are no text".into(),
+            };
         }
-        let passed = match memmem::find(&self.text[..line], &[SOI[0], SOI[1], 0xFF]) {
+        let passed = match memmem::find(&self.text[..line], &BEGINNING) {
             Some(at) => at,
             // A delimiter may begin in what is no whole line.
             None if self.text[line - 1] != b'\n' => line - 256,
@@ -261,55 +321,68 @@ impl MultipartParser {
         if self.preamble > MAX_PREAMBLE {
             return Step::Fail(ParseError::NoParts { begins: mem::take(&mut self.begins) });
         }
-        self.go(State::Seek)
+        self.go(State::Seek { pictures: false })
     }
 
     /// Reads a part's header line by line.
-    fn header(&mut self, length: Option<usize>, any: bool, read: usize) -> Step {
-        let again = State::Header { length, any, read };
+    fn header(&mut self, mut header: Header, read: usize) -> Step {
         if self.text.starts_with(&SOI) {
-            return self.go(State::Start { length, any });
+            return self.go(State::Start(header));
         }
         let room = MAX_HEADER - read;
         let Some(end) = memchr(b'\n', &self.text[..self.text.len().min(room)]) else {
             let endless = self.text.len() >= room;
+            let again = State::Header { header, read };
             return if endless { Step::Fail(ParseError::EndlessHeader) } else { self.read_text(again) };
         };
         let line = self.text.split_to(end + 1);
         let read = read + line.len();
         if self.boundary.meets(&line[..end]) {
-            return self.go(State::Header { length: None, any: false, read: 0 });
+            return self.go(State::Header { header: Header::default(), read: 0 });
         }
         let line = line.trim_ascii();
-        if line.is_empty() {
-            return self.go(State::Start { length, any });
+        if !line.is_empty() {
+            header.take(line);
+            return self.go(State::Header { header, read });
         }
-        let length = content_length(line).or(length);
-        self.go(State::Header { length, any: true, read })
+        if let Content::Stream(declared) = &header.content {
+            if let Some(declared) = declared
+                && !self.boundary.seen()
+            {
+                self.boundary = Boundary::new(Some(declared));
+            }
+            return self.go(State::Seek { pictures: false });
+        }
+        self.go(State::Start(header))
     }
 
     /// Decides by the first bytes of its body what to do with a part.
-    fn start(&mut self, length: Option<usize>, any: bool) -> Step {
-        match *self.text {
-            [] | [0xFF] => return self.read_text(State::Start { length, any }),
-            [0xFF, 0xD8, ..] => {}
-            _ => match self.boundary.begins(&self.text) {
-                Begins::Maybe => return self.read_text(State::Start { length, any }),
-                Begins::Yes if any => return self.emit(Part::Skipped(DropReason::empty), State::Seek),
-                Begins::Yes => return self.go(State::Seek),
-                // A length that may or may not count these line breaks is of no use.
-                Begins::No if matches!(self.text[0], b'\r' | b'\n') => {
-                    self.text.advance(1);
-                    return self.go(State::Start { length: None, any });
-                }
-                Begins::No if !any => return self.go(State::Seek),
-                Begins::No => {
-                    let large = length.is_some_and(|n| n > self.max_frame_bytes);
-                    let reason = if large { DropReason::too_large } else { DropReason::not_jpeg };
-                    return self.emit(Part::Skipped(reason), State::Seek);
-                }
-            },
+    fn start(&mut self, header: Header) -> Step {
+        let beginning = if header.content == Content::Sound { &BEGINNING[..] } else { &SOI };
+        if self.text.starts_with(beginning) {
+            return self.picture(header.length);
         }
+        if beginning.starts_with(&self.text) {
+            return self.read_text(State::Start(header));
+        }
+        match self.boundary.begins(&self.text) {
+            Begins::Maybe => self.read_text(State::Start(header)),
+            Begins::Yes => match header.means_a_picture() && self.boundary.seen() {
+                true => self.emit(Part::Skipped(DropReason::empty), State::Seek { pictures: false }),
+                false => self.go(State::Seek { pictures: false }),
+            },
+            // A length that may or may not count these line breaks is of no use.
+            Begins::No if matches!(self.text[0], b'\r' | b'\n') => {
+                self.text.advance(1);
+                self.go(State::Start(Header { length: None, ..header }))
+            }
+            Begins::No if self.boundary.seen() => self.go(State::Lead(header)),
+            Begins::No => self.go(State::Seek { pictures: false }),
+        }
+    }
+
+    /// A picture begins here.
+    fn picture(&mut self, length: Option<usize>) -> Step {
         self.preamble = 0;
         self.unread_text();
         match length {
@@ -321,9 +394,40 @@ impl MultipartParser {
         }
     }
 
+    /// Looks for the picture in a part that begins with something else.
+    fn lead(&mut self, header: Header) -> Step {
+        let delimiter = self.boundary.find(&self.text).map(|(at, _)| at);
+        let before = delimiter.unwrap_or(self.text.len());
+        if header.content != Content::Sound
+            && let Some(at) = memmem::find(&self.text[..before], &BEGINNING)
+        {
+            self.text.advance(at);
+            // The length may or may not count what was passed over.
+            return self.go(State::Start(Header { length: None, ..header }));
+        }
+        if delimiter.is_none() {
+            self.pass_over();
+            return self.read_text(State::Lead(header));
+        }
+        let lost = match header.length {
+            _ if !header.means_a_picture() => Part::Beside,
+            Some(length) if length > self.max_frame_bytes => Part::TooLarge(length),
+            _ => Part::Skipped(DropReason::not_jpeg),
+        };
+        self.emit(lost, State::Seek { pictures: false })
+    }
+
     fn go_scan(&mut self) -> Step {
         let guess = (self.last_scan + self.last_scan / 8).clamp(SCAN_PIECE, self.max_frame_bytes + SCAN_PIECE);
-        self.go(State::Scan { body: Vec::with_capacity(guess), walk: Walk::new(), keep: true })
+        self.go(State::Scan(Scan::new(guess)))
+    }
+
+    /// The length was wrong: reads the same bytes again without one.
+    fn distrust(&mut self, body: Vec<u8>) -> Step {
+        self.wrong_lengths += 1;
+        self.unread_text();
+        self.unread(body.into());
+        self.go_scan()
     }
 
     /// Collects a picture of known length.
@@ -341,7 +445,7 @@ impl MultipartParser {
             }
         }
         if body.ends_with(&EOI) {
-            return self.emit(Part::Picture(body.into()), State::Seek);
+            return self.emit(Part::Picture(body.into()), State::Seek { pictures: true });
         }
         self.go(State::Doubt { body })
     }
@@ -350,68 +454,60 @@ impl MultipartParser {
     fn doubt(&mut self, body: Vec<u8>) -> Step {
         match self.boundary.begins(&self.text) {
             Begins::Maybe => self.read_text(State::Doubt { body }),
-            Begins::Yes if body.len() >= SOI.len() => self.emit(Part::Picture(body.into()), State::Seek),
-            Begins::Yes | Begins::No => {
-                self.wrong_lengths += 1;
-                self.unread_text();
-                self.unread(body.into());
-                self.go_scan()
+            Begins::Yes if body.len() >= SOI.len() => {
+                self.emit(Part::Picture(body.into()), State::Seek { pictures: false })
             }
+            Begins::Yes | Begins::No => self.distrust(body),
         }
     }
 
     /// Collects a picture up to its own end or the next delimiter, whichever comes first.
-    fn scan(&mut self, mut body: Vec<u8>, mut walk: Walk, mut keep: bool) -> Step {
+    fn scan(&mut self, mut scan: Scan) -> Step {
         let Some(front) = self.input.front_mut() else {
-            self.state = State::Scan { body, walk, keep };
+            self.state = State::Scan(scan);
             return Step::NeedMore;
         };
         let mut piece = front.split_to(front.len().min(SCAN_PIECE));
         if front.is_empty() {
             self.input.pop_front();
         }
-        let read_before = walk.read();
-        let end = walk.feed(&piece);
-        let read = walk.read() - read_before;
-        self.unread(piece.split_off(read));
-        let searched = body.len().saturating_sub(self.boundary.max_len());
-        reserve(&mut body, piece.len(), self.max_frame_bytes + SCAN_PIECE + self.boundary.max_len());
-        body.extend_from_slice(&piece);
-        let state = if let Some((at, _)) = self.boundary.find(&body[searched..]) {
-            self.unread(Bytes::from(body.split_off(searched + at)));
+        let read_before = scan.walk.read();
+        let end = scan.walk.feed(&piece);
+        self.unread(piece.split_off(scan.walk.read() - read_before));
+        reserve(&mut scan.body, piece.len(), self.max_frame_bytes + SCAN_PIECE + self.boundary.max_len());
+        scan.body.extend_from_slice(&piece);
+        let (next, bytes) = if let Some(at) = scan.delimiter(&self.boundary) {
+            let behind = scan.body.len() - at;
+            self.unread(Bytes::from(scan.body.split_off(at)));
             // The line break before a delimiter belongs to it.
-            let breaks = body.ends_with(b"\r\n") as usize + body.ends_with(b"\n") as usize;
-            body.truncate(body.len() - breaks);
-            Some(State::Seek)
+            let breaks = scan.body.ends_with(b"\r\n") as usize + scan.body.ends_with(b"\n") as usize;
+            scan.body.truncate(scan.body.len() - breaks);
+            (Some(State::Seek { pictures: false }), scan.total() - behind - breaks)
         } else {
-            match end {
-                Some(End::After(_)) => Some(State::Seek),
+            let next = match end {
+                Some(end) if scan.goes_on(end) => None,
+                Some(End::After(_)) => Some(State::Seek { pictures: true }),
                 Some(End::Restarts) => {
                     self.unread(Bytes::from_static(&SOI));
-                    body.truncate(body.len() - SOI.len());
-                    Some(State::Start { length: None, any: false })
+                    scan.body.truncate(scan.body.len() - SOI.len());
+                    Some(State::Start(Header::default()))
                 }
                 None => None,
-            }
+            };
+            (next, scan.total())
         };
-        if let Some(state) = state {
-            if !keep {
-                return self.go(state);
+        if let Some(next) = next {
+            if scan.too_large || scan.body.len() > self.max_frame_bytes {
+                return self.emit(Part::TooLarge(bytes), next);
             }
-            if body.len() <= self.max_frame_bytes {
-                self.last_scan = body.len();
-                return self.emit(Part::Picture(body.into()), state);
-            }
-            return self.emit(Part::Skipped(DropReason::too_large), state);
+            self.last_scan = scan.body.len();
+            return self.emit(Part::Picture(scan.body.into()), next);
         }
-        let too_large = keep && body.len() > self.max_frame_bytes + self.boundary.max_len();
-        keep &= !too_large;
-        if !keep {
-            body.drain(..body.len().saturating_sub(self.boundary.max_len()));
-            body.shrink_to(2 * SCAN_PIECE);
+        scan.too_large |= scan.body.len() > self.max_frame_bytes + self.boundary.max_len();
+        if scan.too_large {
+            scan.forget(self.boundary.max_len());
         }
-        let state = State::Scan { body, walk, keep };
-        if too_large { self.emit(Part::Skipped(DropReason::too_large), state) } else { self.go(state) }
+        self.go(State::Scan(scan))
     }
 }
 
@@ -427,13 +523,4 @@ fn reserve(body: &mut Vec<u8>, more: usize, limit: usize) {
 fn line(text: &[u8]) -> Option<usize> {
     let window = &text[..text.len().min(MAX_LINE)];
     memchr(b'\n', window).map(|at| at + 1).or((window.len() == MAX_LINE).then_some(MAX_LINE))
-}
-
-fn is_part_header(line: &[u8]) -> bool {
-    line.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-")) && line.contains(&b':')
-}
-
-fn content_length(line: &[u8]) -> Option<usize> {
-    let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
-    if name.trim().eq_ignore_ascii_case("content-length") { value.trim().parse().ok() } else { None }
 }

@@ -3,16 +3,23 @@
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
 use edgereel_crds::{camera_stream::SnapshotSource, status::Reason, units::ByteSize};
 use futures::future::BoxFuture;
+use memchr::memmem;
 use reqwest::Response;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
     Again, FrameStream, Part, Source, SourceError,
-    http::{HttpCamera, content_type},
+    http::{HttpCamera, Page, content_type},
 };
-use crate::{frame::jpeg::SOI, metrics::DropReason, secrets::Secrets};
+use crate::{frame::jpeg::BEGINNING, metrics::DropReason, secrets::Secrets};
+
+/// So much may stand before the picture.
+const LEAD: usize = 4 << 10;
+/// A larger answer is not read to its end to keep the connection.
+const LARGEST_TO_PASS: usize = 16 << 20;
 
 /// A camera that is asked for each picture.
 pub struct Snapshot {
@@ -94,27 +101,43 @@ async fn answer(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceErr
     }
 }
 
-/// One picture. A larger one than `limit` is not read to its end.
+/// One picture, from where it begins. One that is larger than `limit` is read, not kept.
 async fn fetch(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceError> {
     let mut response = camera.get().await?;
     if content_type(&response).to_ascii_lowercase().starts_with("multipart/") {
         return Err(camera.protocol_error("answers with a stream, not with one JPEG: use the source `mjpeg` for it"));
     }
-    let mut body = Vec::with_capacity(declared_length(&response).min(limit));
-    while let Some(chunk) = response.chunk().await.map_err(|e| camera.broke_off(&e))? {
-        if body.len() + chunk.len() > limit {
-            return Ok(Part::Skipped(DropReason::too_large));
+    let (mut page, declared) = (Page::of(&response), declared_length(&response));
+    let mut body = Vec::with_capacity(declared.min(limit));
+    let (mut read, mut broke) = (0, None);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                read += chunk.len();
+                page.take(&chunk);
+                let room = (limit + LEAD).saturating_sub(body.len());
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+            Ok(None) => break,
+            // The length may have been wrong: what came decides.
+            Err(error) => {
+                broke = Some(camera.broke_off(&error));
+                break;
+            }
         }
-        body.extend_from_slice(&chunk);
+        let worth_reading = read <= declared && declared <= LARGEST_TO_PASS;
+        if read > limit + LEAD && !worth_reading {
+            break;
+        }
     }
-    Ok(match body {
-        body if body.is_empty() => Part::Skipped(DropReason::empty),
-        body if !body.starts_with(&SOI) => {
-            let words = camera.first_words(&body);
-            return Err(camera.protocol_error(format!("answers with {words} instead of a picture: check the path")));
-        }
-        body => Part::Picture(body.into()),
-    })
+    let body = Bytes::from(body);
+    match (memmem::find(&body, &BEGINNING), broke) {
+        (Some(at), _) if read - at <= limit => Ok(Part::Picture(body.slice(at..))),
+        (Some(at), _) => Ok(Part::TooLarge(read.max(declared) - at)),
+        (None, Some(broke)) => Err(broke),
+        (None, None) if read == 0 => Ok(Part::Skipped(DropReason::empty)),
+        (None, None) => Err(camera.no_pictures(&page)),
+    }
 }
 
 fn declared_length(response: &Response) -> usize {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     fault::Fault,
     frame::wire::{self, Decoded, RecordView},
-    kafka::reader::{Extent, StoredRecord, TopicReader},
+    kafka::reader::{Began, Extent, StoredRecord, TopicReader},
     sink::fault::OutputError,
 };
 
@@ -124,6 +124,8 @@ impl<'a> Check<'a> {
         for offset in absent.iter() {
             if is_claimed(offset, began, &self.plan.spec.start_from, first) {
                 self.missing.of(&topic, number).insert(offset);
+            } else if matches!(began, Some(Began::Before(_))) {
+                self.report.before_folder += 1;
             } else {
                 self.report.before_start += 1;
             }
@@ -139,6 +141,7 @@ impl<'a> Check<'a> {
     ) -> Result<Report, Fault> {
         let Check { plan, files, mut report, mut invalid, mut missing, .. } = self;
         files.finish(now, &mut report.found)?;
+        report.former = files.former();
         if plan.on_invalid == OnInvalid::DeadLetter && !(invalid.is_empty() && missing.is_empty()) {
             let kept = letters::read(reader, plan, progress, |place| {
                 invalid.remove(place);
@@ -187,11 +190,14 @@ fn decode(record: &StoredRecord, plan: &SinkPlan) -> Option<Decoded> {
 }
 
 /// Whether the sink has to have a committed record: not if it began to read its partition after it. Where that is not
-/// known, a sink that was to begin later than the topic has to have what comes after the `first` frame that it has.
-fn is_claimed(offset: i64, began: Option<i64>, start_from: &StartFrom, first: Option<i64>) -> bool {
+/// known, a sink that was to begin later than the topic has to have what comes after the `first` frame that it has; and so
+/// has one whose folder tells only of its later life.
+fn is_claimed(offset: i64, began: Option<Began>, start_from: &StartFrom, first: Option<i64>) -> bool {
+    let after_first = || first.is_some_and(|first| offset >= first);
     match began {
-        Some(began) => offset >= began,
-        None => *start_from == StartFrom::Earliest || first.is_some_and(|first| offset >= first),
+        Some(Began::At(began)) => offset >= began,
+        Some(Began::Before(began)) => offset >= began || after_first(),
+        None => *start_from == StartFrom::Earliest || after_first(),
     }
 }
 

@@ -6,17 +6,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use edgereel_crds::{frame_sink, plan::SinkPlan, status::Reason, template::Template};
+use jiff::Timestamp;
 
 use super::{
     Extents, Files, Found, Look, Place,
     names::Names,
     offsets::Places,
+    past::Past,
+    plain_file,
     report::{Finding, Findings},
 };
 use crate::{
@@ -46,21 +50,35 @@ pub(super) struct JpegFiles {
     ambiguous: HashSet<String>,
     /// Whether there are files whose names lead nowhere.
     strangers: bool,
+    past: Rc<Past>,
+    /// How many files are of former topics.
+    former: u64,
+}
+
+/// What a file is, as far as its name tells.
+enum Judged {
+    /// Not one that should not be there.
+    Fine,
+    /// Of a topic that was made anew since, or is not read any more.
+    Former,
+    /// One that should not be there.
+    Wrong(Finding),
 }
 
 impl JpegFiles {
-    /// Walks the directory. `progress` hears of so many files.
+    /// Walks the directory; the sink has read these `earlier` topics. `progress` hears of so many files.
     pub(super) fn list(
         root: &Path,
         spec: &frame_sink::JpegFiles,
         plan: &SinkPlan,
+        earlier: Vec<String>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, OutputError> {
         let invalid = |e: String| OutputError::storage(Reason::InvalidConfiguration, e);
-        let template = Template::parse(&spec.file_name).map_err(invalid)?;
+        let template = spec.template().map_err(invalid)?;
         let mut files = JpegFiles {
             directory: root.join(&spec.directory),
-            names: Names::new(&template, &plan.topics).map_err(|e| invalid(e.to_string()))?,
+            names: Names::new(&template, &plan.topics, &earlier).map_err(|e| invalid(e.to_string()))?,
             template,
             deep: spec.file_name.matches('/').count(),
             unclaimed: Places::default(),
@@ -68,6 +86,8 @@ impl JpegFiles {
             right: HashMap::new(),
             ambiguous: HashSet::new(),
             strangers: false,
+            past: Rc::default(),
+            former: 0,
         };
         let mut count = 0;
         let JpegFiles { directory, names, deep, unclaimed, several, strangers, .. } = &mut files;
@@ -86,23 +106,26 @@ impl JpegFiles {
     }
 
     /// What is wrong with a file, as far as its name tells. Files that came after the first walk are none of its.
-    fn judge(&self, name: &str, extents: &Extents) -> Option<Finding> {
+    fn judge(&self, name: &str, extents: &Extents) -> Judged {
         let file = self.directory.join(name);
-        let foreign = |detail: &str| Some(Finding::Foreign { file: file.clone(), detail: detail.into() });
+        let foreign = |detail: &str| Judged::Wrong(Finding::Foreign { file: file.clone(), detail: detail.into() });
         if self.ambiguous.contains(name) {
-            return None;
+            return Judged::Fine;
         }
         let Some(place) = self.names.place(name) else { return foreign("not a name that this sink gives") };
         let again = self.several.contains(&place) && self.right.get(&place).is_some_and(|right| right != name);
         if !again && !self.unclaimed.contains(&place) {
-            return None;
+            return Judged::Fine;
+        }
+        if self.past.is_former_file(&place.topic, self.names.with_topic, || written(&file)) {
+            return Judged::Former;
         }
         match extents.get(&(place.topic.clone(), place.partition)) {
             None => foreign("of a topic or partition that the sink does not read"),
             Some(extent) if place.offset >= extent.high => foreign("of an offset beyond the topic's end"),
             // The topic's retention has taken the record: there is nothing to compare the file with.
-            Some(extent) if place.offset < extent.low => None,
-            Some(_) => Some(Finding::Duplicate { place, file }),
+            Some(extent) if place.offset < extent.low => Judged::Fine,
+            Some(_) => Judged::Wrong(Finding::Duplicate { place, file }),
         }
     }
 }
@@ -134,19 +157,29 @@ fn walk(directory: &Path, deep: usize, take: &mut dyn FnMut(&str)) -> Result<(),
     below(directory, "", deep, take)
 }
 
+/// When a file was written.
+fn written(file: &Path) -> Option<Timestamp> {
+    file.symlink_metadata().and_then(|meta| meta.modified()).ok()?.try_into().ok()
+}
+
 /// How a file differs from what it should hold; none when it does not.
 fn difference(path: &Path, expected: &[u8]) -> io::Result<Option<String>> {
-    let mut file = File::open(path)?;
+    let Some(file) = plain_file::open(path)? else { return Ok(Some(format!("{} is not a file", path.display()))) };
     let size = file.metadata()?.len();
     if size != expected.len() as u64 {
         return Ok(Some(format!("{} has {size} bytes, the record {}", path.display(), expected.len())));
     }
     let mut bytes = Vec::with_capacity(expected.len());
-    file.read_to_end(&mut bytes)?;
+    // One that grows meanwhile is read no further.
+    file.take(size + 1).read_to_end(&mut bytes)?;
     Ok((bytes != expected).then(|| format!("{} has other bytes than the record", path.display())))
 }
 
 impl Files for JpegFiles {
+    fn learn(&mut self, past: Rc<Past>) {
+        self.past = past;
+    }
+
     fn find(&mut self, place: &Place, frame: &Decoded, _: &Look) -> Result<Found, OutputError> {
         let values = Values {
             camera: frame.camera.as_deref().unwrap_or_default(),
@@ -178,11 +211,17 @@ impl Files for JpegFiles {
         if self.unclaimed.is_empty() && self.several.is_empty() && !self.strangers {
             return Ok(());
         }
-        let this = &*self;
-        walk(&this.directory, this.deep, &mut |name| {
-            if let Some(finding) = this.judge(name, extents) {
-                found.add(finding);
-            }
-        })
+        let (this, mut former) = (&*self, 0);
+        walk(&this.directory, this.deep, &mut |name| match this.judge(name, extents) {
+            Judged::Fine => {}
+            Judged::Former => former += 1,
+            Judged::Wrong(finding) => found.add(finding),
+        })?;
+        self.former = former;
+        Ok(())
+    }
+
+    fn former(&self) -> u64 {
+        self.former
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`jpeg_files`] (with [`names`]) and [`video`] each know an output's files.
 //! - [`check`] judges each record, [`letters`] looks for those that are no frames, [`report`] is what was found.
+//! - [`past`] is what the sink's own folder says of its topics.
 //! - [`offsets`] is what keeps the memory small: whatever is remembered of a record is a bit.
 //!
 //! A record is *pending* while its offset is not committed: its file may be there or not. A committed record must be
@@ -15,22 +16,19 @@ mod jpeg_files;
 mod letters;
 mod names;
 mod offsets;
+mod past;
+mod plain_file;
 pub mod report;
 mod video;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path, rc::Rc};
 
-use edgereel_crds::{
-    frame_sink::{Output, Storage},
-    plan::SinkPlan,
-};
+use edgereel_crds::{frame_sink::Output, plan::SinkPlan};
 
 use self::{
     check::Check,
     offsets::Offsets,
+    past::Past,
     report::{Findings, Report},
 };
 use crate::{
@@ -41,7 +39,7 @@ use crate::{
         reader::{Extent, TopicReader},
     },
     secrets::Secrets,
-    sink::{fault::OutputError, private_dir, runner::memory},
+    sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume},
 };
 
 /// A place in Kafka.
@@ -106,6 +104,9 @@ impl Look<'_> {
 
 /// The files of one output.
 pub(crate) trait Files {
+    /// What the sink's own folder says, before the first partition.
+    fn learn(&mut self, past: Rc<Past>);
+
     /// The records of a partition will be looked for, in order.
     fn begin(&mut self, _topic: &str, _partition: i32) -> Result<(), OutputError> {
         Ok(())
@@ -122,6 +123,9 @@ pub(crate) trait Files {
 
     /// What is wrong with the files themselves, once every record has been looked for, and what the partitions hold then.
     fn finish(&mut self, extents: &Extents, found: &mut Findings) -> Result<(), OutputError>;
+
+    /// How many files or rows are of former topics, after that.
+    fn former(&self) -> u64;
 }
 
 /// What each partition of each topic holds.
@@ -135,14 +139,21 @@ pub fn verify(
     progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
-    let root = root(plan, storage_root);
+    let root = volume::locate(plan, storage_root)?;
     let mut listed = |count| progress(Step::Files, count, 0);
     let mut files: Box<dyn Files> = match &plan.spec.output {
-        Output::JpegFiles(spec) => Box::new(jpeg_files::JpegFiles::list(&root, spec, plan, &mut listed)?),
+        Output::JpegFiles(spec) => {
+            let known = everyones(&root, plan)?;
+            let topics = known.iter().flat_map(|worker| worker.topics.keys().cloned()).collect();
+            Box::new(jpeg_files::JpegFiles::list(&root, spec, plan, topics, &mut listed)?)
+        }
         Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan, &mut listed)?),
     };
-    let earlier = earlier(&root, plan)?;
-    let extents = extents(&reader, plan, &earlier)?;
+    let ids =
+        plan.topics.iter().map(|topic| Ok((topic.clone(), reader.id(topic)?))).collect::<Result<Vec<_>, Fault>>()?;
+    let past = Rc::new(Past::new(&everyones(&root, plan)?, &ids));
+    files.learn(past.clone());
+    let extents = extents(&reader, plan, &past)?;
     let total = extents.values().map(|e| (e.high - e.low).max(0) as u64).sum();
     let mut check = Check::new(plan, files.as_mut());
     let mut done = 0;
@@ -158,41 +169,23 @@ pub fn verify(
             reader.read(topic, *partition, first..last + 1, |record| check.again(record))?;
         }
     }
-    check.finish(&reader, &self::extents(&reader, plan, &earlier)?, progress)
+    check.finish(&reader, &self::extents(&reader, plan, &past)?, progress)
 }
 
-fn extents(reader: &TopicReader, plan: &SinkPlan, earlier: &Earlier) -> Result<Extents, Fault> {
+fn extents(reader: &TopicReader, plan: &SinkPlan, past: &Past) -> Result<Extents, Fault> {
     let mut extents = Extents::new();
     for topic in &plan.topics {
-        let began = earlier.topic(topic).map(|topic| &topic.began);
         let found = reader.extents(topic)?;
         extents.extend(found.into_iter().map(|(partition, extent)| {
-            let began = began.and_then(|began| began.get(&partition).copied());
+            let began = past.began(topic, partition);
             ((topic.clone(), partition), Extent { began, ..extent })
         }));
     }
     Ok(extents)
 }
 
-/// What the sink's own folder says of where its reading began.
-fn earlier(root: &Path, plan: &SinkPlan) -> Result<Earlier, Fault> {
-    let directory = match &plan.spec.output {
-        Output::JpegFiles(spec) => &spec.directory,
-        Output::Video(spec) => &spec.directory,
-    };
-    let mut earlier = Earlier::default();
-    for workers in memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))? {
-        earlier.absorb(workers);
-    }
-    Ok(earlier)
-}
-
-/// Where the sink's storage is on this machine.
-fn root(plan: &SinkPlan, storage_root: Option<&Path>) -> PathBuf {
-    match (storage_root, &plan.spec.storage) {
-        (Some(root), _) => root.into(),
-        (None, Storage::HostPath(host)) => host.path.clone().into(),
-        // `edgereel verify` has refused this before it came here.
-        (None, Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)) => PathBuf::from("."),
-    }
+/// What the sink's own folder says of what its workers have read.
+fn everyones(root: &Path, plan: &SinkPlan) -> Result<Vec<Earlier>, OutputError> {
+    let directory = output_directory(&plan.spec.output);
+    memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))
 }

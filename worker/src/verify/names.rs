@@ -9,12 +9,17 @@ use super::Place;
 pub(super) struct Names {
     pattern: Regex,
     topics: Vec<String>,
+    /// Whether each says its topic.
+    pub(super) with_topic: bool,
 }
 
 impl Names {
-    /// The names that a sink of these topics gives.
-    pub(super) fn new(template: &Template, topics: &[String]) -> Result<Self, regex::Error> {
-        Ok(Names { pattern: pattern(template, topics)?, topics: topics.to_vec() })
+    /// The names that a sink of these topics gives, and gave when it read these `earlier` ones.
+    pub(super) fn new(template: &Template, topics: &[String], earlier: &[String]) -> Result<Self, regex::Error> {
+        let with_topic =
+            template.pieces().iter().any(|piece| matches!(piece, Piece::Field { field: Field::Topic, .. }));
+        let all = [topics, earlier].concat();
+        Ok(Names { pattern: pattern(template, &all)?, topics: topics.to_vec(), with_topic })
     }
 
     /// The record that a name belongs to, if it is one of ours.
@@ -66,7 +71,7 @@ mod tests {
 
     fn names(template: &str, topics: &[&str]) -> Names {
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).into()).collect();
-        Names::new(&Template::parse(template).expect("valid"), &topics).expect("valid")
+        Names::new(&Template::parse(template).expect("valid"), &topics, &["a_1_b".into()]).expect("valid")
     }
 
     fn place(topic: &str, partition: i32, offset: i64) -> Option<Place> {
@@ -88,5 +93,6 @@ mod tests {
         assert_eq!(names.place("a_1_2_3_gate.jpg"), place("a_1", 2, 3));
         assert_eq!(names.place("a_2_3_gate.jpg"), place("a", 2, 3));
         assert_eq!(names.place("b_2_3_gate.jpg"), place("b", 2, 3));
+        assert_eq!(names.place("a_1_b_2_3_gate.jpg"), place("a_1_b", 2, 3), "that was read earlier");
     }
 }

@@ -23,6 +23,11 @@ pub struct Report {
     pub pending: u64,
     /// Records from before the sink's `startFrom`.
     pub before_start: u64,
+    /// Records that were committed before the sink had the folder that it has now, and from before all that is there: they
+    /// may be in another directory, or were lost with it.
+    pub before_folder: u64,
+    /// Files or a video's rows of topics that were made anew since, or are not read any more.
+    pub former: u64,
     /// Committed records that are no frames, or that the output cannot show.
     pub invalid: u64,
     /// Those of them whose dead letters the dead-letter topic's retention may have taken.
@@ -129,6 +134,8 @@ impl Report {
             left_out: 0,
             pending: 0,
             before_start: 0,
+            before_folder: 0,
+            former: 0,
             invalid: 0,
             letters_gone: 0,
             found: Findings::default(),

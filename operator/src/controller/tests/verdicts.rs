@@ -241,7 +241,7 @@ fn a_sinks_figures_are_those_of_all_its_workers() {
     };
     let mut status = FrameSinkStatus::default();
     of_sink(
-        &[worker(10.0, 100_000, 5, 2, 40), worker(30.0, 60_000, 7, 3, 10)],
+        &[worker(10.0, 100_000, 5, Some(2), 40), worker(30.0, 60_000, 7, Some(3), 10)],
         &FrameSinkStatus::default(),
         &mut status,
     );
@@ -251,4 +251,8 @@ fn a_sinks_figures_are_those_of_all_its_workers() {
     let mut kept = FrameSinkStatus::default();
     of_sink(&[silent], &status, &mut kept);
     assert_eq!(kept.frames_stored, Some(12), "what is not known now was known before");
+    assert_eq!(kept.lag_records, None, "an old lag says nothing of now");
+    let mut unknown = FrameSinkStatus::default();
+    of_sink(&[worker(1.0, 1, 1, Some(2), 40), worker(1.0, 1, 1, None, 40)], &status, &mut unknown);
+    assert_eq!(unknown.lag_records, None, "what one worker does not know is no zero in the sum");
 }

@@ -82,9 +82,10 @@ fn a_byte_at_a_time_counts_as_silence_and_so_do_pictures_that_are_never_whole() 
     let all =
         [("drip", trouble("bad=drip&pause=20ms"), watched()), ("halves", trouble("bad=truncated&after=5"), watched())];
     let worker = run_cameras(&all, &unique("silent"));
-    for name in ["drip", "halves"] {
-        worker.await_status_of(name, "has stalled", |entry| is_unready(entry, "CameraStalled"));
-    }
+    worker.await_status_of("drip", "has stalled", |entry| is_unready(entry, "CameraStalled"));
+    let halves = worker.await_status_of("halves", "loses all", |entry| is_unready(entry, "CameraFramesDropped"));
+    let message = condition(&halves, "CameraOnline")["message"].clone();
+    assert!(message.as_str().is_some_and(|m| m.contains("dropped as truncated")), "{message}");
     assert!(worker.metrics().sum("camera_frames_dropped_total", &[("name", "halves"), ("reason", "truncated")]) > 0.0);
 }
 

@@ -13,7 +13,7 @@ use std::{
 use edgereel_crds::{
     FrameSinkSpec, KafkaConnectionSpec,
     frame_sink::OnInvalid,
-    plan::{Connection, ObjectName, SinkPlan},
+    plan::{Connection, ObjectName, SinkPlan, Volume},
     status::{ConditionType, Reason},
 };
 use edgereel_tests::{
@@ -175,6 +175,7 @@ fn plan_of(topic: &str, group: &str, bootstrap: &str, root: &Path, special: &Val
         group: group.to_owned(),
         on_invalid: spec.on_invalid.unwrap_or(OnInvalid::Fail),
         camera: None,
+        volume: Volume { place: String::new(), alone: true },
         spec,
     }
 }

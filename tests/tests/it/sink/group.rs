@@ -241,7 +241,7 @@ fn transactions_are_read_when_they_are_committed_and_the_lag_comes_to_nothing() 
         producer.abort_transaction(PATIENCE).expect("aborted");
         let worker = bench.start(0);
         bench.await_no_lag();
-        wait::until("the lag is told", PATIENCE, || worker.metrics.lag.get() == 0);
+        wait::until("the lag is told", PATIENCE, || worker.metrics.lag.records() == Some(0));
         // 10 frames, a marker, 10 frames, a marker.
         assert_eq!(bench.committed(), BTreeMap::from([(0, 22)]));
         // An open transaction is no lag of the sink's: nobody may read it yet.
@@ -329,7 +329,7 @@ fn a_record_that_the_brokers_disk_has_spoilt_is_named_and_never_stored_or_passed
         if says.contains("partition 1 cannot be read") && !worker.state.is_ready() { Ok(()) } else { Err(says) }
     });
     wait::until("the other partition is read", PATIENCE, || bench.committed().get(&0) == Some(&9));
-    wait::until("the lag is told", PATIENCE, || worker.metrics.lag.get() == 5);
+    wait::until("the lag is told", PATIENCE, || worker.metrics.lag.records() == Some(5));
     worker.stop().expect("a clean stop");
     assert_eq!(bench.committed(), BTreeMap::from([(0, 9), (1, 5)]));
     assert_eq!(bench.files().len(), 14);

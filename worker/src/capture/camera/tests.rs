@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use edgereel_crds::{
     plan::Plan,
-    status::{ConditionStatus, ConditionType},
+    status::{Condition, ConditionStatus, ConditionType},
 };
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
@@ -73,11 +73,17 @@ async fn play(connections: impl IntoIterator<Item = Vec<Part>>) -> Keep {
 
 /// As [`play`], each connection ending in this way; gives the resource's state too.
 async fn play_to(connections: impl IntoIterator<Item = Vec<Part>>, end: Again) -> (Keep, ResourceState) {
-    let (plan, played) = (plan(), Arc::new(Notify::new()));
+    let played = Arc::new(Notify::new());
+    let source = Script { connections: connections.into_iter().collect(), end, played: played.clone() };
+    run_until(source, &played).await
+}
+
+/// Runs a camera until its source has played all that it has; gives what it kept, and what is said of it then.
+async fn run_until(source: impl Source + 'static, played: &Notify) -> (Keep, ResourceState) {
+    let plan = plan();
     let plan = &plan.cameras[0];
     let keep = Keep::new(plan, Metrics::default().camera(&plan.name), None);
     keep.outbox.open(1 << 20);
-    let source = Script { connections: connections.into_iter().collect(), end, played: played.clone() };
     let state = ResourceState::new(Kind::CameraStream, plan.name.clone());
     let health = Arc::new(Health::new(state.clone()));
     let (camera, stop) = (Camera::new(plan, Box::new(source), health, &keep), CancellationToken::new());
@@ -168,4 +174,67 @@ async fn a_camera_that_closes_in_order_after_each_picture_is_online_all_the_time
     // Without a whole picture it is a fault, however orderly the end.
     let (_, state) = play_to([vec![part(&whole)], vec![Part::Skipped(DropReason::empty)]], Again::AtOnce).await;
     assert_eq!(camera_is(&state), (false, "it hung up".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_holds_two_pictures_is_two_frames() {
+    let (one, two) = (picture(64, 64, 1), picture(64, 64, 2));
+    let keep = play([vec![part(&[&one[..], &two].concat())]]).await;
+    let account = keep.metrics.account();
+    assert_eq!((account.captured, account.waiting), (2, 2));
+    let frames: Vec<Bytes> = keep.outbox.take().into_iter().map(|taken| taken.frame.jpeg).collect();
+    assert_eq!(frames, [one, two]);
+}
+
+/// A camera that stays connected and falls silent after its parts.
+struct Silent {
+    parts: Vec<Part>,
+    played: Arc<Notify>,
+}
+
+impl Source for Silent {
+    fn connect(&mut self) -> BoxFuture<'_, Result<Box<dyn FrameStream>, SourceError>> {
+        let stream = Silent { parts: std::mem::take(&mut self.parts), played: self.played.clone() };
+        Box::pin(async { Ok(Box::new(stream) as Box<dyn FrameStream>) })
+    }
+}
+
+impl FrameStream for Silent {
+    fn next(&mut self) -> BoxFuture<'_, Result<Part, SourceError>> {
+        Box::pin(async {
+            if self.parts.is_empty() {
+                self.played.notify_one();
+                std::future::pending().await
+            }
+            Ok(self.parts.remove(0))
+        })
+    }
+}
+
+/// What is said of a camera while it is connected, after these parts, and the last error.
+async fn told_after(parts: Vec<Part>) -> (Condition, Option<String>) {
+    let played = Arc::new(Notify::new());
+    let (_, state) = run_until(Silent { parts, played: played.clone() }, &played).await;
+    (state.condition(ConditionType::CameraOnline).expect("set"), state.last_error().map(|error| error.message))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_of_which_every_frame_is_dropped_says_so_and_why_at_once() {
+    let jpeg = picture(64, 64, 1);
+    let (large, half) = (Part::TooLarge(1_234_567), part(&jpeg[..jpeg.len() / 2]));
+    let why = "a picture of 1234567 bytes is larger than `encoding.maxFrameBytes`, 750Ki: set it to 1536Ki, or \
+               `encoding.reencode` to `size`";
+    let (online, error) = told_after(vec![half.clone(), large.clone(), Part::Beside, large.clone()]).await;
+    assert_eq!((online.status, online.reason), (ConditionStatus::False, Reason::CameraFramesDropped));
+    assert_eq!(online.message, format!("pictures come, 2 dropped as too_large, 1 as truncated; the last: {why}"));
+    assert_eq!(error, Some(online.message));
+    // Where others go on, it is no more than the last error.
+    let (online, error) = told_after(vec![part(&jpeg), large]).await;
+    assert_eq!((online.status, error.as_deref()), (ConditionStatus::True, Some(why)));
+}
+
+#[test]
+fn a_picture_that_is_not_even_read_is_told_with_the_most_that_is() {
+    let message = too_large(17_000_000, 16 << 20, 768_000);
+    assert_eq!(message, "a picture of 17000000 bytes is larger than the 16Mi that are read of one");
 }

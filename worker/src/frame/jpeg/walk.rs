@@ -50,6 +50,14 @@ impl Walk {
         self.read
     }
 
+    /// How many bytes the segment still has in which the walk stands; `None` outside of one.
+    pub fn in_segment(&self) -> Option<usize> {
+        match self.state {
+            State::Segment(left) if left > 0 => Some(left.into()),
+            _ => None,
+        }
+    }
+
     /// Reads on; `None` when the end is not among these bytes.
     pub fn feed(&mut self, data: &[u8]) -> Option<End> {
         let before = self.read;

@@ -3,60 +3,104 @@
 //! Each partition pauses by itself. With one budget for all, an output that merges partitions could fill it with the
 //! records of one while it waits for another, and neither would ever move.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
+
+use super::native::Waker;
 
 /// What a record costs beside its bytes: its headers' allocations, its place in queues.
 const OVERHEAD: usize = 1024;
 
-/// The bytes that one partition's records hold.
-#[derive(Clone, Debug, Default)]
-pub struct Held(Arc<AtomicUsize>);
+/// The bytes that one partition's records hold of its share.
+#[derive(Clone, Default)]
+pub struct Held(Arc<Account>);
+
+#[derive(Default)]
+struct Account {
+    bytes: AtomicUsize,
+    share: Share,
+    /// Somebody waits for room …
+    awaited: AtomicBool,
+    /// … and is to be told.
+    waker: Waker,
+}
 
 impl Held {
+    /// Nothing yet. `waker` is called once there is room that was [awaited](Self::await_room).
+    pub fn of(share: Share, waker: &Waker) -> Self {
+        Held(Arc::new(Account { share, waker: waker.clone(), ..Account::default() }))
+    }
+
     /// Counts a record of so many bytes for as long as the charge lives.
     pub fn charge(&self, bytes: usize) -> Charge {
         let bytes = bytes + OVERHEAD;
-        self.0.fetch_add(bytes, Ordering::AcqRel);
-        Charge { held: self.0.clone(), bytes }
+        self.0.bytes.fetch_add(bytes, Ordering::AcqRel);
+        Charge { held: self.clone(), bytes }
     }
 
     /// Bytes held now.
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+        self.0.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Enough is held: read no more of this partition.
+    pub fn is_used_up(&self) -> bool {
+        self.0.share.is_used_up(self.bytes())
+    }
+
+    /// Asks to be told when there is room. There may be some already: look once more after it.
+    pub fn await_room(&self) {
+        self.0.awaited.store(true, Ordering::SeqCst);
+    }
+
+    /// Enough is free to read on.
+    pub fn has_room(&self) -> bool {
+        self.0.share.has_room(self.bytes())
     }
 }
 
 /// One record's part of the budget; given back when it is dropped.
-#[derive(Debug)]
 pub struct Charge {
-    held: Arc<AtomicUsize>,
+    held: Held,
     bytes: usize,
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({})", self.bytes)
+    }
 }
 
 impl Charge {
     /// Counts so many bytes more for as long as the charge lives: what was made of the record.
     pub fn add(&mut self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.held.0.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.bytes += bytes;
     }
 
     /// A charge on no budget, for records that came from elsewhere.
     pub fn free() -> Self {
-        Charge { held: Arc::default(), bytes: 0 }
+        Charge { held: Held::default(), bytes: 0 }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::AcqRel);
+        let Account { bytes, share, awaited, waker } = &*self.held.0;
+        let left = bytes.fetch_sub(self.bytes, Ordering::SeqCst) - self.bytes;
+        if share.has_room(left) && awaited.swap(false, Ordering::SeqCst) {
+            waker.wake();
+        }
     }
 }
 
 /// A partition's share, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share(usize);
 
 impl Share {

@@ -3,14 +3,12 @@
 //! A group's offsets can be deleted, and expire after a week without members (`offsets.retention.minutes`). Kafka alone
 //! cannot tell such a group from one that never was: this can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    mark::TopicId,
-    messages::{Begun, TopicPartition},
-};
+use super::{mark::TopicId, messages::Begun};
 
 /// What was read before, by topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +32,30 @@ pub struct EarlierTopic {
     pub first: Option<i32>,
     /// The offset at which the reading of each partition began.
     pub began: BTreeMap<i32, i64>,
+    /// The partitions that had been read further than that already, by whatever this folder knows nothing of: it was lost,
+    /// or the sink had another directory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub taken_over: BTreeSet<i32>,
+    /// When its reading began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
+    /// The topic of that name that was read before this one, and was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<TopicId>,
+}
+
+/// A moment in the life of a sink: what it wrote before is of other topics than the one whose reading began then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// By this machine's clock.
+    pub at: Timestamp,
+    /// The output's state, as it stands in commits.
+    pub output: String,
+}
+
+/// Whether these may be one topic's: an id that is not known tells nothing.
+pub fn same(one: Option<&TopicId>, other: Option<&TopicId>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 impl Earlier {
@@ -42,22 +64,29 @@ impl Earlier {
         self.topics.get(name)
     }
 
-    /// Whether this partition was read before.
-    pub fn has_read(&self, source: &TopicPartition) -> bool {
-        self.topic(&source.topic).is_some_and(|topic| topic.began.contains_key(&source.partition))
+    /// What is known of a topic that has this id now: nothing, if another one of its name was read.
+    pub fn same_topic(&self, name: &str, id: Option<&TopicId>) -> Option<&EarlierTopic> {
+        self.topic(name).filter(|topic| same(topic.id.as_ref(), id))
     }
 
-    /// Takes in where the reading of these partitions began. What is known already stays.
-    pub fn note(&mut self, begun: &[Begun]) {
+    /// Takes in where the reading of these partitions began, which is now. What is known already stays.
+    pub fn note(&mut self, begun: &[Begun], now: &Since) {
         for partition in begun {
             let source = &partition.assigned.source;
             let topic = self.topics.entry(source.topic.to_string()).or_default();
-            if matches!((&topic.id, &partition.mark.id), (Some(known), Some(now)) if known != now) {
+            if !same(topic.id.as_ref(), partition.mark.id.as_ref()) {
                 // Another topic of that name: nothing of the former one holds for it.
-                *topic = EarlierTopic::default();
+                *topic = EarlierTopic { former: topic.id.take(), ..EarlierTopic::default() };
+            }
+            if topic.began.is_empty() {
+                topic.since = Some(now.clone());
             }
             topic.id = partition.mark.id.clone().or(topic.id.take());
             topic.first = partition.mark.first;
+            // An offset with this very mark was committed by this sink.
+            if !topic.began.contains_key(&source.partition) && partition.marked {
+                topic.taken_over.insert(source.partition);
+            }
             topic.began.entry(source.partition).or_insert(partition.start);
         }
     }
@@ -75,6 +104,9 @@ impl Earlier {
     pub fn absorb(&mut self, other: Earlier) {
         for (name, theirs) in other.topics {
             let ours = self.topics.entry(name).or_default();
+            if !same(ours.id.as_ref(), theirs.id.as_ref()) {
+                continue; // of another topic of that name
+            }
             ours.id = ours.id.take().or(theirs.id);
             ours.first = ours.first.or(theirs.first);
             for (partition, offset) in theirs.began {

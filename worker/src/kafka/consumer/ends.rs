@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use edgereel_crds::status::Reason;
 
 use super::{
-    messages::TopicPartition,
+    messages::{ReadTo, TopicPartition},
     native::{EventQueue, NativeAnswer},
     partitions::Partitions,
     questions::{self, Wanted},
@@ -38,7 +38,7 @@ pub struct Told {
     /// The ends that are known.
     pub ends: Vec<(TopicPartition, i64)>,
     /// The partitions that were read to their end, and where it is.
-    pub reached: Vec<(TopicPartition, i64)>,
+    pub reached: Vec<(TopicPartition, ReadTo)>,
     /// A topic is not the one that was taken up.
     pub made_anew: Option<KafkaFault>,
 }
@@ -80,7 +80,7 @@ impl Ends {
                 let Some(found) = partitions.find(&element.source.topic, element.source.partition) else { continue };
                 if element.error.is_none() && element.offset >= 0 {
                     if found.next >= element.offset {
-                        told.reached.push((element.source.clone(), found.next));
+                        told.reached.push((element.source.clone(), found.read_to()));
                     }
                     told.ends.push((element.source, element.offset));
                 }

@@ -97,6 +97,16 @@ impl Commit {
     }
 }
 
+/// How far a partition was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadTo {
+    /// The offset after all of it; beyond the last record where transaction markers stand.
+    pub end: i64,
+    /// The offset after the last record that was sent. Whoever did not take that one cannot pass over what lies before the
+    /// end.
+    pub sent: i64,
+}
+
 /// What the consumer tells the writer.
 #[derive(Debug)]
 pub enum Event {
@@ -124,8 +134,8 @@ pub enum Event {
         generation: u64,
         /// The partition.
         source: TopicPartition,
-        /// The offset after all of it; beyond the last record where transaction markers stand.
-        end: i64,
+        /// How far it was read.
+        read: ReadTo,
         /// When that was so.
         as_of: Instant,
     },

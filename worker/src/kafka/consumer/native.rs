@@ -301,6 +301,12 @@ pub unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) -> Vec<
     unsafe { (0..usize::try_from((*list).cnt).unwrap_or(0)).map(|i| element(&*(*list).elems.add(i))).collect() }
 }
 
+/// What a list holds, its metadata as text whatever they are.
+pub fn elements_of(list: &TopicPartitionList) -> Vec<Element> {
+    // SAFETY: rdkafka's list is valid as long as it lives.
+    unsafe { elements(list.ptr()) }
+}
+
 /// # Safety
 /// The topic is a C string, and the metadata has its length.
 pub unsafe fn element(found: &rd::rd_kafka_topic_partition_t) -> Element {

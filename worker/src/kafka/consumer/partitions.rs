@@ -12,7 +12,8 @@ use super::{
     budget::{Charge, Held, Share},
     context::GroupContext,
     mark::{Mark, TopicId},
-    messages::{Begun, TopicPartition},
+    messages::{Begun, ReadTo, TopicPartition},
+    native::Waker,
 };
 use crate::kafka::client::KafkaFault;
 
@@ -25,7 +26,6 @@ pub struct Partitions {
     pub generation: u64,
     /// The partitions.
     pub all: Vec<Partition>,
-    share: Share,
 }
 
 /// An assigned partition.
@@ -36,6 +36,8 @@ pub struct Partition {
     pub mark: Mark,
     /// Everything before this offset was sent on.
     pub next: i64,
+    /// The offset after the last record that was sent on.
+    sent: i64,
     held: Held,
     paused: bool,
     failed: Option<(KafkaFault, Instant)>,
@@ -46,18 +48,21 @@ pub struct Partition {
 
 impl Partitions {
     /// Each at its beginning; together they may hold `memory` bytes.
-    pub fn new(generation: u64, begun: &[Begun], memory: usize) -> Self {
+    /// `waker` is called when one has room again.
+    pub fn new(generation: u64, begun: &[Begun], memory: usize, waker: &Waker) -> Self {
+        let share = Share::of(memory, begun.len());
         let partition = |begun: &Begun| Partition {
             source: begun.assigned.source.clone(),
             mark: begun.mark.clone(),
             next: begun.start,
-            held: Held::default(),
+            sent: begun.start,
+            held: Held::of(share, waker),
             paused: false,
             failed: None,
             leaderless: None,
             told: None,
         };
-        Partitions { generation, all: begun.iter().map(partition).collect(), share: Share::of(memory, begun.len()) }
+        Partitions { generation, all: begun.iter().map(partition).collect() }
     }
 
     /// Which they are.
@@ -74,32 +79,27 @@ impl Partitions {
     pub fn take(&mut self, topic: &str, partition: i32, offset: i64, size: usize) -> Option<(TopicPartition, Charge)> {
         let found = self.find(topic, partition).filter(|found| offset >= found.next)?;
         found.next = offset + 1;
+        found.sent = found.next;
         found.failed = None;
         Some((found.source.clone(), found.held.charge(size)))
     }
 
     /// Whether enough of this one waits.
     pub fn is_full(&mut self, source: &TopicPartition) -> bool {
-        let share = self.share;
-        self.find(&source.topic, source.partition).is_some_and(|found| share.is_used_up(found.held.bytes()))
-    }
-
-    /// Whether one of them is paused.
-    pub fn has_paused(&self) -> bool {
-        self.all.iter().any(|partition| partition.paused)
+        self.find(&source.topic, source.partition).is_some_and(|found| found.held.is_used_up())
     }
 
     /// Pauses one of them.
     pub fn pause(&mut self, consumer: &BaseConsumer<GroupContext>, source: &TopicPartition) {
         if let Some(found) = self.find(&source.topic, source.partition) {
             found.paused = consumer.pause(&found.list()).is_ok();
+            found.held.await_room();
         }
     }
 
     /// Resumes the paused ones that have room again.
     pub fn resume_with_room(&mut self, consumer: &BaseConsumer<GroupContext>) {
-        let share = self.share;
-        for partition in self.all.iter_mut().filter(|p| p.paused && share.has_room(p.held.bytes())) {
+        for partition in self.all.iter_mut().filter(|p| p.paused && p.held.has_room()) {
             partition.paused = consumer.resume(&partition.list()).is_err();
         }
     }
@@ -137,6 +137,11 @@ impl Partition {
     /// Whether a broker leads it.
     pub fn led(&mut self, fault: Option<KafkaFault>) {
         self.leaderless = fault;
+    }
+
+    /// How far it was read.
+    pub fn read_to(&self) -> ReadTo {
+        ReadTo { end: self.next, sent: self.sent }
     }
 
     /// It was read to this offset.

@@ -36,10 +36,8 @@ use super::{
 };
 use crate::kafka::client::{Context, KafkaFault, Subject};
 
-/// How long a poll waits when nothing is due: commands and events end it at once.
+/// How long a poll waits when nothing is due: commands, events and a writer that has made room end it at once.
 const IDLE: Duration = Duration::from_secs(1);
-/// The same while a partition is paused: nobody tells when the writer has made room.
-const PAUSED: Duration = Duration::from_millis(20);
 
 /// Everything that the polling thread owns beside the consumer.
 pub struct Polled {
@@ -218,7 +216,6 @@ impl<'a> Poll<'a> {
     fn patience(&self, now: Instant) -> Duration {
         let until = |due: Instant| due.saturating_duration_since(now).min(IDLE);
         match &self.stage {
-            Stage::Reading(Some(partitions), _) if partitions.has_paused() => PAUSED,
             Stage::Reading(Some(_), ends) => until(ends.due()),
             Stage::TakingUp(taking) => taking.again().map_or(IDLE, until),
             Stage::HandingOver { deadline, .. } => until(*deadline),
@@ -284,7 +281,8 @@ impl<'a> Poll<'a> {
                     let generation = partitions.generation;
                     if let Some(found) = partitions.find(&source.topic, source.partition) {
                         found.reach(end);
-                        self.send(Event::EndOfPartition { generation, source, end, as_of: Instant::now() });
+                        let read = found.read_to();
+                        self.send(Event::EndOfPartition { generation, source, read, as_of: Instant::now() });
                     }
                 }
             }

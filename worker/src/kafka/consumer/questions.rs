@@ -1,10 +1,12 @@
 //! Questions to the brokers, each one request for all partitions, answered through the [event queue](super::native).
 #![allow(unsafe_code)] // calls into librdkafka; what each relies on stands beside it
 
-use std::{collections::BTreeSet, ffi::c_int, ptr, time::Duration};
+use std::{collections::BTreeSet, ffi::c_int, ptr, sync::Arc, time::Duration};
 
 use rdkafka::{
+    ClientContext,
     bindings::{self as rd, rd_kafka_admin_op_t as Op},
+    client::Client,
     error::RDKafkaErrorCode as Code,
 };
 
@@ -13,7 +15,7 @@ use super::{
     messages::TopicPartition,
     native::{Element, EventQueue, NativeAnswer, element, elements, opaque},
 };
-use crate::kafka::admin::{Owned, c_string, text};
+use crate::kafka::admin::{self, Owned, c_string, text};
 
 /// A failed question: the code, and the broker's or the library's words.
 pub type Refused = (Code, String);
@@ -55,6 +57,14 @@ impl Topic {
 /// The names of those that are not there.
 pub fn missing(topics: &[Topic]) -> Vec<String> {
     topics.iter().filter(|topic| topic.is_missing()).map(|topic| topic.name.clone()).collect()
+}
+
+/// All partitions of these topics.
+pub fn partitions(topics: &[Topic]) -> impl Iterator<Item = TopicPartition> + '_ {
+    topics.iter().flat_map(|topic| {
+        let name: Arc<str> = topic.name.as_str().into();
+        topic.partitions.iter().map(move |(partition, _)| TopicPartition { topic: name.clone(), partition: *partition })
+    })
 }
 
 /// What the members of a group have.
@@ -106,12 +116,9 @@ impl EventQueue<'_> {
 
     /// Asks for the topics' ids and partitions: [`topics`] reads the answer.
     pub fn ask_topics(&self, names: &[String], number: u64, patience: Duration) {
-        let names: Vec<_> = names.iter().filter_map(|name| c_string(name).ok()).collect();
-        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-        // SAFETY: the names live through the call, which copies them; the collection is freed once.
+        let Some(collection) = collection(names) else { return };
+        // SAFETY: the collection lives through the call, which copies it.
         unsafe {
-            let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-            let Some(collection) = Owned::new(collection, rd::rd_kafka_TopicCollection_destroy) else { return };
             let Some(options) = self.options(Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, number, patience) else { return };
             rd::rd_kafka_DescribeTopics(self.client(), collection.ptr, options.ptr, self.native());
         }
@@ -140,6 +147,38 @@ impl EventQueue<'_> {
             rd::rd_kafka_AdminOptions_set_opaque(options.ptr, opaque(number));
             Some(options)
         }
+    }
+}
+
+/// Asks a client without an event queue for the topics' ids and partitions. Blocks until the brokers answer, `patience` at
+/// most.
+pub fn describe<C: ClientContext>(
+    client: &Client<C>,
+    names: &[String],
+    patience: Duration,
+) -> Result<Vec<Topic>, Refused> {
+    let Some(collection) = collection(names) else { return Err((Code::InvalidArgument, String::new())) };
+    let answer = admin::request(
+        client,
+        Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        patience,
+        |_| Ok(()),
+        |options, queue| {
+            // SAFETY: collection, options and queue live through the call, which copies the first two.
+            unsafe { rd::rd_kafka_DescribeTopics(client.native_ptr(), collection.ptr, options, queue) }
+        },
+    );
+    topics(&NativeAnswer(answer.map_err(|refusal| (refusal.code, refusal.words))?))
+}
+
+/// Names of topics, for librdkafka.
+fn collection(names: &[String]) -> Option<Owned<rd::rd_kafka_TopicCollection_t>> {
+    let names: Vec<_> = names.iter().filter_map(|name| c_string(name).ok()).collect();
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: the names live through the call, which copies them; the collection is freed once.
+    unsafe {
+        let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        Owned::new(collection, rd::rd_kafka_TopicCollection_destroy)
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Facts {
     pub was_read: bool,
     /// The topic's id in the sink's own folder.
     pub earlier_id: Option<TopicId>,
-    /// The partition came after the sink's first start.
+    /// The partition came after the sink's first start with this topic.
     pub added: bool,
     /// The partition's first offset.
     pub low: i64,
@@ -103,7 +103,11 @@ pub fn decide_start(facts: &Facts, first: First, on_lost: OnOffsetLost) -> Start
 }
 
 /// Whether the topic is another than the one that was read. The commit's own word counts before the folder's: it is newer.
+/// A partition that was added to this topic has no past in a former one.
 fn made_anew(facts: &Facts) -> bool {
+    if facts.committed.is_none() && facts.added {
+        return false;
+    }
     let known = match (&facts.committed, &facts.committed_id) {
         (Some(_), Some(id)) => Some(id),
         _ => facts.earlier_id.as_ref(),
@@ -206,9 +210,12 @@ mod tests {
 
     #[test]
     fn a_partition_that_was_added_later_is_read_from_its_beginning() {
-        let facts = Facts { added: true, earlier_id: id("a"), ..holding(None) };
-        for first in [First::Earliest, First::Latest, First::At(None), First::At(Some(15))] {
-            assert_eq!(decide_start(&facts, first, OnOffsetLost::Fail), from(10, 0));
+        // Also where this worker remembers a former topic only, of whose successor another has read the first partitions.
+        for earlier in ["a", "former"] {
+            let facts = Facts { added: true, earlier_id: id(earlier), ..holding(None) };
+            for first in [First::Earliest, First::Latest, First::At(None), First::At(Some(15))] {
+                assert_eq!(decide_start(&facts, first, OnOffsetLost::Fail), from(10, 0));
+            }
         }
     }
 

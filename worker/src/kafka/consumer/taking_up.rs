@@ -14,7 +14,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::{
     Settings,
-    earlier::Earlier,
+    earlier::{Earlier, same},
     mark::{Mark, TopicId},
     messages::{Assigned, Begun, TopicPartition},
     native::Element,
@@ -194,7 +194,8 @@ impl TakingUp {
         }
         if self.given.len() < total {
             let Some(Answer::Members(members)) = self.answers.get(&Question::Members) else { return Ok(None) };
-            let nobodys: Vec<_> = all_of(topics).filter(|source| !members.assigned.contains(source)).collect();
+            let nobodys: Vec<_> =
+                questions::partitions(topics).filter(|source| !members.assigned.contains(source)).collect();
             if let Some(first) = nobodys.first() {
                 let message = format!("{first} is nobody's in group {}", settings.group);
                 return Ok(Some(Decision::Rejoin(message)));
@@ -219,7 +220,7 @@ impl TakingUp {
 
     /// What was given and cannot be of the present subscription.
     fn foreign(&self, settings: &Settings, topics: &[Topic]) -> Option<String> {
-        let there: BTreeSet<_> = all_of(topics).collect();
+        let there: BTreeSet<_> = questions::partitions(topics).collect();
         let stale = |source: &&TopicPartition| {
             !settings.topics.iter().any(|topic| **topic == *source.topic) || !there.contains(*source)
         };
@@ -229,13 +230,6 @@ impl TakingUp {
 
 fn total(topics: &[Topic]) -> usize {
     topics.iter().map(|topic| topic.partitions.len()).sum()
-}
-
-fn all_of(topics: &[Topic]) -> impl Iterator<Item = TopicPartition> + '_ {
-    topics.iter().flat_map(|topic| {
-        let name: std::sync::Arc<str> = topic.name.as_str().into();
-        topic.partitions.iter().map(move |(partition, _)| TopicPartition { topic: name.clone(), partition: *partition })
-    })
 }
 
 /// The time in `startFrom`, in Unix milliseconds.
@@ -274,15 +268,17 @@ impl Known<'_> {
         let (committed_mark, state) = committed.map_or((Mark::default(), ""), |e| Mark::split(&e.metadata));
         let topic = self.topics.iter().find(|topic| *topic.name == *source.topic);
         let id: Option<TopicId> = topic.and_then(|topic| topic.id.clone());
-        let earlier = self.earlier.topic(&source.topic);
-        let first = self.first(source);
+        let known = self.earlier.topic(&source.topic);
+        let earlier = self.earlier.same_topic(&source.topic, id.as_ref());
+        let first = self.first(source, id.as_ref());
         let facts = Facts {
             committed: committed.map(|element| element.offset),
             committed_id: committed_mark.id.clone(),
             id: id.clone(),
-            was_read: self.earlier.has_read(source) || self.earlier.unnamed && self.is_new_group(),
-            earlier_id: earlier.and_then(|topic| topic.id.clone()),
-            added: self.is_added(source, first),
+            was_read: earlier.is_some_and(|topic| topic.began.contains_key(&source.partition))
+                || self.earlier.unnamed && self.is_new_group(),
+            earlier_id: known.and_then(|topic| topic.id.clone()),
+            added: self.is_added(source, id.as_ref(), first),
             low,
             high,
         };
@@ -319,17 +315,23 @@ impl Known<'_> {
 
     /// Whether a partition came after the sink's first start. Where an earlier version began, which kept no count, a single
     /// worker committed all that there were at once.
-    fn is_added(&self, source: &TopicPartition, first: Option<i32>) -> bool {
-        let others = || self.committed.iter().any(|e| e.source.topic == source.topic && e.offset >= 0);
-        first.map_or_else(|| !self.settings.shared && others(), |first| source.partition >= first)
+    fn is_added(&self, source: &TopicPartition, id: Option<&TopicId>, first: Option<i32>) -> bool {
+        first.map_or_else(
+            || !self.settings.shared && self.marks(source, id).next().is_some(),
+            |first| source.partition >= first,
+        )
     }
 
     /// The partitions that the topic had at the sink's first start, where the group or the sink's folder knows.
-    fn first(&self, source: &TopicPartition) -> Option<i32> {
-        let topic = || self.committed.iter().filter(|element| element.source.topic == source.topic);
-        let marked = topic().filter(|element| element.offset >= 0).find_map(|e| Mark::split(&e.metadata).0.first);
-        let earlier = self.earlier.topic(&source.topic).and_then(|topic| topic.first);
-        marked.or(earlier)
+    fn first(&self, source: &TopicPartition, id: Option<&TopicId>) -> Option<i32> {
+        let marked = self.marks(source, id).find_map(|mark| mark.first);
+        marked.or_else(|| self.earlier.same_topic(&source.topic, id).and_then(|topic| topic.first))
+    }
+
+    /// What the group has committed of this partition's topic, and not of a former one of its name.
+    fn marks(&self, source: &TopicPartition, id: Option<&TopicId>) -> impl Iterator<Item = Mark> {
+        let of_topic = self.committed.iter().filter(|e| e.source.topic == source.topic && e.offset >= 0);
+        of_topic.map(|element| Mark::split(&element.metadata).0).filter(move |mark| same(mark.id.as_ref(), id))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sink::disk::{Call, faults::LosesWrites};
 /// A sink that has written so many frames.
 fn written(root: &Path, sink: &str, frames: i64, disk: &Disk) -> JpegFiles {
     let name = ObjectName { namespace: "lab".into(), name: sink.into() };
-    let spec = frame_sink::JpegFiles { directory: sink.into(), file_name: NAME.into() };
+    let spec = frame_sink::JpegFiles { directory: sink.into(), file_name: NAME.into(), time_zone: None };
     let mut output = JpegFiles::open(root, &spec, &name, 0, &[], disk.clone()).expect("opens");
     output.resume(&[], Lease::endless()).expect("resumes");
     (0..frames).for_each(|offset| assert!(output.write(&frame(offset)).expect("written").stored));

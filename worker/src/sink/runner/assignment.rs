@@ -47,6 +47,8 @@ pub struct Assignment {
 pub struct Starting {
     /// The partitions, for the sink's folder.
     pub begun: Vec<Begun>,
+    /// The output's state, for the same.
+    pub state: String,
     /// The start offsets, where they have to be committed and no such commit is under way.
     pub commit: Option<Commit>,
     /// Since when it is tried.
@@ -105,7 +107,6 @@ impl Runner<'_> {
         }
         if begun.is_empty() {
             self.stage = Stage::StandingBy { total };
-            self.tell_lag();
             return Ok(());
         }
         self.fault = None;
@@ -134,7 +135,7 @@ impl Runner<'_> {
         // Offsets that a tool reset, or that another program committed for this group, come without the output's state or
         // the topic's id.
         let unmarked = |b: &Begun| !b.marked || b.assigned.committed.as_ref().is_some_and(|(_, known)| *known != state);
-        let commit = (progress.wants_start() || begun.iter().any(unmarked)).then(|| progress.commit(state));
+        let commit = (progress.wants_start() || begun.iter().any(unmarked)).then(|| progress.commit(state.clone()));
         tracing::info!(
             sink = %self.plan.name, group = self.plan.group, partitions = begun.len(), total, "partitions assigned"
         );
@@ -149,7 +150,7 @@ impl Runner<'_> {
             last_time: None,
             total,
             ours: begun.len(),
-            starting: Some(Starting { begun, commit, since: Instant::now(), storage: None }),
+            starting: Some(Starting { begun, state, commit, since: Instant::now(), storage: None }),
             progress,
         });
         self.start()?;
@@ -177,7 +178,7 @@ impl Runner<'_> {
             self.consumer.command(crate::kafka::consumer::Command::Commit(commit));
             return Ok(());
         }
-        match self.memory.note(&starting.begun) {
+        match self.memory.note(&starting.begun, &starting.state) {
             Ok(()) => a.starting = None,
             Err(error @ OutputError::NoSpace { .. }) => {
                 starting.storage = Some(error.to_string());

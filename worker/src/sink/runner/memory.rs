@@ -8,9 +8,13 @@ use std::{
 };
 
 use edgereel_crds::status::Reason;
+use jiff::Timestamp;
 
 use crate::{
-    kafka::consumer::{Begun, earlier::Earlier},
+    kafka::consumer::{
+        Begun,
+        earlier::{Earlier, Since},
+    },
     sink::{
         disk::{AppendFile, Disk},
         fault::OutputError,
@@ -49,9 +53,11 @@ impl Memory {
         self.known.clone()
     }
 
-    /// Notes, durably, where the reading of these partitions began. Nothing is written when it is known.
-    pub fn note(&mut self, begun: &[Begun]) -> Result<(), OutputError> {
-        self.change(|earlier| earlier.note(begun))
+    /// Notes, durably, where the reading of these partitions began: now, the output being in this state. Nothing is written
+    /// when it is known.
+    pub fn note(&mut self, begun: &[Begun], output: &str) -> Result<(), OutputError> {
+        let now = Since { at: Timestamp::now(), output: output.into() };
+        self.change(|earlier| earlier.note(begun, &now))
     }
 
     /// Notes, durably, that these topics are not there yet.
@@ -139,8 +145,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut memory = Memory::open(dir.path(), dir.path(), false).unwrap();
         assert_eq!(*memory.known().lock().unwrap(), Earlier::default());
-        memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")]).unwrap();
-        memory.note(&[begun("gate", 0, 500, "a")]).unwrap();
+        memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")], "").unwrap();
+        memory.note(&[begun("gate", 0, 500, "a")], "").unwrap();
         let earlier = known(dir.path(), dir.path());
         assert_eq!(*memory.known().lock().unwrap(), earlier, "and without one");
         let gate = earlier.topic("gate").unwrap();
@@ -152,9 +158,27 @@ mod tests {
     fn a_topic_made_anew_has_no_past() {
         let dir = tempfile::tempdir().unwrap();
         let mut memory = Memory::open(dir.path(), dir.path(), false).unwrap();
-        memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")]).unwrap();
-        memory.note(&[begun("gate", 0, 0, "b")]).unwrap();
-        assert_eq!(known(dir.path(), dir.path()).topic("gate").unwrap().began, [(0, 0)].into());
+        memory.note(&[begun("gate", 0, 5, "a"), begun("gate", 1, 7, "a")], "").unwrap();
+        assert_eq!(known(dir.path(), dir.path()).topic("gate").unwrap().former, None);
+        memory.note(&[begun("gate", 0, 0, "b")], "a state").unwrap();
+        memory.note(&[begun("gate", 0, 3, "b"), begun("gate", 1, 4, "b")], "a later state").unwrap();
+        let earlier = known(dir.path(), dir.path());
+        let gate = earlier.topic("gate").unwrap();
+        assert_eq!(gate.began, [(0, 0), (1, 4)].into());
+        // What was written until then is the former's.
+        assert_eq!(gate.former, Some(TopicId::new("a")));
+        assert_eq!(gate.since.as_ref().unwrap().output, "a state");
+    }
+
+    #[test]
+    fn an_offset_of_this_sinks_own_tells_of_a_beginning_that_this_folder_does_not_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut memory = Memory::open(dir.path(), dir.path(), false).unwrap();
+        let committed = Begun { marked: true, ..begun("gate", 1, 7, "a") };
+        memory.note(&[begun("gate", 0, 5, "a"), committed], "").unwrap();
+        memory.note(&[Begun { marked: true, ..begun("gate", 0, 9, "a") }], "").unwrap();
+        let earlier = known(dir.path(), dir.path());
+        assert_eq!(earlier.topic("gate").unwrap().taken_over, [1].into());
     }
 
     #[test]
@@ -162,9 +186,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let other = dir.path().join("replica-1");
         fs::create_dir(&other).unwrap();
-        Memory::open(dir.path(), dir.path(), false).unwrap().note(&[begun("gate", 0, 5, "a")]).unwrap();
+        Memory::open(dir.path(), dir.path(), false).unwrap().note(&[begun("gate", 0, 5, "a")], "").unwrap();
         let mut second = Memory::open(&other, dir.path(), false).unwrap();
-        second.note(&[begun("gate", 1, 7, "a"), begun("gate", 0, 2, "a")]).unwrap();
+        second.note(&[begun("gate", 1, 7, "a"), begun("gate", 0, 2, "a")], "").unwrap();
         assert_eq!(known(&other, dir.path()).topic("gate").unwrap().began, [(0, 2), (1, 7)].into());
     }
 

@@ -22,7 +22,7 @@ use crate::{
         client::{Context, client_config},
         consumer::{Consumer, Settings},
     },
-    sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video},
+    sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume},
     throttle::Throttle,
 };
 
@@ -31,7 +31,7 @@ const MEMORY: usize = 16 << 20;
 
 /// Opens everything. Nothing is consumed unless the output can be written.
 pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, Fault> {
-    let root = storage::root(&plan.spec.storage, env.storage_root.as_deref())?;
+    let root = volume::open(plan, env.storage_root.as_deref())?;
     storage::measure(&root, &env.metrics);
     let output = open_output(plan, &root, replica)?;
     env.state.set(ConditionType::StorageHealthy, ConditionStatus::True, Reason::Running, "the output is open");

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::consumer::{Begun, Commit, TopicPartition};
+use crate::kafka::consumer::{Begun, Commit, ReadTo, TopicPartition};
 
 /// The partitions of one assignment.
 #[derive(Clone, Debug)]
@@ -54,11 +54,16 @@ impl Progress {
         }
     }
 
-    /// The partition was read to this offset: nothing more came before it.
-    pub fn reached(&mut self, source: &TopicPartition, end: i64) {
-        if let Some(partition) = self.partitions.get_mut(source) {
-            partition.reached = partition.reached.max(end);
-            partition.pass();
+    /// The partition was read so far: nothing more came before it. False, and no effect, where a record of it was sent and
+    /// is not [received](Self::received): an end says nothing to who has missed what stands before it.
+    pub fn reached(&mut self, source: &TopicPartition, read: ReadTo) -> bool {
+        match self.partitions.get_mut(source) {
+            Some(partition) if partition.received >= read.sent => {
+                partition.reached = partition.reached.max(read.end);
+                partition.pass();
+                true
+            }
+            _ => false,
         }
     }
 
@@ -175,7 +180,7 @@ mod tests {
         // 0 and 1 are records, 2 commits them, 3 to 5 are an aborted transaction.
         progress.received(&source(0), 0);
         progress.received(&source(0), 1);
-        progress.reached(&source(0), 6);
+        progress.reached(&source(0), ReadTo { end: 6, sent: 2 });
         assert!(!progress.is_dirty(), "the end of what was read is no end of what was written");
         progress.dispose(&source(0), 0);
         assert_eq!(progress.commit(String::new()).offsets, [(source(0), 1)]);
@@ -185,20 +190,34 @@ mod tests {
         progress.committed(&commit);
         assert_eq!(progress.lag(&[(source(0), 6)]), (0, false));
         // An aborted transaction alone.
-        progress.reached(&source(0), 9);
+        progress.reached(&source(0), ReadTo { end: 9, sent: 2 });
         assert_eq!(progress.commit(String::new()).offsets, [(source(0), 9)]);
     }
 
     proptest! {
-        /// Whatever comes, ends and is disposed of: an end is never committed before a record that stands before it.
+        /// Whatever comes, ends and is disposed of, and from whichever record on nothing is taken any more (a stop): an end
+        /// is never committed before a record that stands before it.
         #[test]
-        fn no_end_is_committed_before_its_records(steps in prop::collection::vec((0u8..3, 0i64..4), 0..100)) {
+        fn no_end_is_committed_before_its_records(
+            steps in prop::collection::vec((0u8..3, 0i64..4), 0..100), taken in prop_oneof![Just(usize::MAX), 0usize..50],
+        ) {
             let mut progress = Progress::new(1, &[begun(0, Some(0), 0)]);
             let (mut at, mut waiting) = (0, std::collections::VecDeque::new());
+            let (mut sent, mut records) = (0, 0);
             for (what, gap) in steps {
                 match what {
-                    0 => { at += gap; progress.received(&source(0), at); waiting.push_back(at); at += 1; }
-                    1 => { at += gap; progress.reached(&source(0), at); }
+                    0 => {
+                        at += gap;
+                        if records < taken {
+                            progress.received(&source(0), at);
+                        }
+                        waiting.push_back(at);
+                        records += 1;
+                        at += 1;
+                        sent = at;
+                    }
+                    1 => { at += gap; progress.reached(&source(0), ReadTo { end: at, sent }); }
+                    _ if records - waiting.len() >= taken => {}
                     _ => if let Some(offset) = waiting.pop_front() { progress.dispose(&source(0), offset); },
                 }
                 let next = progress.commit(String::new()).offsets[0].1;
@@ -207,7 +226,7 @@ mod tests {
             while let Some(offset) = waiting.pop_front() {
                 progress.dispose(&source(0), offset);
             }
-            progress.reached(&source(0), at);
+            progress.reached(&source(0), ReadTo { end: at, sent });
             prop_assert_eq!(progress.commit(String::new()).offsets[0].1, at);
         }
 

@@ -28,6 +28,10 @@ impl Runner<'_> {
         if let Some(total) = total {
             self.env.metrics.topic_partitions.set(total as i64);
         }
+        // A worker among several that have all partitions has no part in the lag.
+        if matches!(self.stage, Stage::StandingBy { total: 1.. }) && facts.shared {
+            self.env.metrics.lag.tell(0, 0.0);
+        }
         let verdict = match self.dead_letters.as_ref().and_then(|dead_letters| dead_letters.tend()) {
             Some(fault) => Verdict::NotReady(fault.reason, fault.message),
             None => readiness::judge(&facts),
@@ -42,21 +46,14 @@ impl Runner<'_> {
         self.stuck.as_ref().and_then(|stuck| stuck.storage.as_deref()).or_else(starting)
     }
 
-    /// Sets the lag, in records and in seconds. Between two assignments it stays as it was last known.
+    /// Tells the lag, in records and in seconds, as of now: call it when the ends have just come. Without partitions the
+    /// sink does not know it, and [`super::super::lag`] asks.
     pub(super) fn tell_lag(&self) {
-        let metrics = &self.env.metrics;
-        let Some(a) = self.stage.assignment() else {
-            if let Stage::StandingBy { .. } = self.stage {
-                metrics.lag.set(0);
-                metrics.lag_seconds.set(0.0);
-            }
-            return;
-        };
+        let Some(a) = self.stage.assignment() else { return };
         let (records, behind) = a.progress.lag(&a.ends);
-        metrics.lag.set(records);
         let waiting = self.stuck.as_ref().map(|stuck| stuck.entry.time());
         let oldest = waiting.or_else(|| a.queue.oldest()).or(a.last_time.filter(|_| behind));
         let age = oldest.and_then(|at| time::age(at, Timestamp::now())).unwrap_or_default();
-        metrics.lag_seconds.set(age.as_secs_f64());
+        self.env.metrics.lag.tell(records, age.as_secs_f64());
     }
 }

@@ -49,6 +49,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     (rate, segment).prop_map(|(frame_rate, segment)| Spec {
         directory: "cam".into(),
         file_name: None,
+        time_zone: None,
         codec: Codec::Mjpeg,
         frame_rate,
         segment,

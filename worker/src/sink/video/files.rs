@@ -96,6 +96,9 @@ impl Video {
                 return Err(error);
             }
         }
+        if let Some(segment) = &self.current {
+            tracing::info!(sink = %self.sink, file = segment.name, "a new video file begins: {}", self.begins);
+        }
         self.number = number;
         self.timing = timing;
         self.unsynced.directories.push(directory);

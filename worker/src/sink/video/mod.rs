@@ -2,7 +2,7 @@
 //!
 //! - [`avi`] reads, writes and recovers AVI files; [`sheet`] writes the CSV beside one; [`segment`] is the two together.
 //! - [`segment_log`] lists the files that were begun, [`checkpoint`] is what a commit says of them, [`resume`] goes on from
-//!   there.
+//!   there, [`relist`] where the list was lost.
 //! - [`timing`] keeps real time, [`place`] says where a frame goes, [`files`] begins and closes files.
 //! - [`transcode`] encodes each frame once, with [`xvid`].
 //!
@@ -15,6 +15,7 @@ pub mod avi;
 pub mod checkpoint;
 mod files;
 mod place;
+mod relist;
 mod resume;
 mod scaler;
 pub mod segment;
@@ -32,10 +33,13 @@ mod player_tests;
 mod tests;
 #[cfg(test)]
 mod topics_tests;
+#[cfg(test)]
+mod why_tests;
 
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
+    check::FileNames,
     frame_sink::{self, Codec, VIDEO_COPY, VideoRate},
     plan::ObjectName,
     status::Reason,
@@ -45,7 +49,7 @@ use edgereel_crds::{
 use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
-    place::Place,
+    place::{Place, Why},
     resume::{BEGIN_ANEW, Committed},
     segment::Segment,
     segment_log::SegmentLog,
@@ -57,6 +61,7 @@ use super::{
     fault::OutputError,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     private_dir::{PrivateDir, make_directory, sync_way},
+    sharing,
 };
 
 /// The output `video`.
@@ -73,6 +78,8 @@ pub struct Video {
     /// The number of the last segment that was begun.
     number: u64,
     current: Option<Segment>,
+    /// Why the next file begins, while none is open.
+    begins: Why,
     /// Real time, of the current segment or the one before; none for a fixed speed.
     timing: Option<Timing>,
     transcoder: Option<Transcoder>,
@@ -111,6 +118,7 @@ impl Video {
     ) -> Result<Self, OutputError> {
         let video = Self::with(root, spec, sink, Disk::default(), Limits::default())?;
         video.template.fits(topics, VIDEO_COPY).map_err(|e| bad_name(&e))?;
+        sharing::claim(&video.directory, sink, &FileNames::new(spec.file_name(), topics))?;
         Ok(video)
     }
 
@@ -121,7 +129,7 @@ impl Video {
         disk: Disk,
         limits: Limits,
     ) -> Result<Self, OutputError> {
-        let template = Template::parse(spec.file_name()).map_err(|e| bad_name(&e))?;
+        let template = spec.template().map_err(|e| bad_name(&e))?;
         let directory = make_directory(root, Path::new(&spec.directory))?;
         sync_way(root, &directory)?;
         // A video has one writer, so there is but one folder.
@@ -143,6 +151,7 @@ impl Video {
             lease: None,
             number: 0,
             current: None,
+            begins: Why::Start,
             timing: None,
             transcoder,
             unsynced: Unsynced::default(),
@@ -229,6 +238,7 @@ impl Output for Video {
         lease.check()?;
         self.lease = None;
         self.current = None;
+        self.begins = Why::Start;
         self.timing = None;
         self.unsynced = Unsynced::default();
         if let Some(transcoder) = &mut self.transcoder {
@@ -238,7 +248,12 @@ impl Output for Video {
         self.log = SegmentLog::open(self.private.path().join("segments"), &self.disk)?;
         match Committed::read(&self.sink, assigned)? {
             // Either the first start, or the offsets were lost or set anew: what is there was durable once and stays.
-            None => self.number = self.log.last(),
+            None => {
+                self.number = self.log.last();
+                if self.number > 0 {
+                    self.begins = Why::OffsetsLost;
+                }
+            }
             Some(committed) => {
                 self.check_older(&committed)?;
                 let checkpoint = committed.newest;
@@ -247,6 +262,7 @@ impl Output for Video {
                 if let Some(open) = &checkpoint.open {
                     self.reopen(open)?;
                 }
+                self.relist(&checkpoint)?;
             }
         }
         self.lease = Some(lease);
@@ -280,8 +296,10 @@ impl Output for Video {
                 }
                 Ok(Written { stored: false, repeated: 0 })
             }
-            Place::NewFile => {
+            Place::NewFile(why) => {
                 self.close()?;
+                // Until it is begun: a full disk makes it come here again without a file.
+                self.begins = why;
                 self.timing = timing;
                 self.begin(frame, format, time)?;
                 self.show(frame, 0, picture)?;

@@ -1,5 +1,7 @@
 //! Where a frame goes: into the current file, into a new one, or nowhere. It changes nothing.
 
+use std::fmt;
+
 use super::{
     Video,
     avi::{Format, MJPG},
@@ -17,7 +19,49 @@ pub enum Place {
     /// Nowhere: the video would be ahead of the clock.
     LeftOut,
     /// Into a new file.
-    NewFile,
+    NewFile(Why),
+}
+
+/// Why a file begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The sink's first, or the first since its files were closed in good order.
+    Start,
+    /// The group says nothing of the files that are there.
+    OffsetsLost,
+    /// A person asked for it, with the file `begin-anew`.
+    Asked,
+    /// The resource was edited: another codec or speed.
+    Edited,
+    /// The camera was away.
+    Gap,
+    /// The camera is faster than the file's speed.
+    Faster,
+    /// The pictures have another size.
+    Resized,
+    /// `segment.maxDuration`.
+    Duration,
+    /// `segment.maxBytes`.
+    Bytes,
+    /// No AVI file can be longer.
+    Full,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Start => "no file is open",
+            Why::OffsetsLost => "the group's offsets were lost or set anew; the files that are there stay as they are",
+            Why::Asked => "the file `begin-anew` asks for it",
+            Why::Edited => "the resource was edited: the file before has another codec or speed",
+            Why::Gap => "the camera was away",
+            Why::Faster => "the camera sends faster than the file before shows",
+            Why::Resized => "the pictures have another size",
+            Why::Duration => "segment.maxDuration",
+            Why::Bytes => "segment.maxBytes",
+            Why::Full => "the file before has no room for more",
+        })
+    }
 }
 
 impl Video {
@@ -25,7 +69,7 @@ impl Video {
     /// have at most, about.
     pub(super) fn place(&self, standing: Standing, format: Format, length: usize) -> (Place, Option<Timing>) {
         let time = standing.time.as_microsecond();
-        let Some(segment) = &self.current else { return (Place::NewFile, self.timing.clone()) };
+        let Some(segment) = &self.current else { return (Place::NewFile(self.begins), self.timing.clone()) };
         let limits = self.spec.segment.as_ref();
         let (decision, timing) = match &self.timing {
             None => (Decision::Show { repeats: 0 }, None),
@@ -38,10 +82,11 @@ impl Video {
         let lasts = u128::from(time.abs_diff(segment.began));
         let over_time = limits.and_then(|l| l.max_duration).is_some_and(|max| lasts >= max.as_micros());
         let repeats = match decision {
-            _ if over_time || segment.avi.format() != format => return (Place::NewFile, timing),
+            _ if segment.avi.format() != format => return (Place::NewFile(Why::Resized), timing),
+            Decision::Gap if limits.is_some() => return (Place::NewFile(Why::Gap), timing),
+            _ if over_time => return (Place::NewFile(Why::Duration), timing),
             Decision::Skip => return (Place::LeftOut, timing),
-            Decision::Faster => return (Place::NewFile, timing),
-            Decision::Gap if limits.is_some() => return (Place::NewFile, timing),
+            Decision::Faster => return (Place::NewFile(Why::Faster), timing),
             Decision::Gap => 0,
             // There is no picture yet to show again: the file was begun, then the disk was full.
             Decision::Show { .. } if segment.avi.frames() == 0 => 0,
@@ -55,7 +100,7 @@ impl Video {
             .and_then(|l| l.max_bytes)
             .is_some_and(|max| segment.avi.frames() > 0 && segment.avi.finished_bytes(frames, bytes) > max.0);
         if over_bytes || !segment.avi.has_room(frames, bytes) {
-            return (Place::NewFile, timing);
+            return (Place::NewFile(if over_bytes { Why::Bytes } else { Why::Full }), timing);
         }
         (Place::Here { repeats }, timing)
     }

@@ -24,6 +24,7 @@ fn spec(codec: Codec, frame_rate: VideoRate) -> frame_sink::Video {
     frame_sink::Video {
         directory: String::new(),
         file_name: Some("a.avi".into()),
+        time_zone: None,
         codec,
         frame_rate,
         segment: None,

@@ -8,6 +8,7 @@ use super::{
     Video,
     avi::{Rate, recover::Misfit},
     checkpoint::{Checkpoint, OpenAt},
+    place::Why,
     segment::{self, Segment},
     segment_log::Line,
     sheet,
@@ -44,21 +45,19 @@ impl Video {
             Err((path, misfit)) => {
                 let anew = self.private.path().join(BEGIN_ANEW);
                 let message = format!(
-                    "{} {misfit}: put it back as it was (is the disk mounted?), or, to leave it as it is and go on in a new \
-                     file, make the empty file {}",
+                    "{} {misfit}: put it back as it was, with all else that its directory held, .edgereel included (is the \
+                     disk mounted?), or, to leave it as it is and go on in a new file, make the empty file {}",
                     path.display(),
                     anew.display()
                 );
                 if anew.exists() {
                     tracing::warn!(sink = %self.sink, "{message}: it is there, a new file begins");
+                    self.begins = Why::Asked;
                     return Ok(());
                 }
                 return Err(OutputError::storage(Reason::StorageError, message));
             }
         };
-        if self.log.last() < self.number {
-            self.log.note(Line { segment: self.number, file: at.name.clone() })?;
-        }
         // The resource may have been edited: what does not fit any more is closed, and a new segment begins.
         let fits = segment.avi.format().codec == self.codec()
             && match self.spec.frame_rate {
@@ -69,6 +68,7 @@ impl Video {
         self.current = Some(segment);
         if !fits {
             self.close()?;
+            self.begins = Why::Edited;
             self.timing = None;
         }
         Ok(())

@@ -68,6 +68,7 @@ pub(super) fn spec(file_name: &str, segment: Option<u64>) -> frame_sink::Video {
     frame_sink::Video {
         directory: "cam".into(),
         file_name: Some(file_name.into()),
+        time_zone: None,
         codec: Codec::Mjpeg,
         frame_rate: VideoRate::Fixed(10),
         segment: segment.map(|s| SegmentSpec { max_duration: Some(Duration::secs(s)), max_bytes: None }),
@@ -98,6 +99,34 @@ fn names(root: &Path) -> Vec<String> {
     names.retain(|name| name.ends_with(".avi"));
     names.sort();
     names
+}
+
+#[test]
+fn files_that_were_put_back_without_the_sinks_folder_stand_in_its_list_again() {
+    for stopped in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = spec("{timestamp:%Y}/{segment}.avi", Some(2));
+        let (mut video, _) = open(dir.path(), &spec, None);
+        for n in 0..70 {
+            video.write(&nth(n)).unwrap();
+        }
+        if stopped {
+            video.close().unwrap();
+        }
+        let metadata = seal(&mut video);
+        drop(video);
+        let cam = dir.path().join("cam");
+        let list = || fs::read_to_string(cam.join(".edgereel/lab.gate/segments")).unwrap();
+        let before = list();
+        assert_eq!(before.lines().count(), 4);
+        fs::remove_dir_all(cam.join(".edgereel")).unwrap();
+        // Neither a copy nor what somebody else made is taken for one of them.
+        fs::copy(cam.join("2023/2.avi"), cam.join("2023/2_copy.avi")).unwrap();
+        fs::write(cam.join("2023/0.avi"), "of the scripts").unwrap();
+        let (video, _) = open(dir.path(), &spec, Some((70, metadata.clone())));
+        drop(video);
+        assert_eq!(list(), before, "stopped: {stopped}");
+    }
 }
 
 #[test]

@@ -47,6 +47,11 @@ impl Boundary {
         self.seen
     }
 
+    /// Whether it was declared or met.
+    pub(super) fn is_known(&self) -> bool {
+        !self.core.is_empty()
+    }
+
     /// No delimiter is longer.
     pub(super) fn max_len(&self) -> usize {
         self.core.len() + AROUND

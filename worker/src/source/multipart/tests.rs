@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::jpeg::tests::{encode, picture, with_comment};
+use crate::frame::jpeg::tests::{encode, mpo, picture, with_comment};
 
 const MAX: usize = 20_000;
 const DECLARED: &str = "multipart/x-mixed-replace; boundary=frame";
@@ -12,7 +12,8 @@ impl MultipartParser {
     /// Bytes that are held, apart from what was pushed.
     fn held(&self) -> usize {
         let body = match &self.state {
-            State::Sized { body, .. } | State::Doubt { body } | State::Scan { body, .. } => body.capacity(),
+            State::Sized { body, .. } | State::Doubt { body } => body.capacity(),
+            State::Scan(scan) => scan.body.capacity(),
             _ => 0,
         };
         body + self.text.capacity() + self.input.iter().map(Bytes::len).sum::<usize>()
@@ -39,9 +40,18 @@ fn pictures(content_type: &str, stream: &[u8]) -> Vec<Bytes> {
     parts.into_iter().filter_map(|p| if let Ok(Part::Picture(jpeg)) = p { Some(jpeg) } else { None }).collect()
 }
 
-fn skipped(content_type: &str, stream: &[u8]) -> Vec<DropReason> {
-    let parts = parts(content_type, [stream]);
-    parts.into_iter().filter_map(|p| if let Ok(Part::Skipped(reason)) = p { Some(reason) } else { None }).collect()
+/// What is not a picture.
+fn others(content_type: &str, stream: &[u8]) -> Vec<Part> {
+    let parts = parts(content_type, [stream]).into_iter().flatten();
+    parts.filter(|part| !matches!(part, Part::Picture(_))).collect()
+}
+
+/// All parts of a stream that ends.
+fn to_the_end(content_type: &str, stream: &[u8]) -> Vec<Part> {
+    let mut parser = MultipartParser::new(content_type, MAX);
+    parser.push(Bytes::copy_from_slice(stream));
+    parser.finish();
+    std::iter::from_fn(|| parser.next()).map(|part| part.expect("no error")).collect()
 }
 
 /// Three pictures, unlike in length, the second with a thumbnail-like EOI and a boundary in its metadata.
@@ -112,7 +122,7 @@ fn every_way_to_part_pictures_gives_each_whole() {
     for (name, content_type, stream) in cases {
         let closed = [&stream[..], b"--frame\r\n\r\n"].concat();
         assert_eq!(pictures(content_type, &closed), three(), "{name}");
-        assert_eq!(skipped(content_type, &closed), [], "{name}");
+        assert_eq!(others(content_type, &closed), [], "{name}");
     }
 }
 
@@ -165,19 +175,23 @@ fn what_is_no_picture_is_skipped_with_its_reason() {
     let part =
         |headers: &str, body: &[u8]| [format!("--frame\r\n{headers}\r\n\r\n").as_bytes(), body, b"\r\n"].concat();
     let large = [&jpeg[..300], &vec![0x55; MAX]].concat();
-    let cases: [(&[u8], DropReason); 8] = [
-        (&part("Content-Type: text/plain", b"battery low"), DropReason::not_jpeg),
-        (&part("Content-Type: text/html\r\nContent-Length: 13", b"<html></html>"), DropReason::not_jpeg),
-        (&part("Content-Type: application/json", b"{\"motion\": true}"), DropReason::not_jpeg),
-        (&part("Content-Type: image/jpeg\r\nContent-Length: 0", b""), DropReason::empty),
-        (&part("Content-Type: image/jpeg", b""), DropReason::empty),
-        (&part(&format!("Content-Length: {}", large.len()), &large), DropReason::too_large),
-        (&part("Content-Type: image/jpeg", &large), DropReason::too_large),
-        (&part("Content-Length: 200000000", &vec![0; MAX]), DropReason::too_large),
+    let (not_jpeg, empty) = (Part::Skipped(DropReason::not_jpeg), Part::Skipped(DropReason::empty));
+    let cases: [(&[u8], Part); 11] = [
+        (&part("Content-Type: text/plain", b"battery low"), Part::Beside),
+        (&part("Content-Type: text/html\r\nContent-Length: 13", b"<html></html>"), Part::Beside),
+        (&part("Content-Type: application/json", b"{\"motion\": true}"), Part::Beside),
+        (&part("Content-Type: audio/basic\r\nContent-Length: 9", b"\xFF\xFF\xFF\xD8\xFF\xD8\xFF\xFF\0"), Part::Beside),
+        (&part("Content-Type: image/png", b"\x89PNG\r\n"), not_jpeg.clone()),
+        (&part("X: y", b"battery low"), not_jpeg),
+        (&part("Content-Type: image/jpeg\r\nContent-Length: 0", b""), empty.clone()),
+        (&part("Content-Type: image/jpeg", b""), empty),
+        (&part(&format!("Content-Length: {}", large.len()), &large), Part::TooLarge(large.len())),
+        (&part("Content-Type: image/jpeg", &large), Part::TooLarge(large.len())),
+        (&part("Content-Length: 200000000", &vec![0; MAX]), Part::TooLarge(200_000_000)),
     ];
-    for (bad, reason) in cases {
+    for (bad, part_of_it) in cases {
         let stream = [&part("X: y", &jpeg)[..], bad, &part("X: y", &jpeg)].concat();
-        assert_eq!(skipped(DECLARED, &stream), [reason]);
+        assert_eq!(others(DECLARED, &stream), [part_of_it]);
         assert_eq!(pictures(DECLARED, &stream), [&jpeg[..], &jpeg]);
     }
 }
@@ -198,8 +212,11 @@ fn a_part_of_200_megabytes_is_not_kept() {
             found.extend(std::iter::from_fn(|| parser.next()).map(|p| p.expect("no error")));
             assert!(parser.held() <= 3 * MAX + (64 << 10));
         }
-        let reason = if start == b"zz" { DropReason::not_jpeg } else { DropReason::too_large };
-        assert_eq!(found, [Part::Skipped(reason), Part::Picture(jpeg.clone().into())]);
+        let lost = match start {
+            b"zz" => Part::Skipped(DropReason::not_jpeg),
+            start => Part::TooLarge(start.len() + 200 * junk.len()),
+        };
+        assert_eq!(found, [lost, Part::Picture(jpeg.clone().into())]);
     }
 }
 
@@ -220,6 +237,108 @@ fn a_stream_without_anything_like_a_part_says_what_it_begins_with() {
             panic!("{line} was taken for something");
         };
         assert!(line != "<html>" || begins.contains("Login"), "{begins}");
+    }
+}
+
+#[test]
+fn a_head_that_comes_twice_or_late_is_no_part() {
+    let parts_with = |length: bool| {
+        stream(
+            |n| if length { format!("--frame\r\nContent-Length: {n}\r\n\r\n") } else { "--frame\r\n\r\n".into() },
+            "\r\n",
+        )
+    };
+    let multipart = "Content-Type: multipart/x-mixed-replace; boundary=frame";
+    for head in [
+        format!("HTTP/1.1 200 OK\r\n{multipart}\r\n\r\n"),
+        format!("HTTP/1.0 200 OK\r\nServer: x\r\n{multipart}\r\nConnection: close\r\n\r\n"),
+        format!("{multipart}\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\n{}\n\n", multipart.replace("=frame", "=--frame")),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".into(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into(),
+    ] {
+        for (content_type, length) in [("text/plain", true), ("", false), (DECLARED, true)] {
+            let stream = [head.as_bytes(), &parts_with(length), b"--frame\r\n"].concat();
+            assert_eq!(pictures(content_type, &stream), three(), "{content_type}: {head}");
+            assert_eq!(others(content_type, &stream), [], "{content_type}: {head}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_before_the_picture_in_its_part_is_passed_over_whatever_the_type() {
+    let lead = [0xFF, 0xFE, 0x80].repeat(2000);
+    for before in [&b"\0\0"[..], b"X-Left: over\r\n", b"\r\n", b"\xEF\xBB\xBF", b"\xFF\xD9", &lead] {
+        for content_type in ["image/jpeg", "text/plain", "application/json", "", "multipart/mixed/x"] {
+            for length in [Some(before.len()), Some(0), None] {
+                let part = |jpeg: &Vec<u8>| {
+                    let length = length.map_or(String::new(), |n| format!("Content-Length: {}\r\n", n + jpeg.len()));
+                    let content_type = match content_type {
+                        "multipart/mixed/x" => String::new(),
+                        content_type => format!("Content-Type: {content_type}\r\n"),
+                    };
+                    [format!("--frame\r\n{content_type}{length}\r\n").as_bytes(), before, jpeg, b"\r\n"].concat()
+                };
+                let stream = [three().iter().flat_map(part).collect(), b"--frame\r\n".to_vec()].concat();
+                assert_eq!(pictures(DECLARED, &stream), three(), "{before:02x?} as {content_type}, length {length:?}");
+                assert_eq!(others(DECLARED, &stream), [], "{before:02x?} as {content_type}, length {length:?}");
+            }
+        }
+    }
+}
+
+/// A picture with a comment of its own that holds everything that parts pictures.
+fn with_a_delimiter_inside(seed: u8) -> Vec<u8> {
+    let text = b"x\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n\xFF\xD8\xFF\xD9\r\n--frame\r\n";
+    let jpeg = picture(32, 32, seed);
+    [&jpeg[..2], &[0xFF, 0xFE, 0, text.len() as u8 + 2], text, &jpeg[2..]].concat()
+}
+
+#[test]
+fn a_delimiter_within_a_segment_is_a_part_of_the_picture() {
+    let jpegs = [1, 2, 3].map(with_a_delimiter_inside);
+    for headers in ["X: y", "Content-Length: 99", "Content-Length: 1500"] {
+        let part = |jpeg: &Vec<u8>| [format!("--frame\r\n{headers}\r\n\r\n").as_bytes(), jpeg, b"\r\n"].concat();
+        let stream = [jpegs.iter().flat_map(part).collect(), b"--frame\r\n".to_vec()].concat();
+        assert_eq!(pictures(DECLARED, &stream), jpegs, "{headers}");
+        assert_eq!(others(DECLARED, &stream), [], "{headers}");
+        assert_eq!(parts(DECLARED, stream.chunks(1)), parts(DECLARED, [&stream[..]]), "{headers}");
+    }
+}
+
+#[test]
+fn a_picture_that_is_cut_short_within_a_segment_costs_no_other() {
+    let (jpeg, cut) = (picture(32, 32, 1), with_comment(&picture(32, 32, 2), &"y".repeat(3000)));
+    let cut = &cut[..1000];
+    let part = |jpeg: &[u8]| [b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", jpeg, b"\r\n"].concat();
+    let stream = [part(cut), part(&jpeg).repeat(20), b"--frame\r\n".to_vec()].concat();
+    let expected: Vec<&[u8]> = [cut].into_iter().chain(std::iter::repeat_n(&jpeg[..], 20)).collect();
+    assert_eq!(pictures(DECLARED, &stream), expected);
+}
+
+#[test]
+fn a_part_without_length_gives_each_of_its_pictures_and_an_mpo_as_one() {
+    let (one, two) = (picture(32, 32, 1), picture(40, 24, 2));
+    for between in [&b""[..], b"\r\n", &[0; 3000]] {
+        let both = mpo(&[[&one[..], between].concat(), two.clone()], true);
+        let part = |jpeg: &[u8]| [b"--frame\r\nX: y\r\n\r\n", jpeg, b"\r\n"].concat();
+        let stream = [part(&[&one, between, &two].concat()), part(&both), part(&two), b"--frame\r\n".to_vec()].concat();
+        assert_eq!(pictures(DECLARED, &stream), [&one[..], &two, &both, &two], "{} bytes between", between.len());
+        // With no parts at all it is as long as its index says.
+        assert_eq!(pictures("", &[&both[..], &one].concat()), [&both[..], &one], "{} bytes between", between.len());
+    }
+}
+
+#[test]
+fn the_end_of_the_stream_ends_a_picture_whose_length_was_too_large_and_gives_half_a_one_as_it_is() {
+    let jpeg = picture(32, 32, 1);
+    let head = |length: usize| format!("--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n");
+    for (length, sent) in [(jpeg.len() + 48, jpeg.len()), (jpeg.len(), jpeg.len() / 2), (1 << 40, jpeg.len() / 2)] {
+        let stream = [head(length).as_bytes(), &jpeg[..sent]].concat();
+        assert_eq!(to_the_end(DECLARED, &stream), [Part::Picture(jpeg[..sent].to_vec().into())], "{length}");
+    }
+    for nothing in [&b"--frame\r\n"[..], b"--frame\r\nX: y\r\n\r\n", b"--frame\r\nX: y\r\n\r\ntext", b""] {
+        assert_eq!(to_the_end(DECLARED, nothing), []);
     }
 }
 

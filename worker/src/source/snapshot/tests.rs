@@ -41,8 +41,9 @@ async fn an_answer_that_is_no_picture_is_counted_with_why_and_the_next_request_g
             "/busy" => Reply::whole("503 Service Unavailable", "", b"busy"),
             "/missing" => Reply::whole("404 Not Found", "", b""),
             "/forbidden" => Reply::whole("403 Forbidden", "", b""),
-            "/large" => Reply::whole("200 OK", "", &[0xFF; 60_000]),
-            "/endless" => Reply::stream("image/jpeg", vec![vec![0xFF; 60_000]], Then::Hang),
+            "/zeros" => Reply::whole("200 OK", "Content-Type: image/jpeg\r\n", &[0; 60_000]),
+            "/cut" => Reply::raw([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n".to_vec()], Then::Close),
+            "/login" => Reply::whole("200 OK", "Content-Type: text/html\r\n", b"<title>Log in</title>"),
             "/stream" => Reply::stream("multipart/x-mixed-replace; boundary=frame", vec![], Then::Close),
             "/silent" => Reply::raw([], Then::Close),
             path => panic!("{path}"),
@@ -61,6 +62,9 @@ async fn an_answer_that_is_no_picture_is_counted_with_why_and_the_next_request_g
         ("/missing", DropReason::not_jpeg, Protocol, "answered 404 Not Found: check the path"),
         ("/forbidden", DropReason::not_jpeg, Forbidden, "answered 403"),
         ("/stream", DropReason::not_jpeg, Protocol, "use the source `mjpeg`"),
+        ("/zeros", DropReason::not_jpeg, Protocol, "bytes that are no text"),
+        ("/login", DropReason::not_jpeg, Protocol, "answers with text/html (\"Log in\") instead of pictures"),
+        ("/cut", DropReason::no_answer, Unreachable, "the connection broke off"),
         ("/silent", DropReason::no_answer, Unreachable, "broke off before an answer"),
     ] {
         let before = asks();
@@ -72,10 +76,6 @@ async fn an_answer_that_is_no_picture_is_counted_with_why_and_the_next_request_g
             assert!(fault.message.contains(words), "`{fault}` lacks `{words}`");
         }
         assert_eq!(asks() - before, 2, "{path}: one request for each picture");
-    }
-    for path in ["/large", "/endless"] {
-        let part = open(&server.url(path)).await.expect("a stream").next().await.expect("a part");
-        assert_eq!(part, Part::Skipped(DropReason::too_large), "{path}");
     }
 }
 
@@ -107,4 +107,61 @@ async fn a_camera_that_is_dialled_anew_is_not_given_a_login_before_it_asks() {
         camera.connect().await.expect("a first picture").next().await.expect("a picture");
     }
     assert_eq!(heard.try_iter().collect::<Vec<_>>(), [false, true, false, true]);
+}
+
+/// A picture, and its beginning followed by so many other bytes.
+fn large(bytes: usize) -> Vec<u8> {
+    let mut jpeg = picture(64, 64, 1)[..300].to_vec();
+    jpeg.resize(bytes, 0x55);
+    jpeg
+}
+
+#[tokio::test]
+async fn a_picture_that_is_too_large_says_its_size_and_keeps_its_connection() {
+    let server = TestServer::start(move |request| match request.split(' ').nth(1).unwrap_or_default() {
+        "/large" => Reply::whole("200 OK", "", &large(60_000)),
+        "/larger" => Reply::whole("200 OK", "", &large(1_200_000)),
+        "/endless" => Reply::stream("image/jpeg", vec![large(60_000)], Then::Hang),
+        path => panic!("{path}"),
+    })
+    .await;
+    for (path, bytes) in [("/large", 60_000), ("/larger", 1_200_000), ("/endless", 60_000)] {
+        let before = server.connections();
+        let mut stream = open(&server.url(path)).await.expect("a stream");
+        for _ in 0..2 {
+            let part = stream.next().await.expect("a part");
+            let Part::TooLarge(told) = part else { panic!("{path}: {part:?}") };
+            // Of one that never ends, no more is known than what was read.
+            assert!(told == bytes || path == "/endless" && (50_000..=bytes).contains(&told), "{path}: {told} bytes");
+        }
+        let connections = if path == "/endless" { 2 } else { 1 };
+        assert_eq!(server.connections() - before, connections, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_picture_decides_and_not_its_type_or_length_or_what_stands_before_it() {
+    let jpeg = picture(64, 64, 1);
+    let answer = |headers: &str, length: usize, body: &[u8]| {
+        let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    };
+    let n = jpeg.len();
+    let half = jpeg[..n / 2].to_vec();
+    for (wire, given) in [
+        (answer("Content-Type: text/html\r\n", n, &jpeg), &jpeg),
+        (answer("Content-Type: text/plain\r\n", n, &jpeg), &jpeg),
+        (answer("Content-Type: application/json\r\n", n, &jpeg), &jpeg),
+        (answer("Content-Type: image/jpeg\r\n", n + 48, &jpeg), &jpeg),
+        (answer("Content-Type: text/plain\r\n", n + 48, &jpeg), &jpeg),
+        (answer("", n + 2, &[b"\0\0", &jpeg[..]].concat()), &jpeg),
+        (answer("", n + 2, &[b"\r\n", &jpeg[..]].concat()), &jpeg),
+        (answer("", n, &half), &half),
+    ] {
+        let server = TestServer::start(move |_| Reply::raw([wire.clone()], Then::Close)).await;
+        let mut stream = open(&server.url("/")).await.expect("a stream");
+        for _ in 0..3 {
+            assert_eq!(stream.next().await.expect("a part"), Part::Picture(given.clone().into()));
+        }
+    }
 }

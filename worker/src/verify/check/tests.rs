@@ -5,25 +5,32 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    rc::Rc,
 };
 
 use bytes::Bytes;
 use edgereel_crds::{
     FrameSinkSpec, KafkaConnectionSpec,
     frame_sink::Output as Spec,
-    plan::{Connection, ObjectName},
+    plan::{Connection, ObjectName, Volume},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    super::{jpeg_files::JpegFiles, report::Counts, video::Video},
+    super::{jpeg_files::JpegFiles, past::Past, report::Counts, video::Video},
     *,
 };
-use crate::sink::{
-    output::{Lease, Output, SinkFrame, Standing, TopicPartition},
-    testing::JPEG,
-    video,
+use crate::{
+    kafka::consumer::{
+        earlier::{Earlier, EarlierTopic, Since},
+        mark::TopicId,
+    },
+    sink::{
+        output::{Lease, Output, SinkFrame, Standing, TopicPartition},
+        testing::JPEG,
+        video,
+    },
 };
 
 const TOPIC: &str = "gate";
@@ -77,17 +84,24 @@ fn plan(output: Value, root: &Path) -> SinkPlan {
         group: TOPIC.into(),
         on_invalid: OnInvalid::Fail,
         camera: None,
+        volume: Volume { place: String::new(), alone: true },
         spec,
     }
 }
 
 /// Holds the files of a plan against these records of a topic that begins at `low`, all of them committed.
 fn checked(plan: &SinkPlan, root: &Path, low: i64, records: &BTreeSet<i64>, high: i64) -> Report {
+    let extent = Extent { low, high, committed: Some(high), began: None };
+    looked_at(plan, root, Past::default(), extent, records)
+}
+
+/// Holds the files of a plan against these records, with what the sink's folder says of its past.
+fn looked_at(plan: &SinkPlan, root: &Path, past: Past, extent: Extent, records: &BTreeSet<i64>) -> Report {
     let mut files: Box<dyn Files> = match &plan.spec.output {
-        Spec::JpegFiles(spec) => Box::new(JpegFiles::list(root, spec, plan, &mut |_| {}).expect("listed")),
+        Spec::JpegFiles(spec) => Box::new(JpegFiles::list(root, spec, plan, vec![], &mut |_| {}).expect("listed")),
         Spec::Video(spec) => Box::new(Video::list(root, spec, plan, &mut |_| {}).expect("listed")),
     };
-    let extent = Extent { low, high, committed: Some(high), began: None };
+    files.learn(Rc::new(past));
     let mut check = Check::new(plan, files.as_mut());
     check.begin(TOPIC, 0, extent).expect("begun");
     for n in records {
@@ -101,10 +115,25 @@ fn checked(plan: &SinkPlan, root: &Path, low: i64, records: &BTreeSet<i64>, high
     let Check { files, mut report, missing, .. } = check;
     let extents = BTreeMap::from([((TOPIC.to_owned(), 0), extent)]);
     files.finish(&extents, &mut report.found).expect("finished");
+    report.former = files.former();
     for place in missing.iter() {
         report.found.add(Finding::Missing { place });
     }
     report
+}
+
+/// The past of a sink whose topic was made anew when its output was in this state.
+fn made_anew(output: &str) -> Past {
+    let id = |text: &str| Some(TopicId::new(text));
+    let since = Some(Since { at: jiff::Timestamp::now(), output: output.into() });
+    let topic =
+        EarlierTopic { id: id("new"), former: id("old"), since, began: [(0, 0)].into(), ..EarlierTopic::default() };
+    let earlier = Earlier { topics: [(TOPIC.to_owned(), topic)].into(), unnamed: false };
+    Past::new(&[earlier], &[(TOPIC.to_owned(), id("new"))])
+}
+
+fn all(high: i64) -> Extent {
+    Extent { low: 0, high, committed: Some(high), began: None }
 }
 
 /// Writes runs of records as a video, each in a segment of its own.
@@ -144,6 +173,7 @@ fn a_sink_has_no_claim_on_what_came_before_it_began() {
         (8, Some(8), latest, None, true),
         (7, Some(8), earliest, None, false),
     ] {
+        let began = began.map(Began::At);
         assert_eq!(is_claimed(offset, began, start_from, first), claimed, "{offset} {began:?} {first:?}");
     }
 }
@@ -166,6 +196,156 @@ fn a_video_may_show_what_retention_has_taken_and_nothing_that_the_topic_never_ha
     let records = (10..28).filter(|n| *n != 15).collect();
     let report = checked(&plan, dir.path(), 10, &records, 28);
     assert_eq!((report.present, counts(&report)), (17, (0, 0, 3)), "{:#?}", report.found);
+}
+
+#[test]
+fn a_video_of_a_topic_that_was_made_anew_has_the_former_ones_frames_beside_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = film(dir.path());
+    // Of the former topic records 50 to 80, of the new one all 60.
+    filmed(&plan, dir.path(), &[(50, 80), (0, 60)]);
+    let records = (0..60).collect();
+    let report = looked_at(&plan, dir.path(), made_anew(r#"{"v":1,"segment":1}"#), all(60), &records);
+    assert_eq!((report.present, report.former, counts(&report)), (60, 30, (0, 0, 0)), "{:#?}", report.found);
+    // A frame that stands twice is one though its place was in the former topic, too.
+    filmed(&plan, dir.path(), &[(55, 56)]);
+    let report = looked_at(&plan, dir.path(), made_anew(r#"{"v":1,"segment":1}"#), all(60), &records);
+    assert_eq!((report.former, counts(&report)), (30, (0, 1, 0)), "{:#?}", report.found);
+}
+
+#[test]
+fn in_one_film_the_new_topics_frames_count_from_where_the_former_ones_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = film(dir.path());
+    let Spec::Video(spec) = &plan.spec.output else { panic!("no video") };
+    let mut output = video::Video::open(dir.path(), spec, &plan.name, &plan.topics).expect("opened");
+    output.resume(&[], Lease::endless()).expect("taken up");
+    let mut film = |offsets: std::ops::Range<i64>| {
+        for n in offsets {
+            output.write(&frame(n, &plan)).expect("written");
+        }
+        let job = output.seal().expect("sealed");
+        (job.run)().expect("synced");
+        job.metadata
+    };
+    let then = film(0..40);
+    film(0..30);
+    let report = looked_at(&plan, dir.path(), made_anew(&then), all(30), &(0..30).collect());
+    assert_eq!((report.present, report.former, counts(&report)), (30, 40, (0, 0, 0)), "{:#?}", report.found);
+}
+
+#[test]
+fn rows_that_came_to_the_disk_ahead_of_their_frames_are_damage_once_they_are_committed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = film(dir.path());
+    filmed(&plan, dir.path(), &[(0, 30)]);
+    let avi = dir.path().join("film").join(format!("{TOPIC}.avi"));
+    let avi = if avi.exists() { avi } else { only_video(&dir.path().join("film")) };
+    let bytes = fs::read(&avi).expect("readable");
+    // As a disk leaves it that failed while frames 20 to 29 were written.
+    let start = bytes.windows(JPEG.len() + 12).position(|w| w == jpeg(20)).expect("frame 20");
+    fs::write(&avi, &bytes[..start - 8]).expect("writable");
+    let extent = |committed| Extent { committed: Some(committed), ..all(30) };
+    let look = |committed| looked_at(&plan, dir.path(), Past::default(), extent(committed), &(0..30).collect());
+    let report = look(20);
+    assert_eq!(
+        (report.present, report.pending, report.found.counts),
+        (20, 10, Counts::default()),
+        "{:#?}",
+        report.found
+    );
+    assert_eq!(look(25).found.counts, Counts { torn: 5, ..Counts::default() });
+}
+
+fn only_video(directory: &Path) -> std::path::PathBuf {
+    let mut paths = fs::read_dir(directory).expect("readable").map(|entry| entry.expect("readable").path());
+    paths.find(|path| path.extension().is_some_and(|e| e == "avi")).expect("a video")
+}
+
+/// A sink's directory of files; record `n`'s is written there with these bytes.
+fn pictures(root: &Path, name: &str) -> (SinkPlan, impl Fn(&str, &[u8])) {
+    let plan = plan(json!({"jpegFiles": {"directory": "frames", "fileName": name}}), root);
+    let directory = root.join("frames");
+    fs::create_dir_all(&directory).expect("made");
+    (plan, move |name: &str, bytes: &[u8]| fs::write(directory.join(name), bytes).expect("written"))
+}
+
+#[test]
+fn what_has_a_pictures_name_and_is_no_file_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (plan, write) = pictures(dir.path(), "{partition}-{offset}.jpg");
+    write("0-0.jpg", &jpeg(0));
+    nix::unistd::mkfifo(&dir.path().join("frames/0-1.jpg"), nix::sys::stat::Mode::S_IRWXU).expect("made");
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("frames/0-2.jpg")).expect("made");
+    let report = checked(&plan, dir.path(), 0, &(0..3).collect(), 3);
+    assert_eq!((report.present, report.found.counts.torn), (1, 2), "{:#?}", report.found);
+    assert!(report.found.list.iter().all(|finding| finding.to_string().contains("is not a file")));
+}
+
+#[test]
+fn what_has_a_videos_name_and_is_no_file_keeps_nobody_waiting() {
+    for extension in ["avi", "csv"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let plan = film(dir.path());
+        filmed(&plan, dir.path(), &[(0, 10), (10, 20)]);
+        let path = only_video(&dir.path().join("film")).with_extension(extension);
+        fs::remove_file(&path).expect("removed");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let report = checked(&plan, dir.path(), 0, &(0..20).collect(), 20);
+        assert_eq!((report.present, report.found.counts.missing), (10, 10), "{extension} {:#?}", report.found);
+    }
+}
+
+#[test]
+fn pictures_of_a_topic_that_was_made_anew_stay_beside_those_of_its_successor() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (plan, write) = pictures(dir.path(), "{partition}-{offset}_{timestamp:%H%M%S%3f}.jpg");
+    let name = |n: i64, shift: i64| {
+        let time = jiff::Timestamp::from_millisecond(BEGAN + n * 100 + shift).expect("in range");
+        format!("0-{n}_{}.jpg", time.strftime("%H%M%S%3f"))
+    };
+    // More of the former one than of the new one.
+    (0..8).for_each(|n| write(&name(n, 7), &jpeg(n + 100)));
+    let past = made_anew("");
+    let moment = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let later = |name: String| {
+        let file = fs::File::options().write(true).open(dir.path().join("frames").join(name)).expect("there");
+        file.set_modified(moment).expect("set");
+    };
+    (0..5).for_each(|n| write(&name(n, 0), &jpeg(n)));
+    (0..5).for_each(|n| later(name(n, 0)));
+    let report = looked_at(&plan, dir.path(), past, all(5), &(0..5).collect());
+    assert_eq!((report.present, report.former, report.found.counts), (5, 8, Counts::default()), "{:#?}", report.found);
+    // What came since is not the former topic's.
+    write(&name(3, 9), &jpeg(3));
+    later(name(3, 9));
+    let since = made_anew("");
+    let report = looked_at(&plan, dir.path(), since, all(5), &(0..5).collect());
+    assert_eq!((report.former, counts(&report)), (8, (0, 1, 0)), "{:#?}", report.found);
+}
+
+#[test]
+fn pictures_of_a_topic_that_was_taken_off_the_list_are_not_foreign() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (plan, write) = pictures(dir.path(), "{topic}_{partition}-{offset}.jpg");
+    ["gate_0-0.jpg", "yard_0-0.jpg", "yard_0-1.jpg", "shed_0-0.jpg"].iter().for_each(|name| write(name, &jpeg(0)));
+    let yard = EarlierTopic { began: [(0, 0)].into(), ..EarlierTopic::default() };
+    let earlier = Earlier { topics: [("yard".to_owned(), yard)].into(), unnamed: false };
+    let past = Past::new(&[earlier], &[(TOPIC.to_owned(), None)]);
+    let report = looked_at(&plan, dir.path(), past, all(1), &[0].into());
+    assert_eq!((report.present, report.former, counts(&report)), (1, 2, (0, 0, 1)), "{:#?}", report.found);
+}
+
+#[test]
+fn a_folder_that_was_lost_hides_no_loss_behind_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (plan, write) = pictures(dir.path(), "{partition}-{offset}.jpg");
+    [3, 4, 6, 9].iter().for_each(|n| write(&format!("0-{n}.jpg"), &jpeg(*n)));
+    // The folder that is there now was made when the group was at 8.
+    let extent = Extent { began: Some(Began::Before(8)), ..all(10) };
+    let report = looked_at(&plan, dir.path(), Past::default(), extent, &(0..10).collect());
+    let found = (report.present, report.before_folder, report.before_start, counts(&report));
+    assert_eq!(found, (4, 3, 0, (3, 0, 0)), "{:#?}", report.found);
 }
 
 proptest! {

@@ -27,6 +27,8 @@ pub(super) struct Lines {
     /// Of the name that was given last, from 1.
     number: usize,
     last: Option<usize>,
+    /// The segment's own number, of the name that was given last.
+    segment: u64,
 }
 
 impl Log {
@@ -55,7 +57,7 @@ impl Log {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             file => Some(BufReader::new(file.at("read", &self.path)?)),
         };
-        Ok(Lines { file, path: self.path.clone(), number: 0, last: None })
+        Ok(Lines { file, path: self.path.clone(), number: 0, last: None, segment: 0 })
     }
 
     /// The name that is last in it, and its line.
@@ -74,6 +76,11 @@ impl Lines {
         self.last == Some(number)
     }
 
+    /// The number of the segment whose name was given last.
+    pub(super) fn segment(&self) -> u64 {
+        self.segment
+    }
+
     /// The next name and its line. A last line that is half there is a segment that is not there yet.
     pub(super) fn next_name(&mut self) -> Result<Option<(usize, String)>, OutputError> {
         let Some(file) = self.file.as_mut().filter(|_| self.last != Some(self.number)) else { return Ok(None) };
@@ -85,6 +92,7 @@ impl Lines {
             let message = format!("{} is damaged in line {}", self.path.display(), self.number);
             OutputError::storage(Reason::StorageError, message)
         })?;
+        self.segment = line.segment;
         Ok(Some((self.number, line.file)))
     }
 }

@@ -12,7 +12,10 @@ mod log;
 mod segment;
 mod structure;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use edgereel_crds::{frame_sink, plan::SinkPlan};
 
@@ -23,6 +26,7 @@ use self::{
 use super::{
     Extents, Files, Found, Look, Place,
     offsets::Offsets,
+    past::{FormerRows, Past},
     report::{Finding, Findings},
 };
 use crate::{
@@ -37,6 +41,9 @@ pub(super) struct Video {
     /// What is wrong with the segments themselves.
     findings: Findings,
     partition: Partition,
+    past: Rc<Past>,
+    /// How many rows are of former topics.
+    former: u64,
 }
 
 /// The rows of one partition.
@@ -54,6 +61,8 @@ struct Partition {
     late: Offsets,
     /// Only rows of these are looked at, once some of them are looked for again.
     wanted: Option<Offsets>,
+    /// Rows that are of a former topic of that name.
+    former: FormerRows,
 }
 
 /// The segments from the first to the one that was last in the log.
@@ -75,12 +84,12 @@ impl Video {
         let directory = root.join(&spec.directory);
         let log = Log::of(&directory, plan)?;
         let mut findings = Findings::default();
-        structure::segments(&directory, &log, &mut findings, progress)?;
+        let former = structure::segments(&directory, &log, &plan.topics, &mut findings, progress)?;
         // A storage's root is other outputs' place, too; so are directories that the template makes.
         if !spec.directory.is_empty() {
             structure::strangers(&directory, &log, &mut findings)?;
         }
-        Ok(Video { directory, log, findings, partition: Partition::default() })
+        Ok(Video { directory, log, findings, partition: Partition::default(), past: Rc::default(), former })
     }
 
     /// The next row of the partition that counts.
@@ -102,6 +111,11 @@ impl Video {
                 segments.open = None;
                 continue;
             };
+            if self.partition.former.contains(segments.lines.segment(), row.begins) {
+                // Counted when all rows are looked at for the first time.
+                self.former += u64::from(self.partition.wanted.is_none());
+                continue;
+            }
             if self.partition.wanted.as_ref().is_none_or(|wanted| wanted.contains(row.place.offset)) {
                 return Ok(Some((row, rows.path().to_owned())));
             }
@@ -144,8 +158,13 @@ impl Video {
 }
 
 impl Files for Video {
+    fn learn(&mut self, past: Rc<Past>) {
+        self.past = past;
+    }
+
     fn begin(&mut self, topic: &str, partition: i32) -> Result<(), OutputError> {
-        self.partition = Partition { topic: topic.to_owned(), number: partition, ..Partition::default() };
+        let former = self.past.former_rows(topic);
+        self.partition = Partition { topic: topic.to_owned(), number: partition, former, ..Partition::default() };
         self.restart(None)
     }
 
@@ -191,6 +210,10 @@ impl Files for Video {
     fn finish(&mut self, _: &Extents, found: &mut Findings) -> Result<(), OutputError> {
         found.absorb(std::mem::take(&mut self.findings));
         Ok(())
+    }
+
+    fn former(&self) -> u64 {
+        self.former
     }
 }
 

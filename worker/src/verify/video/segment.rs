@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::Place;
+use super::super::{Place, plain_file};
 use crate::sink::{
     fault::OutputError,
     output::At,
@@ -32,6 +32,8 @@ pub(super) struct End(u64);
 pub(super) struct Row {
     /// The record.
     pub(super) place: Place,
+    /// Where in the CSV it begins.
+    pub(super) begins: u64,
     /// Its picture.
     pub(super) shown: Shown,
 }
@@ -52,28 +54,51 @@ pub(super) struct Sheet {
     rows: Take<BufReader<File>>,
     /// Of the line that was read last, from 1.
     line: u64,
+    /// Where that line begins, and where it ends.
+    begins: u64,
+    end: u64,
     text: Vec<u8>,
+}
+
+/// A row as it stands in the file.
+pub(super) struct Line<'a> {
+    /// The number of its line.
+    pub(super) number: u64,
+    /// Where it begins.
+    pub(super) begins: u64,
+    /// Its text.
+    pub(super) row: &'a str,
+    /// Whether its end is there.
+    pub(super) whole: bool,
 }
 
 impl Sheet {
     /// None where there is no CSV, or not yet.
     pub(super) fn open(path: &Path, end: Option<End>) -> Result<Option<Self>, OutputError> {
-        let file = match File::open(path) {
+        let file = match plain_file::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.at("read", path)?,
         };
+        let Some(file) = file else { return Ok(None) };
         let length = end.map_or_else(|| file.metadata().map(|meta| meta.len()), |end| Ok(end.0)).at("read", path)?;
-        Ok(Some(Sheet { rows: BufReader::with_capacity(1 << 16, file).take(length), line: 0, text: vec![] }))
+        Ok(Some(Sheet {
+            rows: BufReader::with_capacity(1 << 16, file).take(length),
+            line: 0,
+            begins: 0,
+            end: 0,
+            text: vec![],
+        }))
     }
 
-    /// The next row, after the headings: the number of its line, its text, and whether its end is there. None at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, &str, bool)>> {
+    /// The next row, after the headings. None at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             self.text.clear();
             (&mut self.rows).take(LONGEST_ROW).read_until(b'\n', &mut self.text)?;
             if self.text.is_empty() {
                 return Ok(None);
             }
+            (self.begins, self.end) = (self.end, self.end + self.text.len() as u64);
             self.line += 1;
             if self.line > 1 {
                 break;
@@ -82,7 +107,8 @@ impl Sheet {
         let whole = self.text.ends_with(b"\n");
         let text = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
         // What is not text is no row.
-        Ok(Some((self.line, std::str::from_utf8(text).unwrap_or("?"), whole)))
+        let row = std::str::from_utf8(text).unwrap_or("?");
+        Ok(Some(Line { number: self.line, begins: self.begins, row, whole }))
     }
 }
 
@@ -123,8 +149,9 @@ impl Rows {
     /// The next row of a partition that `fits`.
     pub(super) fn next(&mut self, fits: impl Fn(&str, i32) -> bool) -> Result<Option<Row>, OutputError> {
         loop {
-            let Some((_, text, _)) = self.sheet.next().at("read", &csv_path(&self.path))? else { return Ok(None) };
-            let Some((number, topic, partition, offset)) = parse(text) else { continue };
+            let line = self.sheet.next().at("read", &csv_path(&self.path))?;
+            let Some(Line { begins, row, .. }) = line else { return Ok(None) };
+            let Some((number, topic, partition, offset)) = parse(row) else { continue };
             if !fits(topic, partition) {
                 continue;
             }
@@ -135,7 +162,7 @@ impl Rows {
                     self.frames.number(number).at("read", &self.path)?.map_or(Shown::Nowhere(number), Shown::At)
                 }
             };
-            return Ok(Some(Row { place, shown }));
+            return Ok(Some(Row { place, begins, shown }));
         }
     }
 
@@ -202,7 +229,7 @@ pub(super) struct Frames {
 impl Frames {
     /// Opens a file, up to its present end.
     pub(super) fn open(path: &Path) -> Result<(Header, Self), AviError> {
-        let file = File::open(path)?;
+        let file = plain_file::open(path)?.ok_or(AviError::Malformed("is not a file"))?;
         let header = read::header(&mut BufReader::new(&file))?;
         let walk = read::walk(Sparse { file: file.try_clone()?, at: 0 }, 0)?;
         Ok((header, Frames { walk, contents: file, at: None }))

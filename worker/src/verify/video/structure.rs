@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     log::Log,
-    segment::{Frames, Sheet, parse},
+    segment::{Frames, Line, Sheet, parse},
 };
 use crate::{
     sink::{
@@ -26,16 +26,17 @@ use crate::{
     verify::report::{Finding, Findings},
 };
 
-/// What is wrong with the segments, one by one.
+/// What is wrong with the segments, one by one. How many rows are of other topics than these.
 pub(super) fn segments(
     directory: &Path,
     log: &Log,
+    topics: &[String],
     findings: &mut Findings,
     progress: &mut dyn FnMut(u64),
-) -> Result<(), OutputError> {
-    let Some((last, _)) = log.last()? else { return Ok(()) };
+) -> Result<u64, OutputError> {
+    let Some((last, _)) = log.last()? else { return Ok(0) };
     let mut lines = log.lines_to(last)?;
-    let mut found = Damages { findings };
+    let mut found = Damages { findings, topics, others: 0 };
     while let Some((number, name)) = lines.next_name()? {
         progress(number as u64);
         let path = directory.join(&name);
@@ -44,11 +45,14 @@ pub(super) fn segments(
             found.segment(&path, number == last)?;
         }
     }
-    Ok(())
+    Ok(found.others)
 }
 
 struct Damages<'a> {
     findings: &'a mut Findings,
+    topics: &'a [String],
+    /// Rows of others.
+    others: u64,
 }
 
 impl Damages<'_> {
@@ -62,7 +66,7 @@ impl Damages<'_> {
         // The rows first: each has its frame in the video by then.
         let Some(mut sheet) = Sheet::open(&csv, None)? else {
             if !open {
-                self.add(path, "its CSV is missing");
+                self.add(path, "it has no CSV");
             }
             return Ok(());
         };
@@ -81,8 +85,8 @@ impl Damages<'_> {
         let mut pictures = Pictures { exact: header.format.codec == MJPG, before: None, wrong: None };
         // One more than the last frame that has a row.
         let (mut with_rows, mut ended) = (0, false);
-        while let Some((line, row, whole)) = sheet.next().at("read", &csv)? {
-            let Some((number, ..)) = parse(row) else {
+        while let Some(Line { number: line, row, whole, .. }) = sheet.next().at("read", &csv)? {
+            let Some((number, topic, ..)) = parse(row) else {
                 if open && !whole {
                     break;
                 }
@@ -90,11 +94,16 @@ impl Damages<'_> {
                 self.add(&csv, message);
                 continue;
             };
+            self.others += u64::from(!self.topics.iter().any(|ours| ours == topic));
             let Some(number) = number else { continue };
             while with_rows <= number && !ended {
                 let Some((n, frame)) = frames.next().at("read", path)? else {
                     ended = true;
-                    self.add(&csv, format!("names frame {number}, the video has {with_rows}"));
+                    // Rows of the last may have come to the disk ahead of their frames. They are cut off if they are not
+                    // committed; if they are, each shows as torn.
+                    if !open {
+                        self.add(&csv, format!("names frame {number}, the video has {with_rows}"));
+                    }
                     break;
                 };
                 self.index_fits(path, &mut index, frame);

@@ -82,8 +82,8 @@ impl Poll<'_> {
                     return self.hand_over(Then::Anew(fault));
                 }
                 let generation = partitions.generation;
-                for (source, end) in told.reached {
-                    self.send(Event::EndOfPartition { generation, source, end, as_of: told.as_of });
+                for (source, read) in told.reached {
+                    self.send(Event::EndOfPartition { generation, source, read, as_of: told.as_of });
                 }
                 if !told.ends.is_empty() {
                     self.send(Event::Ends { generation, ends: told.ends });
@@ -117,7 +117,7 @@ impl Poll<'_> {
                     }
                 }
                 let generation = self.polled.tenure.begin();
-                let partitions = Partitions::new(generation, &begun, self.polled.settings.memory);
+                let partitions = Partitions::new(generation, &begun, self.polled.settings.memory, &self.polled.waker);
                 let ours = (!begun.is_empty()).then_some(partitions);
                 self.stage = Stage::Reading(ours, Ends::new(Instant::now()));
                 self.send(Event::Assigned { generation, partitions: begun, total });

@@ -17,7 +17,7 @@ use crate::kafka::{
     client::KafkaFault,
     consumer::{
         mark::TopicId,
-        messages::{Commit, Event, Record, TopicPartition},
+        messages::{Commit, Event, ReadTo, Record, TopicPartition},
         native::{NativeRecord, cached_high},
         partitions::Partitions,
         taking_up::TakingUp,
@@ -53,7 +53,8 @@ impl Poll<'_> {
         // What a fetch found the partition to end with: sooner known than by librdkafka's next fetch.
         let next = record.offset() + 1;
         if self.polled.settings.whole && cached_high(self.consumer, &source).is_some_and(|high| next >= high) {
-            self.send(Event::EndOfPartition { generation, source: source.clone(), end: next, as_of: Instant::now() });
+            let read = ReadTo { end: next, sent: next };
+            self.send(Event::EndOfPartition { generation, source: source.clone(), read, as_of: Instant::now() });
         }
         let Stage::Reading(Some(partitions), _) = &mut self.stage else { return };
         let deadline = Instant::now() + PATIENCE;

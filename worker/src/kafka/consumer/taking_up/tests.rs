@@ -6,7 +6,7 @@ use edgereel_crds::{
 };
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::earlier::EarlierTopic, *};
 
 fn settings(topics: &[&str], shared: bool) -> Settings {
     Settings {
@@ -132,6 +132,24 @@ fn a_partition_that_came_after_the_first_start_is_read_from_its_beginning() {
     let start = |topic: &str, n| begun.iter().find(|b| b.assigned.source == source(topic, n)).unwrap().start;
     assert_eq!([start("a", 0), start("a", 1), start("a", 2)], [15, 15, 10]);
     assert_eq!(start("b", 2), 20, "of a topic that it has never read");
+}
+
+#[test]
+fn a_partition_that_was_added_to_a_topic_made_anew_has_no_past_in_the_former_one() {
+    // Another worker reads the new topic already; this one's memory is of the former.
+    let mut settings = settings(&["a", "b"], true);
+    settings.on_offset_lost = OnOffsetLost::Latest;
+    let began = [(1, 0), (2, 0)].into();
+    let read = EarlierTopic { id: Some(TopicId::new("former")), first: Some(3), began, ..EarlierTopic::default() };
+    settings.earlier.lock().unwrap().topics.insert("a".into(), read);
+    let mark = Mark { id: Some(TopicId::new("id-of-a")), first: Some(1) };
+    let committed = [Element { metadata: mark.with(""), ..element("a", 0, 15) }];
+    let Decision::TakeUp(begun, _) = decide(all(), &settings, &committed, &[]) else { panic!("taken up") };
+    let start = |n| begun.iter().find(|b| b.assigned.source == source("a", n)).unwrap().start;
+    assert_eq!([start(0), start(1), start(2)], [15, 10, 10]);
+    // Where nobody has read the new one, it is `onOffsetLost`'s matter.
+    let Decision::TakeUp(begun, _) = decide(all(), &settings, &[], &[]) else { panic!("taken up") };
+    assert!(begun.iter().filter(|b| &*b.assigned.source.topic == "a").all(|b| b.start == 20 && b.lost == 10));
 }
 
 #[test]

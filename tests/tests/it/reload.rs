@@ -1,0 +1,110 @@
+//! SIGHUP: `edgereel run` reads its files again, and touches what has changed in them alone.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use edgereel_tests::{
+    Edgereel, edgereel,
+    kafka::{self, topics::Record},
+    process::Signal,
+    resources, scratch,
+    synthetic::Cameras,
+    unique, wait,
+};
+use serde_json::{Value, json};
+
+use crate::support::{await_lag_zero, contents, files, jpeg_files, sorted, values};
+
+/// A camera server's stream, at this rate.
+fn camera(name: &str, cameras: &Cameras, topic: &str, rate: u32) -> Value {
+    let source = json!({"mjpeg": {"url": cameras.url("")}});
+    resources::camera(name, source, topic, json!({"frameRate": {"target": rate}}))
+}
+
+fn rewrite(file: &Path, documents: Vec<Value>) {
+    let connection = resources::connection(kafka::shared().bootstrap());
+    resources::write_to(file, &[vec![connection], documents].concat()).expect("written");
+}
+
+/// The sessions and numbers of a camera's frames, as their `ce_id` tells them.
+fn ids(records: &[Record]) -> (BTreeSet<String>, Vec<u64>) {
+    let id = |record: &Record| {
+        let header = record.headers.iter().find(|(name, _)| name == "ce_id").expect("a ce_id");
+        let text = String::from_utf8(header.1.clone()).expect("a text");
+        let (session, number) = text.rsplit_once('-').expect("session and number");
+        (session.to_owned(), number.parse().expect("a number"))
+    };
+    let all: Vec<(String, u64)> = records.iter().map(id).collect();
+    let mut numbers: Vec<u64> = all.iter().map(|(_, number)| *number).collect();
+    numbers.sort_unstable();
+    (all.into_iter().map(|(session, _)| session).collect(), numbers)
+}
+
+#[test]
+fn a_changed_camera_is_started_anew_and_the_others_frames_go_on_without_a_gap() {
+    let kafka = kafka::shared();
+    let [calm, moved, added] = ["calm", "moved", "added"].map(unique);
+    let disk = scratch::dir("disk");
+    let servers = [(); 2].map(|()| Cameras::start(&["--fps", "30"]));
+    let sink = || resources::sink("files", &calm, jpeg_files("calm"), &disk, json!({}));
+    let file = resources::write(&[]);
+    rewrite(&file, vec![camera("calm", &servers[0], &calm, 30), camera("moved", &servers[1], &moved, 30), sink()]);
+    let worker = Edgereel::run([&file]);
+    worker.await_metrics("all works", |m| {
+        m.count("sink_frames_durable", "files") >= 20 && m.count("camera_frames_acknowledged", "moved") >= 20
+    });
+    let rebalances = worker.metrics().count("sink_rebalances", "files");
+
+    rewrite(
+        &file,
+        vec![
+            camera("new", &servers[1], &added, 5),
+            sink(),
+            camera("moved", &servers[1], &moved, 3),
+            camera("calm", &servers[0], &calm, 30),
+        ],
+    );
+    worker.signal(Signal::SIGHUP);
+    let target = |m: &edgereel_tests::metrics::Metrics| m.sum("camera_frame_rate_target", &[("name", "moved")]);
+    let seen = worker.await_metrics("the changed camera has its new rate, and the new one works", |m| {
+        target(m) == 3.0 && m.count("camera_frames_acknowledged", "new") >= 5
+    });
+    let calm_before = seen.count("sink_frames_durable", "files");
+    let after =
+        worker.await_metrics("the sink goes on", |m| m.count("sink_frames_durable", "files") > calm_before + 20);
+    assert_eq!((after.count("camera_reconnects", "calm"), after.count("restarts", "calm")), (0, 0));
+    assert_eq!(after.count("sink_rebalances", "files"), rebalances, "the sink left its group");
+    let names: Vec<Value> =
+        worker.status()["resources"].as_array().expect("a list").iter().map(|r| r["name"].clone()).collect();
+    assert_eq!(names, ["new", "moved", "calm", "files"]);
+
+    // Files that are wrong change nothing, and are told.
+    let good = fs::read_to_string(&file).expect("readable");
+    fs::write(&file, good.replacen("target: 3", "target: fast", 1)).expect("written");
+    worker.signal(Signal::SIGHUP);
+    wait::until_ok("it says what is wrong", edgereel::PATIENCE, || {
+        let log = worker.log();
+        if log.contains("spec.frameRate.target") && log.contains("nothing was changed") { Ok(()) } else { Err(log) }
+    });
+
+    // What is taken out stops, and its figures go.
+    rewrite(&file, vec![camera("calm", &servers[0], &calm, 30), sink()]);
+    worker.signal(Signal::SIGHUP);
+    worker.await_metrics("only two are left", |m| {
+        m.sum("ready", &[("name", "moved")]) == 0.0 && m.count("camera_frames_captured", "new") == 0
+    });
+    worker.await_ready("calm");
+    rewrite(&file, vec![sink()]);
+    worker.signal(Signal::SIGHUP);
+    worker.await_metrics("the camera is gone", |m| m.count("camera_frames_captured", "calm") == 0);
+    await_lag_zero(kafka, &worker, "files", &calm);
+    assert!(worker.stop().success());
+
+    let records = kafka.consume_all(&calm);
+    let (sessions, numbers) = ids(&records);
+    assert_eq!(sessions.len(), 1, "the camera was started anew");
+    assert_eq!(numbers, (numbers[0]..numbers[0] + numbers.len() as u64).collect::<Vec<_>>(), "a gap");
+    assert!(contents(&disk, ".jpg") == sorted(values(&records)));
+    assert_eq!(files(&disk, ".jpg").len(), records.len());
+    let (sessions, _) = ids(&kafka.consume_all(&moved));
+    assert_eq!(sessions.len(), 2, "the changed camera was started anew once");
+}

@@ -1,0 +1,100 @@
+//! All metrics as text: in OpenMetrics for who asks for it, else in the older format that every tool reads.
+
+use std::sync::PoisonError;
+
+use prometheus_client::encoding::text::encode;
+
+use super::Metrics;
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus's text format 0.0.4.
+    Prometheus,
+}
+
+impl Format {
+    /// What a request's `Accept` header asks for.
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Prometheus }
+    }
+
+    /// The answer's `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+impl Metrics {
+    /// All metrics.
+    pub fn text(&self, format: Format) -> String {
+        let mut text = String::new();
+        {
+            let _still = self.counting.write().unwrap_or_else(PoisonError::into_inner);
+            // Writing to a String cannot fail.
+            let _ = encode(&mut text, &self.registry);
+        }
+        match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => older(&text),
+        }
+    }
+}
+
+/// The samples are the same. In OpenMetrics a counter is described under its name without `_total`, and there are units and
+/// an end mark, which the older format does not have.
+fn older(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut help = None;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            let total = if kind == "counter" { "_total" } else { "" };
+            if let Some((_, help)) = help.take() {
+                out += &format!("# HELP {name}{total} {help}\n");
+            }
+            out += &format!("# TYPE {name}{total} {kind}\n");
+        } else if !line.starts_with("# UNIT ") && line != "# EOF" {
+            out += line;
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::plan::ObjectName;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_for_openmetrics_gets_it_and_everyone_else_what_every_tool_reads() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
+        assert_eq!([Format::accepted("*/*"), Format::accepted("")], [Format::Prometheus; 2]);
+    }
+
+    #[test]
+    fn the_older_format_has_the_same_samples_each_under_its_own_help() {
+        let metrics = Metrics::default();
+        metrics.camera(&ObjectName { namespace: "lab".into(), name: "gate".into() });
+        let (new, old) = (metrics.text(Format::OpenMetrics), metrics.text(Format::Prometheus));
+        let samples = |text: &str| {
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            lines.filter(|line| !line.starts_with("process_")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(&new), samples(&old));
+        let head = "# HELP edgereel_camera_captured_bytes_total Bytes of frames that came from the camera.\n\
+                    # TYPE edgereel_camera_captured_bytes_total counter\n\
+                    edgereel_camera_captured_bytes_total{namespace=\"lab\",name=\"gate\"} 0\n";
+        assert!(old.contains(head), "{old}");
+        assert!(!old.contains("# UNIT") && !old.contains("# EOF") && new.ends_with("# EOF\n"));
+    }
+}
