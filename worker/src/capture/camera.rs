@@ -264,8 +264,9 @@ impl Camera {
             && let Some(fault) = self.losing.fault()
         {
             self.health.camera(End::Down(fault.reason, fault.message));
+        } else {
+            self.health.note(detail);
         }
-        self.health.note(detail);
         if let Some(held) = self.lines.complaint(now) {
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "dropped a frame: {detail}");
         }

@@ -12,38 +12,42 @@ const INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Lines {
     all: Throttle,
-    /// A failure that was not said when it was news.
-    untold: bool,
+    /// When a failure was news and was not said. It goes before all else, for a while.
+    untold: Option<Instant>,
     /// Whether the log says that the camera is online.
     greeted: bool,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Lines { all: Throttle::new(INTERVAL), untold: false, greeted: false }
+        Lines { all: Throttle::new(INTERVAL), untold: None, greeted: false }
     }
 }
 
 impl Lines {
     /// Something that goes on while the camera works: whether it is said now, and how many lines were held back.
     pub fn complaint(&self, now: Instant) -> Option<u64> {
-        self.all.allow(now)
+        if self.owes_a_failure(now) { None } else { self.all.allow(now) }
+    }
+
+    fn owes_a_failure(&self, now: Instant) -> bool {
+        self.untold.is_some_and(|since| now.duration_since(since) < 2 * INTERVAL)
     }
 
     /// A connection failed; `news` if not for the same reason as the one before.
     pub fn failure(&mut self, news: bool, now: Instant) -> Option<u64> {
-        if !news && !self.untold {
+        if !news && !self.owes_a_failure(now) {
             return None;
         }
         let held = self.all.allow(now);
-        self.untold = held.is_none();
+        self.untold = held.is_none().then_some(now);
         held
     }
 
     /// It works; `news` if it did not before. Whether the log says so now: not of a camera that comes and goes.
     pub fn greeting(&mut self, news: bool, now: Instant) -> bool {
         self.greeted &= !news;
-        if self.greeted || self.untold || self.all.allow(now).is_none() {
+        if self.greeted || self.owes_a_failure(now) || self.all.allow(now).is_none() {
             return false;
         }
         self.greeted = true;
@@ -68,7 +72,11 @@ mod tests {
         assert!(lines.greeting(true, at(91)));
         assert_eq!(lines.failure(true, at(92)), None);
         assert!(!lines.greeting(true, at(93)));
+        assert_eq!(lines.complaint(at(101)), None, "the failure goes first");
         assert_eq!(lines.failure(false, at(102)), Some(1));
+        // One that is over for long holds nothing back.
+        assert_eq!(lines.failure(true, at(103)), None);
+        assert_eq!(lines.complaint(at(123)), Some(1));
     }
 
     proptest! {

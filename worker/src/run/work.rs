@@ -60,10 +60,10 @@ impl Work {
 
     /// Looks after what a sink cannot tell of itself.
     pub fn watch(&self, around: &Surroundings) {
-        if let Work::Sink(plan, metrics, replica) = self
+        if let Work::Sink(plan, metrics, _) = self
             && !self.suspended()
         {
-            lag::watch(plan.clone(), *replica, metrics.lag.clone(), around.secrets.clone(), around.shutdown.clone());
+            lag::watch(plan.clone(), metrics.lag.clone(), around.secrets.clone(), around.shutdown.clone());
         }
     }
 

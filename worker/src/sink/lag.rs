@@ -29,7 +29,7 @@ const STALE: Duration = Duration::from_secs(4);
 const UNKNOWN: Duration = Duration::from_secs(12);
 
 /// Looks after the lag on a thread of its own, until `shutdown`. A client is there only while the sink tells nothing.
-pub fn watch(plan: SinkPlan, replica: u32, lag: Lag, secrets: Secrets, shutdown: CancellationToken) {
+pub fn watch(plan: SinkPlan, lag: Lag, secrets: Secrets, shutdown: CancellationToken) {
     let name = format!("lag-{}", plan.name.name);
     let look = move || {
         let (mut onlooker, mut known) = (None, Instant::now());
@@ -39,8 +39,8 @@ pub fn watch(plan: SinkPlan, replica: u32, lag: Lag, secrets: Secrets, shutdown:
                 (onlooker, known) = (None, Instant::now());
                 continue;
             }
-            // Of the workers that share partitions the first tells of those that nobody has: each is counted once.
-            if replica == 0 {
+            // Which part of the group's lag would be this worker's among several nobody knows.
+            if plan.spec.replicas <= 1 {
                 if onlooker.is_none() {
                     onlooker = open(&plan, &secrets).ok();
                 }
@@ -63,6 +63,5 @@ fn open(plan: &SinkPlan, secrets: &Secrets) -> Result<Onlooker, KafkaFault> {
     let client_id = format!("edgereel-{}.{}-lag", plan.name.namespace, plan.name.name);
     let config = client_config(&plan.connection, secrets, &client_id)?;
     let context = Context::new(&plan.connection, secrets)?;
-    let shared = plan.spec.replicas > 1;
-    Onlooker::open(config, context, &plan.group, &plan.topics, &plan.spec.start_from, shared)
+    Onlooker::open(config, context, &plan.group, &plan.topics, &plan.spec.start_from)
 }

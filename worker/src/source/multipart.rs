@@ -176,7 +176,7 @@ impl MultipartParser {
             match step {
                 Step::Again => {}
                 Step::Part(part) => return Some(Ok(part)),
-                Step::NeedMore if self.ended => {
+                Step::NeedMore if self.ended && self.is_within_a_picture() => {
                     if let Some(part) = self.last() {
                         return Some(Ok(part));
                     }
@@ -196,6 +196,10 @@ impl MultipartParser {
                 State::Scan(scan) => scan.body.trim_ascii_end().ends_with(&EOI),
                 _ => false,
             }
+    }
+
+    fn is_within_a_picture(&self) -> bool {
+        matches!(self.state, State::Sized { .. } | State::Doubt { .. } | State::Scan(_))
     }
 
     /// What the stream's end leaves of a picture. One whose length was wrong is looked through first: it may be whole.

@@ -3,7 +3,12 @@
 use std::time::{Duration, Instant};
 
 use edgereel_crds::frame_sink::StartFrom;
-use rdkafka::{ClientConfig, consumer::BaseConsumer, error::KafkaError};
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    topic_partition_list::TopicPartitionListElem,
+};
 
 use super::{
     context::GroupContext,
@@ -19,27 +24,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Looks at a group from outside.
 pub struct Onlooker {
     consumer: BaseConsumer<GroupContext>,
-    group: String,
     topics: Vec<String>,
     start_from: StartFrom,
-    shared: bool,
 }
 
 impl Onlooker {
-    /// A client that never joins. `shared` leaves out what some member holds: that member tells of it.
+    /// A client that never joins.
     pub fn open(
         mut config: ClientConfig,
         context: Context,
         group: &str,
         topics: &[String],
         start_from: &StartFrom,
-        shared: bool,
     ) -> Result<Self, KafkaFault> {
         config.set("group.id", group).set("enable.auto.commit", "false");
         let context = context.unheard();
         let subject = context.subject().clone();
         let consumer = config.create_with_context(GroupContext(context)).map_err(|e: KafkaError| subject.fault(&e))?;
-        Ok(Onlooker { consumer, group: group.into(), topics: topics.into(), start_from: start_from.clone(), shared })
+        Ok(Onlooker { consumer, topics: topics.into(), start_from: start_from.clone() })
     }
 
     /// The records that wait, if the brokers tell all that it takes. Blocks, for some seconds at most.
@@ -51,23 +53,38 @@ impl Onlooker {
         if topics.iter().any(|topic| topic.error.is_some()) {
             return None;
         }
-        let mut partitions: Vec<TopicPartition> = questions::partitions(&topics).collect();
-        if self.shared {
-            queue.ask_members(&self.group, 2, PATIENCE);
-            let members = questions::members(&answer(&queue, 2, until)?).ok()?;
-            partitions.retain(|source| !members.assigned.contains(source));
-        }
+        let partitions: Vec<TopicPartition> = questions::partitions(&topics).collect();
         if partitions.is_empty() {
             return Some(0);
         }
-        queue.ask_committed(&self.group, 3, PATIENCE);
-        let committed = questions::committed(&answer(&queue, 3, until)?).ok()?;
+        let committed = self.committed(&partitions)?;
         queue.ask_offsets(&partitions, Wanted::First, 4, PATIENCE);
         let low = questions::offsets(&answer(&queue, 4, until)?).ok()?;
         // Asked last: no commit is ahead of its end.
         queue.ask_offsets(&partitions, Wanted::CommittedEnd, 5, PATIENCE);
         let ends = questions::offsets(&answer(&queue, 5, until)?).ok()?;
         behind(&partitions, &committed, &low, &ends, &self.start_from)
+    }
+}
+
+impl Onlooker {
+    /// What the group has committed. Not by the admin request for it: in librdkafka 2.12 one that waits for a coordinator that
+    /// is away ends the process with an assertion (`rd_kafka_enq_once_del_source_return`) when its time is over.
+    fn committed(&self, partitions: &[TopicPartition]) -> Option<Vec<Element>> {
+        let mut wanted = TopicPartitionList::with_capacity(partitions.len());
+        for source in partitions {
+            wanted.add_partition(&source.topic, source.partition);
+        }
+        let found = self.consumer.committed_offsets(wanted, PATIENCE).ok()?;
+        let element = |of: TopicPartitionListElem<'_>| Element {
+            source: TopicPartition { topic: of.topic().into(), partition: of.partition() },
+            offset: of.offset().to_raw().unwrap_or(-1),
+            metadata: String::new(),
+            error: of.error().err().and_then(|error| error.rdkafka_error_code()),
+        };
+        // A partition that could not be asked is no partition without a commit.
+        let all: Vec<Element> = found.elements().into_iter().map(element).collect();
+        all.iter().all(|found| found.error.is_none()).then_some(all)
     }
 }
 
