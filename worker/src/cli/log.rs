@@ -106,8 +106,7 @@ mod tests {
         let layer = fmt::layer().with_writer(move || writer.clone());
         let registry = tracing_subscriber::registry().with(filter_of(filter).expect("a filter")).with(layer);
         tracing::subscriber::with_default(registry, warn);
-        let logged = !lines.0.lock().expect("whole").is_empty();
-        logged
+        !lines.0.lock().expect("whole").is_empty()
     }
 
     #[test]
@@ -118,7 +117,7 @@ mod tests {
             assert!(!is_logged(filter, ignored) && is_logged(filter, other), "{filter}");
         }
         assert!(is_logged("info,rdkafka::consumer::base_consumer=warn", ignored), "it was asked for");
-        let error = filter_of("edgereel=loud").err().expect("no filter");
+        let error = filter_of("edgereel=loud").expect_err("no filter");
         assert!(error.starts_with("--log-level `edgereel=loud`"), "{error}");
     }
 }
