@@ -25,6 +25,9 @@ use crate::kafka::client::{KafkaFault, Subject};
 
 /// How long it may take altogether, whatever has to be asked again meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the group may be between two assignments. It may be waiting for this very member, which cannot join anew
+/// before it has taken up, or let go, what it was given.
+pub const UNREST: Duration = Duration::from_secs(3);
 /// From a refused question to the next try.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -76,12 +79,14 @@ pub struct TakingUp {
     answers: BTreeMap<Question, Answer>,
     /// Why a question has to be asked again, and when.
     refused: Option<(KafkaFault, Instant)>,
+    /// Since when the group is between two assignments, as far as is known, and until when it was.
+    unrest: Option<(Instant, Instant)>,
 }
 
 impl TakingUp {
     /// The group gave these, maybe none.
     pub fn new(given: Vec<TopicPartition>, now: Instant) -> Self {
-        TakingUp { given, since: now, asked: BTreeMap::new(), answers: BTreeMap::new(), refused: None }
+        TakingUp { given, since: now, asked: BTreeMap::new(), answers: BTreeMap::new(), refused: None, unrest: None }
     }
 
     /// What to ask now. Each gets a number of its own, by which its answer is known.
@@ -118,6 +123,9 @@ impl TakingUp {
         subject: &Subject,
         now: Instant,
     ) -> Result<(), KafkaFault> {
+        if let Ok(Answer::Members(members)) = &answer {
+            self.unrest = if members.stable { None } else { Some((self.unrest.map_or(now, |(since, _)| since), now)) };
+        }
         let refused = match &answer {
             Err((code, words)) => Some((*code, words.clone())),
             Ok(Answer::Offsets(all)) => all.iter().find_map(|e| e.error.map(|code| (code, e.source.to_string()))),
@@ -187,6 +195,9 @@ impl TakingUp {
 
     /// Decides, once everything is known.
     pub fn decide(&self, settings: &Settings, earlier: &Earlier) -> Result<Option<Decision>, KafkaFault> {
+        if self.unrest.is_some_and(|(since, until)| until.duration_since(since) >= UNREST) {
+            return Ok(Some(Decision::Rejoin("the group is being rebalanced, and waits for this member".into())));
+        }
         let Some(topics) = self.topics() else { return Ok(None) };
         let total = total(topics);
         if let Some(stale) = self.foreign(settings, topics) {

@@ -191,6 +191,25 @@ fn a_refused_question_is_asked_again_after_a_pause_and_not_for_ever() {
 }
 
 #[test]
+fn a_group_that_waits_for_this_member_gets_its_part_back() {
+    let settings = settings(&["a", "b"], true);
+    let given: Vec<_> = all().into_iter().filter(|p| &*p.topic == "a").collect();
+    let began = Instant::now();
+    let mut taking = TakingUp::new(given, began);
+    answer_all(&mut taking, &settings, began, |question| usual(question, &[], &all()));
+    let unrest = |at: Duration, taking: &mut TakingUp, stable| {
+        let members = Members { stable, assigned: all().into_iter().collect() };
+        taking.take(Question::Members, Ok(Answer::Members(members)), &subject(), began + at).unwrap();
+        taking.decide(&settings, &Earlier::default()).unwrap()
+    };
+    taking.answers.remove(&Question::Members);
+    assert_eq!(unrest(Duration::ZERO, &mut taking, false), None, "it may be over in a moment");
+    assert_eq!(unrest(UNREST / 2, &mut taking, false), None);
+    assert!(matches!(unrest(UNREST, &mut taking, false), Some(Decision::Rejoin(_))));
+    assert!(matches!(unrest(UNREST, &mut taking, true), Some(Decision::TakeUp(..))));
+}
+
+#[test]
 fn a_right_that_is_missing_is_a_fault_at_once() {
     let mut taking = TakingUp::new(all(), Instant::now());
     let refused = Err((Code::GroupAuthorizationFailed, String::new()));
