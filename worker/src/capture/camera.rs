@@ -251,7 +251,9 @@ impl Camera {
         if let Some(held) = self.lines.complaint(now) {
             warn!(camera = self.name, reason = reason.as_str(), held_back = held, "a bad answer: {fault}");
         }
-        if !self.has_pictures {
+        if self.has_pictures {
+            self.health.note(&fault.message);
+        } else {
             self.health.camera(End::Down(fault.reason, fault.message.clone()));
         }
         Ok(fault)

@@ -141,7 +141,7 @@ async fn bad_answers_among_pictures_are_counted_and_end_nothing() {
     let account = keep.metrics.account();
     assert_eq!((account.captured, account.waiting, account.dropped["not_jpeg"]), (20, 4, 16));
     assert_eq!(camera_is(&state), (true, "frames arrive".into()));
-    assert!(state.last_error().is_none(), "{:?}", state.last_error());
+    assert_eq!(state.last_error().expect("told").message, "answered 503");
 }
 
 #[tokio::test(flavor = "multi_thread")]
