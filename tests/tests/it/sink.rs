@@ -307,6 +307,24 @@ fn a_sink_waits_for_its_topic_and_says_so() {
 }
 
 #[test]
+fn a_topic_that_is_missing_beside_others_is_named_until_it_is_there() {
+    let mut bench = Bench::new("there", 1, json!({}));
+    let missing = unique("typo");
+    bench.spec = json!({"from": {"topics": [bench.topic, missing]}});
+    bench.kafka.produce(&bench.topic, frames(0..10, 1, 1_000));
+    let worker = bench.start(0);
+    bench.await_no_lag();
+    let named = || worker.says().contains(&format!("but there is no topic {missing}: make it"));
+    wait::until_ok("it says which", PATIENCE, || if named() { Ok(()) } else { Err(worker.says()) });
+    assert!(worker.state.is_ready(), "the others are written");
+    bench.kafka.create_topic(&missing, 1, KEEP);
+    wait::until_ok("it is read", PATIENCE, || if named() { Err(worker.says()) } else { Ok(()) });
+    worker.await_ready();
+    assert!(!named());
+    worker.stop().expect("a clean stop");
+}
+
+#[test]
 fn a_second_worker_with_the_same_identity_takes_over_and_the_first_says_why_it_ended() {
     let bench = Bench::new("twice", 1, json!({}));
     let first = bench.spawn(0, &scratch::dir("first"));

@@ -127,6 +127,8 @@ struct Runner<'a> {
     backoff: Backoff,
     ending: Option<Ending>,
     fault: Option<KafkaFault>,
+    /// Topics of its list that are not there.
+    missing: Vec<String>,
     disk_measured: Instant,
     state_told: Option<Instant>,
     /// How often it is said that the disk is full, and that a record is no frame: each by itself.
@@ -183,6 +185,7 @@ impl Runner<'_> {
                 if let Err(error) = self.memory.note_missing(&topics) {
                     tracing::warn!(sink = %self.plan.name, "{error}");
                 }
+                self.missing = topics;
             }
             Event::Assigned { generation, partitions, total } => self.on_assigned(generation, partitions, total)?,
             Event::Record(record) => {

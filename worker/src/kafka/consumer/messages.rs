@@ -115,7 +115,7 @@ pub enum Event {
         /// How many.
         partitions: usize,
     },
-    /// These topics are not there yet: all that will ever stand in them comes after the sink's first start.
+    /// These topics (maybe none) are not there yet: all that will ever stand in them comes after the sink's first start.
     Missing(Vec<String>),
     /// Partitions were assigned; any earlier assignment is over.
     Assigned {

@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     pub fault: Option<&'a KafkaFault>,
     /// Why writing waits.
     pub storage: Option<&'a str>,
+    /// Topics that are not there.
+    pub missing: &'a [String],
     /// The group.
     pub group: &'a str,
     /// Whether other workers of this sink may have the partitions.
@@ -78,7 +80,13 @@ pub fn judge(facts: &Facts) -> Verdict {
     let group = facts.group;
     let connecting = |message: String| Verdict::NotReady(Reason::KafkaConnecting, message);
     match (&facts.doing, facts.fault) {
-        (Doing::Writing(None), _) => Verdict::Ready("writing frames".into()),
+        (Doing::Writing(None), _) if facts.missing.is_empty() => Verdict::Ready("writing frames".into()),
+        (Doing::Writing(None), _) => {
+            let missing = facts.missing.join(" and ");
+            Verdict::Ready(format!(
+                "writing frames, but there is no topic {missing}: make it, or correct `from.topics`"
+            ))
+        }
         (Doing::Writing(Some(fault)), _) | (_, Some(fault)) => Verdict::NotReady(fault.reason, fault.message.clone()),
         (Doing::Joining, None) => connecting(format!("joining the consumer group {group}")),
         (Doing::TakingUp(n), None) => connecting(format!("taking up {n} partitions of consumer group {group}")),
@@ -140,7 +148,7 @@ mod tests {
             (Doing::Superseded, Snapshot::Up, None, None, true, Some(Reason::NotAssigned)),
         ];
         for (doing, kafka, fault, storage, shared, expected) in cases {
-            let facts = Facts { doing, kafka, fault, storage, group: "g", shared };
+            let facts = Facts { doing, kafka, fault, storage, missing: &[], group: "g", shared };
             let reason = match judge(&facts) {
                 Verdict::Ready(_) => None,
                 Verdict::NotReady(reason, _) => Some(reason),

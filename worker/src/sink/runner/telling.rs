@@ -20,6 +20,7 @@ impl Runner<'_> {
             kafka: self.health.snapshot(),
             fault: self.fault.as_ref(),
             storage: self.full(),
+            missing: &self.missing,
             group: &self.plan.group,
             shared: self.plan.spec.replicas > 1,
         };

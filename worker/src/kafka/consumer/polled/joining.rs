@@ -105,9 +105,7 @@ impl Poll<'_> {
             Ok(Some(Decision::TakeUp(begun, total))) => {
                 self.rejoins = 0;
                 let missing = taking.missing();
-                if !missing.is_empty() {
-                    self.send(Event::Missing(missing));
-                }
+                self.send(Event::Missing(missing));
                 let mut list = TopicPartitionList::with_capacity(begun.len());
                 for partition in &begun {
                     let source = &partition.assigned.source;

@@ -110,15 +110,19 @@ impl Poll<'_> {
                     "another worker with the same identity `{instance}` has joined group {group}; run each resource once"
                 ),
             ),
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => KafkaFault::passing(
-                Reason::TopicMissing,
-                format!(
-                    "there is no topic {} at KafkaConnection {}: make it, or start the camera that fills it; this sink \
-                     begins when it is there",
-                    self.polled.settings.topics.join(" or "),
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+                let topics = &self.polled.settings.topics;
+                // "Subscribed topic not available: gate: Broker: Unknown topic or partition".
+                let named: Vec<_> =
+                    topics.iter().filter(|topic| words.contains(&format!(": {topic}: "))).cloned().collect();
+                let named = if named.is_empty() { topics.join(" or ") } else { named.join(" and ") };
+                let message = format!(
+                    "there is no topic {named} at KafkaConnection {}: make it, or start the camera that fills it; it is \
+                     read when it is there",
                     self.subject()
-                ),
-            ),
+                );
+                KafkaFault::passing(Reason::TopicMissing, message)
+            }
             // Of the connections: the health has it, and says so where it matters.
             Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => return,
             code => self.subject().code(code, words),
