@@ -41,6 +41,8 @@ pub enum Reason {
     CameraFrozen,
     /// Pictures come, and none of them goes on.
     CameraFramesDropped,
+    /// Frames flow, and another process captures the camera into the same topic.
+    CapturedTwice,
     KafkaConnecting,
     KafkaUnreachable,
     KafkaUnauthorized,
@@ -98,6 +100,7 @@ impl Reason {
             CameraStalled => "CameraStalled",
             CameraFrozen => "CameraFrozen",
             CameraFramesDropped => "CameraFramesDropped",
+            CapturedTwice => "CapturedTwice",
             KafkaConnecting => "KafkaConnecting",
             KafkaUnreachable => "KafkaUnreachable",
             KafkaUnauthorized => "KafkaUnauthorized",

@@ -157,6 +157,7 @@ pub struct Metrics {
     cam_mended: Family<WithReason, Counter>,
     cam_oversize: Family<Resource, Counter>,
     cam_reconnects: Family<Resource, Counter>,
+    cam_twice: Family<Resource, Gauge>,
     cam_waiting: Family<Resource, Gauge>,
     cam_buffer_bytes: Family<Resource, Gauge>,
     cam_target: Family<Resource, FloatGauge>,
@@ -228,6 +229,10 @@ impl Default for Metrics {
             ),
             cam_oversize: family!("camera_frames_oversize", "Frames larger than warnFrameBytes"),
             cam_reconnects: family!("camera_reconnects", "Times that the camera was dialled again"),
+            cam_twice: family!(
+                "camera_captured_twice",
+                "1 while another process captures this camera into the same topic"
+            ),
             cam_waiting: family!(
                 "camera_frames_waiting",
                 "Frames that came and are neither acknowledged nor dropped yet"
@@ -307,6 +312,7 @@ pub struct CameraMetrics {
     pub captured_bytes: Counter,
     pub oversize: Counter,
     pub reconnects: Counter,
+    pub captured_twice: Gauge,
     pub buffer_bytes: Gauge,
     pub target: FloatGauge,
     pub last_frame: FloatGauge,
@@ -385,6 +391,7 @@ impl Metrics {
             acknowledged: self.cam_acknowledged.get_or_create(&r).clone(),
             oversize: self.cam_oversize.get_or_create(&r).clone(),
             reconnects: self.cam_reconnects.get_or_create(&r).clone(),
+            captured_twice: self.cam_twice.get_or_create(&r).clone(),
             buffer_bytes: self.cam_buffer_bytes.get_or_create(&r).clone(),
             target: self.cam_target.get_or_create(&r).clone(),
             last_frame: self.cam_last_frame.get_or_create(&r).clone(),

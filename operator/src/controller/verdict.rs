@@ -150,8 +150,17 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
             let text = format!("{runs} workers run, not {asked}: the topic has {runs} partitions");
             Verdict::new(True, Reason::ReplicasCapped, text)
         }
-        None => Verdict::new(True, Reason::Running, "frames flow"),
+        None => remark(pods).unwrap_or_else(|| Verdict::new(True, Reason::Running, "frames flow")),
     }
+}
+
+/// What a worker that is well has to say beside that.
+fn remark(pods: &[&PodView]) -> Option<Verdict> {
+    pods.iter().find_map(|pod| {
+        let conditions = &pod.report.as_ref()?.as_ref().ok()?.conditions;
+        let ready = conditions.iter().find(|c| c.kind == ConditionType::Ready && c.reason == Reason::CapturedTwice)?;
+        Some(Verdict::new(True, ready.reason, ready.message.clone()))
+    })
 }
 
 /// A worker's own word on why it is not ready.
@@ -183,8 +192,8 @@ fn nature(reason: Reason) -> Nature {
             Nature::Passing
         }
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
-        | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked | InternalError
-        | WorkerUnreachable | ReplicasCapped | OperatorError => Nature::Waits,
+        | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
+        | InternalError | WorkerUnreachable | ReplicasCapped | OperatorError => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed => Nature::NeedsPerson,

@@ -15,6 +15,7 @@ mod pressure;
 mod refusals;
 mod sources;
 mod strange;
+mod twins;
 mod watchdog;
 
 use std::{collections::BTreeMap, fs};

@@ -26,6 +26,8 @@ pub struct Health {
 struct Ends {
     camera: End,
     kafka: End,
+    /// What is to be said of other processes that capture the camera, too.
+    captured_twice: Option<String>,
 }
 
 impl Health {
@@ -36,6 +38,7 @@ impl Health {
             ends: Mutex::new(Ends {
                 camera: End::Down(Reason::CameraConnecting, "dialling the camera".into()),
                 kafka: End::Down(Reason::KafkaConnecting, "connecting to Kafka".into()),
+                captured_twice: None,
             }),
         };
         health.publish(&health.lock());
@@ -70,6 +73,18 @@ impl Health {
         news
     }
 
+    /// Whether pictures come.
+    pub fn is_online(&self) -> bool {
+        self.lock().camera == End::Up
+    }
+
+    /// What is to be said of other processes that capture the camera, too, if there are any.
+    pub fn captured_twice(&self, message: Option<String>) {
+        let mut ends = self.lock();
+        ends.captured_twice = message;
+        self.publish(&ends);
+    }
+
     /// Something went wrong that changes neither end.
     pub fn note(&self, message: &str) {
         self.state.note_error(message);
@@ -94,8 +109,11 @@ impl Health {
         }
         match (&ends.camera, &ends.kafka) {
             (End::Up, End::Up) => {
-                let message = "frames arrive and Kafka acknowledges them";
-                self.state.set(ConditionType::Ready, ConditionStatus::True, Reason::Running, message);
+                let (reason, message) = match &ends.captured_twice {
+                    Some(message) => (Reason::CapturedTwice, message.as_str()),
+                    None => (Reason::Running, "frames arrive and Kafka acknowledges them"),
+                };
+                self.state.set(ConditionType::Ready, ConditionStatus::True, reason, message);
             }
             (End::Down(reason, message), _) | (End::Up, End::Down(reason, message)) => {
                 self.state.set(ConditionType::Ready, ConditionStatus::False, *reason, message.clone());
@@ -124,6 +142,21 @@ mod tests {
         assert!(!health.kafka(End::Up), "no news");
         health.camera(End::Down(Reason::CameraFrozen, "same picture".into()));
         assert_eq!((ready().reason, state.is_ready()), (Reason::CameraFrozen, false));
+    }
+
+    #[test]
+    fn another_process_is_told_of_while_frames_flow_and_taken_back() {
+        let state = ResourceState::new(Kind::CameraStream, ObjectName { namespace: "d".into(), name: "n".into() });
+        let health = Health::new(state.clone());
+        let ready = || state.condition(ConditionType::Ready).expect("set");
+        health.captured_twice(Some("process 7 captures it, too".into()));
+        assert_eq!(ready().reason, Reason::CameraConnecting, "what is worse comes first");
+        health.camera(End::Up);
+        health.kafka(End::Up);
+        assert_eq!((ready().reason, state.is_ready()), (Reason::CapturedTwice, true), "frames do flow");
+        assert!(ready().message.contains("process 7"));
+        health.captured_twice(None);
+        assert_eq!(ready().reason, Reason::Running);
     }
 
     #[test]

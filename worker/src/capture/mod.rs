@@ -2,7 +2,7 @@
 //!
 //! Two tasks joined by an [`outbox::Outbox`]: [`camera`] dials, reads, paces and mends, and never waits; [`sender`] feeds
 //! the producer and hears of each frame's fate. [`pacing`], [`watchdog`], [`losing`], [`lines`] and the outbox are pure and take the time as an
-//! argument; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
+//! argument; [`twin`] looks for another process that captures the same; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
 
 pub mod camera;
 pub mod health;
@@ -12,6 +12,7 @@ pub mod losing;
 pub mod outbox;
 pub mod pacing;
 pub mod sender;
+pub mod twin;
 pub mod watchdog;
 
 use std::{
@@ -91,7 +92,8 @@ pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
     let outbox = keep.outbox.clone();
     outbox.open(batch);
     info!(camera = %plan.name, topic = plan.spec.topic.name, "capturing");
-    let camera = Camera::new(plan, source, health, &keep);
+    let others = twin::look_out(plan, &env.secrets, &keep, health.clone());
+    let camera = Camera::new(plan, source, health.clone(), &keep);
     // The camera stops first; the sender then empties the outbox.
     let stop_camera = env.shutdown.child_token();
     let reading = async {
@@ -104,5 +106,6 @@ pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
         stop_camera.cancel();
         outcome
     };
-    tokio::join!(reading, sending).1
+    let noticing = twin::tell(plan, others, &health, &keep, &stop_camera);
+    tokio::join!(reading, sending, noticing).1
 }

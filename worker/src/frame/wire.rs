@@ -52,6 +52,11 @@ pub struct FrameEncoder {
 }
 
 impl FrameEncoder {
+    /// What `ce_id` begins with.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
     /// Frames of `camera`, captured by a worker's run that `session` names uniquely.
     pub fn new(camera: &ObjectName, session: impl Into<String>, format: FrameFormat) -> Self {
         let source = format!("/edgereel/{}/{}", camera.namespace, camera.name);

@@ -22,7 +22,8 @@
 //! [`start`] decides where reading begins, by what the group committed ([`mark`]) and what the sink's folder remembers
 //! ([`earlier`]). [`partitions`] is what is assigned, [`ends`] looks after it on timers. [`messages`] is what crosses to the
 //! writer, [`tenure`] its right to write, and [`budget`] what may wait for it. [`configure`] sets librdkafka up; [`native`] and
-//! [`questions`] are its events and requests. [`behind`] looks at a group from outside.
+//! [`questions`] are its events and requests. [`behind`] looks at a group from outside, [`notes`] uses
+//! one that has no members.
 
 pub mod behind;
 pub mod budget;
@@ -33,6 +34,7 @@ mod ends;
 pub mod mark;
 mod messages;
 mod native;
+pub mod notes;
 mod partitions;
 mod polled;
 mod questions;

@@ -22,6 +22,7 @@ impl Metrics {
             cam_forwarded_bytes,
             cam_oversize,
             cam_reconnects,
+            cam_twice,
             cam_waiting,
             cam_buffer_bytes,
             cam_target,

@@ -256,3 +256,12 @@ fn a_sinks_figures_are_those_of_all_its_workers() {
     of_sink(&[worker(1.0, 1, 1, Some(2), 40), worker(1.0, 1, 1, None, 40)], &status, &mut unknown);
     assert_eq!(unknown.lag_records, None, "what one worker does not know is no zero in the sum");
 }
+
+#[test]
+fn a_camera_that_is_captured_twice_is_ready_and_says_so() {
+    let twice = report(ConditionStatus::True, Reason::CapturedTwice, "process 7 on edge-2 captures this camera, too");
+    let pod = PodView { report: Some(Ok(twice)), ..pod() };
+    let verdict = of_workload(Asked::default(), &done(), &[pod], ConditionType::CameraOnline);
+    assert_eq!((verdict.ready, verdict.reason), (ConditionStatus::True, Reason::CapturedTwice));
+    assert!(verdict.message.contains("process 7 on edge-2"), "{}", verdict.message);
+}

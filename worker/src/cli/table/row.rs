@@ -1,7 +1,7 @@
 //! A resource as the table shows it: from its report to words and numbers, without regard for the room that there is.
 
 use edgereel_crds::{
-    status::{ConditionStatus, ConditionType, Reason},
+    status::{Condition, ConditionStatus, ConditionType, Reason},
     worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
 };
 use jiff::Timestamp;
@@ -64,11 +64,13 @@ impl Row {
         let reason = ready.map_or(Reason::Starting, |c| c.reason);
         let error = unmended(report, is_ready, reason, now);
         let (state, light) = match (is_ready, reason) {
+            (true, Reason::CapturedTwice) => ("Ready", Light::Yellow),
             (true, _) => ("Ready", if error.is_some() { Light::Yellow } else { Light::Green }),
             (false, Reason::Suspended) => (reason.as_str(), Light::Off),
             (false, _) => (reason.as_str(), if is_error(reason) { Light::Red } else { Light::Yellow }),
         };
-        let waiting = ready.filter(|c| !is_ready && !matches!(c.reason, Reason::Suspended | Reason::Stopping));
+        let told = |c: &&Condition| !is_ready || c.reason == Reason::CapturedTwice;
+        let waiting = ready.filter(told).filter(|c| !matches!(c.reason, Reason::Suspended | Reason::Stopping));
         let mut notes: Vec<String> = error.or_else(|| waiting.map(|c| c.message.clone())).into_iter().collect();
         let row = Row { state: state.into(), light, ..Row::default() };
         let mut row = match &report.figures {
