@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// From one look to the next, and how much of it is left to chance: of two that look in step one would never be seen.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2500), Duration::from_millis(1000));
+const LOOK: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(2));
 /// After a refusal.
 const REFUSED: Duration = Duration::from_secs(3600);
 /// So many new notes of another before it is said: a pod that takes over from one that is just ending says nothing.
-const SAID_AFTER: u32 = 3;
+const SAID_AFTER: u32 = 2;
 /// So many looks without a new one before it is taken back.
-const GONE_AFTER: u32 = 6;
+const GONE_AFTER: u32 = 4;
 
 /// What a note says: whose it is, which of theirs, and who that is to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
