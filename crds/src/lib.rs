@@ -1,36 +1,27 @@
 //! The `edgereel.dev/v1alpha1` API.
 //!
-//! One file a kind, the shared pieces beside them. A resource is the worker's whole configuration: `edgereel run`, the
-//! operator and the API server all read these types.
+//! A resource is the worker's whole configuration: `edgereel run`, the operator and the API server all read these types.
+//!
+//! Who adds a field opens [`api`]: one file a kind, the shared pieces beside them. [`check`] says what is wrong with a
+//! resource and makes a [`plan`] of those that are right; [`document`] reads them from YAML, with the place of each
+//! [`problem`]; [`publish`] writes the definitions, the editors' schema and the reference. Each uses those before it:
+//! problem, api, plan, check, document, publish; `tests/layers.rs` sees to it.
 
-pub mod camera_stream;
+pub mod api;
 pub mod check;
-pub mod common;
-pub mod crd;
 pub mod document;
-pub mod frame_sink;
-pub mod generated;
-pub mod kafka_connection;
-pub mod load;
-pub mod placement;
 pub mod plan;
-pub mod pod;
 pub mod problem;
+pub mod publish;
 pub mod redact;
-pub mod reference;
-pub mod resource_status;
-pub mod secret_uses;
-pub mod shape;
-pub mod status;
-pub mod template;
-pub mod units;
-pub mod upstream;
-pub mod walk;
-pub mod worker_status;
-pub mod yaml;
 
-pub use camera_stream::{CameraStream, CameraStreamSpec};
-pub use crd::{crds, crds_yaml, json_schema};
-pub use frame_sink::{FrameSink, FrameSinkSpec};
-pub use kafka_connection::{KafkaConnection, KafkaConnectionSpec};
-pub use load::load;
+// The types are what everyone comes for.
+pub use api::{
+    camera_stream::{self, CameraStream, CameraStreamSpec},
+    common,
+    frame_sink::{self, FrameSink, FrameSinkSpec},
+    kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
+    name, placement, pod, resource_status, secret_uses, status, template, units, worker_status,
+};
+pub use document::load::{self, load};
+pub use publish::crd::{crds, crds_yaml, json_schema};

@@ -2,28 +2,15 @@
 //!
 //! A worker runs a plan, never a raw resource, so that it cannot meet a missing reference or an undecided default.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use crate::{
-    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
-    check::Kind,
-    frame_sink::{OnInvalid, Storage},
+pub use crate::api::name::ObjectName;
+use crate::api::{
+    camera_stream::CameraStreamSpec,
+    frame_sink::{FrameSinkSpec, OnInvalid, Storage},
+    kafka_connection::KafkaConnectionSpec,
+    name::Kind,
 };
-
-/// A namespaced name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    /// The namespace; `default` where a document has none.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// A Kafka cluster that a camera or sink uses.
 #[derive(Clone, Debug, PartialEq)]

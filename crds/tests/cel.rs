@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use edgereel_crds::{FrameSinkSpec, crds, yaml};
+use edgereel_crds::{FrameSinkSpec, crds, document::yaml};
 use kube_cel::Validator;
 use serde_json::Value;
 

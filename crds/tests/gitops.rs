@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use edgereel_crds::yaml;
+use edgereel_crds::document::yaml;
 use kube_cel::cel::{Context, Program, Value};
 use serde_json::{Value as Json, json};
 

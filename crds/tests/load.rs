@@ -7,7 +7,7 @@ use edgereel_crds::{
     document::read,
     frame_sink::{OnInvalid, Output},
     load,
-    plan::ObjectName,
+    name::ObjectName,
 };
 use proptest::prelude::*;
 

@@ -10,8 +10,7 @@ use std::{
 };
 
 use edgereel_crds::{
-    check::Kind,
-    plan::ObjectName,
+    name::{Kind, ObjectName},
     status::{ConditionStatus, Reason},
 };
 use jiff::Timestamp;

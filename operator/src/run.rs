@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, plan::ObjectName};
+use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, name::ObjectName};
 use futures::{StreamExt, stream};
 use kube::{
     Client,

@@ -11,9 +11,8 @@ use std::{
 
 use edgereel_crds::{
     CameraStream, FrameSink, KafkaConnection,
-    check::Kind,
     frame_sink::From,
-    plan::ObjectName,
+    name::{Kind, ObjectName},
     resource_status::ResourceStatus,
     secret_uses::{camera_secrets, connection_secrets},
     status::ConditionType,

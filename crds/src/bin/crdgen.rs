@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         }
     }
     let mut stale = false;
-    for (path, content) in edgereel_crds::generated::files() {
+    for (path, content) in edgereel_crds::publish::generated::files() {
         let full = Path::new(&root).join(&path);
         if fs::read_to_string(&full).is_ok_and(|stored| stored == content) {
             continue;

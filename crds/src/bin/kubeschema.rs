@@ -33,7 +33,7 @@ fn convert(out: &Path, file: &str) -> Result<usize, String> {
         let swagger = serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
         kubernetes(&swagger)
     } else {
-        let (documents, faults) = edgereel_crds::yaml::parse(&text);
+        let (documents, faults) = edgereel_crds::document::yaml::parse(&text);
         if let Some(fault) = faults.first() {
             return Err(format!("{file}:{}: {}", fault.at.line, fault.message));
         }
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn our_own_definitions_become_strict_schemas() {
-        for crd in edgereel_crds::crd::crds() {
+        for crd in edgereel_crds::publish::crd::crds() {
             let crd = serde_json::to_value(&crd).expect("a definition is JSON");
             let schemas = custom(&crd);
             let (name, schema) = &schemas[0];

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{FieldProblem, FileNames, Kind, Report, Resource, references::Resolved};
+use super::{FieldProblem, FileNames, Report, Resource, references::Resolved};
+use crate::api::name::Kind;
 use crate::{
-    frame_sink::{Output, Storage},
+    api::frame_sink::{Output, Storage},
     plan::{CameraPlan, Connection, SinkPlan},
     problem::listed,
 };
@@ -29,7 +30,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Vec<FieldProblem>) {
 
 fn report<'a>(
     kind: Kind,
-    name: &crate::plan::ObjectName,
+    name: &crate::api::name::ObjectName,
     document: usize,
     problems: &'a mut Vec<FieldProblem>,
 ) -> Report<'a> {

@@ -6,12 +6,14 @@ use url::Url;
 
 use super::{Report, names, pod};
 use crate::{
-    camera_stream::{
-        CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
+    api::{
+        camera_stream::{
+            CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
+        },
+        common::{FrameFormat, LocalRef},
+        units::ByteSize,
     },
-    common::{FrameFormat, LocalRef},
     problem::{FieldPath, did_you_mean, shown},
-    units::ByteSize,
 };
 
 /// librdkafka's largest `message.max.bytes`.
@@ -281,7 +283,7 @@ fn check_producer(producer: &Producer, report: &mut Report<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera_stream::Encoding;
+    use crate::api::camera_stream::Encoding;
 
     /// `max.message.bytes` of a topic that somebody made without a word about it: 1 MiB and a batch's 12 bytes.
     const KAFKA_DEFAULT_LIMIT: u64 = 1_048_588;

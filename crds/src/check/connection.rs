@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::{
-    kafka_connection::{KafkaConnectionSpec, Sasl, SaslMechanism},
+    api::kafka_connection::{KafkaConnectionSpec, Sasl, SaslMechanism},
     problem::{FieldPath, shown},
 };
 

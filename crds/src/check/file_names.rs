@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    frame_sink::Output,
+    api::{
+        frame_sink::Output,
+        template::{Field, Piece, Template},
+    },
     plan::SinkPlan,
-    template::{Field, Piece, Template},
 };
 
 /// What a sink's files can be called, seen from some directory.

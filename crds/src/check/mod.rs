@@ -15,65 +15,23 @@ mod pod;
 mod references;
 mod sink;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 pub use camera::largest_record;
 pub use connection::owned_setting;
 pub use file_names::FileNames;
 pub use names::{is_label, is_subdomain};
 
+pub use crate::api::name::{Kind, label};
+
 use crate::{
-    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
-    common::LocalRef,
-    plan::{ObjectName, Plan},
+    api::{
+        camera_stream::CameraStreamSpec, common::LocalRef, frame_sink::FrameSinkSpec,
+        kafka_connection::KafkaConnectionSpec, name::ObjectName,
+    },
+    plan::Plan,
     problem::FieldPath,
 };
-
-/// The kinds of `edgereel.dev/v1alpha1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Where a Kafka cluster is.
-    KafkaConnection,
-    /// A camera on its way to a topic.
-    CameraStream,
-    /// A topic on its way to a disk.
-    FrameSink,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::KafkaConnection, Kind::CameraStream, Kind::FrameSink];
-
-    /// The kind's name in a document.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::KafkaConnection => "KafkaConnection",
-            Kind::CameraStream => "CameraStream",
-            Kind::FrameSink => "FrameSink",
-        }
-    }
-}
-
-impl Kind {
-    /// A resource as problems name it: `FrameSink/lab`, with the namespace where it is not `default`.
-    pub fn label(self, name: &ObjectName) -> String {
-        label(self.as_str(), name)
-    }
-}
-
-/// A resource of any kind as problems name it; see [`Kind::label`].
-pub fn label(kind: &str, name: &ObjectName) -> String {
-    match name.namespace.as_str() {
-        "default" => format!("{kind}/{}", name.name),
-        namespace => format!("{kind}/{namespace}/{}", name.name),
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A resource to check.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{FieldProblem, Kind, Report, Resource, Resources};
-use crate::plan::ObjectName;
+use super::{FieldProblem, Report, Resource, Resources};
+use crate::api::name::Kind;
+use crate::api::name::ObjectName;
 
 /// Whether a text is an RFC 1123 label, which a namespace's name has to be.
 pub fn is_label(text: &str) -> bool {

@@ -1,8 +1,8 @@
 //! Paths that resources give: directories, host paths and file names stay where they belong.
 
 use crate::{
+    api::template::{Piece, Template},
     problem::{listed, shown},
-    template::{Piece, Template},
 };
 
 /// What is wrong, and what to do.

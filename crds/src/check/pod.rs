@@ -2,7 +2,7 @@
 
 use super::{Report, paths};
 use crate::{
-    pod::{PodTemplate, VolumeSource},
+    api::pod::{PodTemplate, VolumeSource},
     problem::{FieldPath, shown},
 };
 

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{FieldProblem, Kind, References, Report, Resource, Resources};
+use super::{FieldProblem, References, Report, Resource, Resources};
+use crate::api::name::Kind;
 use crate::{
-    common::LocalRef,
-    frame_sink::{FrameSinkSpec, From, OnInvalid, Output},
-    plan::{CameraPlan, Connection, ObjectName, SinkPlan, Volume},
+    api::{
+        common::LocalRef,
+        frame_sink::{FrameSinkSpec, From, OnInvalid, Output},
+        name::ObjectName,
+    },
+    plan::{CameraPlan, Connection, SinkPlan, Volume},
     problem::{did_you_mean, listed},
 };
 
@@ -122,7 +126,7 @@ fn connection(reference: &LocalRef, field: &str, resources: &Resources, report: 
     follow(reference, field, Kind::KafkaConnection, &resources.connections, resources, report).map(as_connection)
 }
 
-fn as_connection(resource: &Resource<crate::KafkaConnectionSpec>) -> Connection {
+fn as_connection(resource: &Resource<crate::api::kafka_connection::KafkaConnectionSpec>) -> Connection {
     Connection { name: resource.name.clone(), spec: resource.spec.clone() }
 }
 

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::{Report, names, paths, pod};
 use crate::{
-    frame_sink::{
-        Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, VIDEO_COPY, Video,
-        VolumeClaimTemplate,
+    api::{
+        frame_sink::{
+            Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, VIDEO_COPY,
+            Video, VolumeClaimTemplate,
+        },
+        template::{Field, Template, zone::zone},
+        units::ByteSize,
     },
     problem::{FieldPath, shown},
-    template::{Field, Template, zone::zone},
-    units::ByteSize,
 };
 
 pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use edgereel_crds::{
     CameraStream, FrameSink, KafkaConnection,
-    check::{Kind, References, Resource as Checked, Resources},
-    document::API_VERSION,
+    check::{References, Resource as Checked, Resources},
     frame_sink::{FrameSinkSpec, From, Output, Storage},
-    plan::ObjectName,
+    name::{API_VERSION, Kind, ObjectName},
     secret_uses::{SecretUses, camera_secrets, connection_secrets, merged},
 };
 use k8s_openapi::api::core::v1::Secret;

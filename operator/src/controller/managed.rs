@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use edgereel_crds::{
     CameraStream, FrameSink, KafkaConnection,
-    check::Kind,
+    name::Kind,
     resource_status::{CameraStreamStatus, FrameSinkStatus, KafkaConnectionStatus, ResourceStatus},
     status::ConditionType,
 };

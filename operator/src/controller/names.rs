@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use edgereel_crds::check::Kind;
+use edgereel_crds::name::Kind;
 
 use crate::hash::hash;
 

@@ -125,7 +125,7 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
     let mut status = stored.data.get("status").cloned().unwrap_or_else(|| json!({}));
     let old: Vec<_> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
     let new = conditions(&verdict, K::ASPECT, meta.generation, &old, Timestamp::now());
-    let name_of = edgereel_crds::plan::ObjectName { namespace, name: name.clone() };
+    let name_of = edgereel_crds::name::ObjectName { namespace, name: name.clone() };
     context.metrics.verdict(K::KIND, &name_of, verdict.ready, verdict.reason);
     if !conditions_matter(&new, &old) {
         return Ok(Action::await_change());
@@ -160,7 +160,7 @@ where
     T: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let body = json!({
-        "apiVersion": edgereel_crds::document::API_VERSION,
+        "apiVersion": edgereel_crds::name::API_VERSION,
         "kind": kind,
         "metadata": {"name": name},
         "status": status,

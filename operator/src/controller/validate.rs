@@ -4,8 +4,9 @@
 use edgereel_crds::{
     CameraStream, FrameSink, FrameSinkSpec,
     camera_stream::EnsureTopic,
-    check::{FieldProblem, Kind, check},
+    check::{FieldProblem, check},
     frame_sink::{From, Storage},
+    name::Kind,
     plan::{CameraPlan, Plan, SinkPlan},
     pod::{PodTemplate, VolumeSource},
     status::Reason,
@@ -40,7 +41,7 @@ impl Refusal {
 ///
 /// # Errors
 /// Every problem of the resource and of what it refers to, in one message.
-pub fn plan(found: &Found, kind: Kind, name: &edgereel_crds::plan::ObjectName) -> Result<Plan, Refusal> {
+pub fn plan(found: &Found, kind: Kind, name: &edgereel_crds::name::ObjectName) -> Result<Plan, Refusal> {
     match check(&found.resources) {
         Ok(plan) => Ok(plan),
         Err(problems) => {
@@ -65,7 +66,7 @@ pub fn plan(found: &Found, kind: Kind, name: &edgereel_crds::plan::ObjectName) -
 }
 
 /// The field alone for the resource's own problems; with the resource's name for those of others.
-fn shown(problem: &FieldProblem, kind: Kind, name: &edgereel_crds::plan::ObjectName) -> String {
+fn shown(problem: &FieldProblem, kind: Kind, name: &edgereel_crds::name::ObjectName) -> String {
     let own = problem.kind == kind && problem.name == *name;
     let of = if own { String::new() } else { format!("{}/{}: ", problem.kind, problem.name.name) };
     let FieldProblem { field, message, remedy, .. } = problem;

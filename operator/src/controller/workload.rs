@@ -1,8 +1,6 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else.
 
-use edgereel_crds::{
-    check::Kind, frame_sink::Storage, placement::Placement, pod::PodTemplate, secret_uses::SecretUses,
-};
+use edgereel_crds::{frame_sink::Storage, name::Kind, placement::Placement, pod::PodTemplate, secret_uses::SecretUses};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::names::Names;
@@ -24,7 +22,7 @@ impl Owner {
     /// The reference that stands in each child: the garbage collector removes the children of an owner that is gone.
     pub fn reference(&self) -> OwnerReference {
         OwnerReference {
-            api_version: edgereel_crds::document::API_VERSION.into(),
+            api_version: edgereel_crds::name::API_VERSION.into(),
             kind: self.kind.as_str().into(),
             name: self.name.clone(),
             uid: self.uid.clone(),

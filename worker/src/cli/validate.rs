@@ -11,12 +11,12 @@ use console::{Style, Term};
 use edgereel_crds::{
     camera_stream::Source,
     check::Kind,
+    document::yaml::MAX_BYTES,
     frame_sink::{Output, Storage},
     load,
     plan::{CameraPlan, Plan, SinkPlan},
     problem::Problem,
     redact,
-    yaml::MAX_BYTES,
 };
 
 use crate::plain::plain;

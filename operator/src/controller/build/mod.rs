@@ -9,7 +9,7 @@ pub mod pod;
 pub mod service;
 pub mod stateful_set;
 
-use edgereel_crds::check::Kind;
+use edgereel_crds::name::Kind;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, Service},

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use edgereel_crds::{
-    check::Kind,
     frame_sink::Storage,
+    name::Kind,
     pod::{PodSecurity, PodTemplate, VolumeSource},
     units::ByteSize,
 };

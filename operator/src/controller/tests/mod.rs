@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, yaml};
+use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, document::yaml};
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{

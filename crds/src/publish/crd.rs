@@ -7,10 +7,14 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    CameraStream, CameraStreamSpec, FrameSink, FrameSinkSpec, KafkaConnection, KafkaConnectionSpec,
-    check::Kind,
-    document::{API_VERSION, METADATA},
-    shape::schema_of,
+    api::{
+        camera_stream::{CameraStream, CameraStreamSpec},
+        frame_sink::{FrameSink, FrameSinkSpec},
+        kafka_connection::{KafkaConnection, KafkaConnectionSpec},
+        name::{API_VERSION, Kind},
+        shape::schema_of,
+    },
+    document::METADATA,
 };
 
 /// The CustomResourceDefinitions, as the API server takes them without a warning.
@@ -148,9 +152,9 @@ mod tests {
 
     #[test]
     fn the_yaml_is_the_definitions() {
-        let (documents, faults) = crate::yaml::parse(&crds_yaml());
+        let (documents, faults) = crate::document::yaml::parse(&crds_yaml());
         assert_eq!(faults, []);
-        let stored: Vec<Value> = documents.iter().map(crate::yaml::Node::to_json).collect();
+        let stored: Vec<Value> = documents.iter().map(crate::document::yaml::Node::to_json).collect();
         let made: Vec<Value> = crds().iter().map(|crd| serde_json::to_value(crd).expect("JSON")).collect();
         assert_eq!(stored, made);
     }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use crate::api::{
     common::LocalRef,
     frame_sink::{HOST_PATH_PATTERN, HostPath, PersistentVolumeClaim},
     units::ByteSize,

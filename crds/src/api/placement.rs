@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::upstream::{upstream, upstream_list};
+use crate::api::upstream::{upstream, upstream_list};
 
 /// The CEL rule for what has to stay where its data is. It stands on a spec with `storage` and `placement`.
 pub(crate) const PINNED_RULE: &str = "!has(self.storage.hostPath) || (has(self.placement) && \

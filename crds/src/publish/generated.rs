@@ -1,6 +1,6 @@
 //! The files that are made from the types and kept in the repository: what they are called and what they hold.
 
-use crate::{crd, reference};
+use crate::publish::{crd, reference};
 
 /// The files' paths from the repository's root, and their contents.
 pub fn files() -> Vec<(String, String)> {

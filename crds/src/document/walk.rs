@@ -5,14 +5,16 @@ use std::{collections::HashMap, sync::LazyLock};
 use regex::Regex;
 
 use crate::{
-    camera_stream::{SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
-    common::TOPIC_PATTERN,
-    frame_sink::{HOST_PATH_PATTERN, START_FROM_PATTERN, VIDEO_RATE_PATTERN},
-    pod::{ENV_PATTERN, LABEL_PATTERN},
+    api::{
+        camera_stream::{SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
+        common::TOPIC_PATTERN,
+        frame_sink::{HOST_PATH_PATTERN, START_FROM_PATTERN, VIDEO_RATE_PATTERN},
+        pod::{ENV_PATTERN, LABEL_PATTERN},
+        shape::{Field, Shape, Text},
+        units::{BYTE_SIZE_PATTERN, ByteSize, DURATION_PATTERN, Duration},
+    },
+    document::yaml::{Entry, Node, Position, Value},
     problem::{FieldPath, did_you_mean, listed, shown},
-    shape::{Field, Shape, Text},
-    units::{BYTE_SIZE_PATTERN, ByteSize, DURATION_PATTERN, Duration},
-    yaml::{Entry, Node, Position, Value},
 };
 
 /// A problem of form.
@@ -272,7 +274,10 @@ fn wanted(shape: &Shape) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec, yaml};
+    use crate::{
+        api::{camera_stream::CameraStreamSpec, frame_sink::FrameSinkSpec, kafka_connection::KafkaConnectionSpec},
+        document::yaml,
+    };
 
     fn found<T: schemars::JsonSchema>(text: &str) -> Vec<String> {
         let (documents, faults) = yaml::parse(text);
@@ -437,9 +442,9 @@ mod tests {
             }
         }
         let mut all = Vec::new();
-        patterns(&crate::shape::schema_of::<CameraStreamSpec>(), &mut all);
-        patterns(&crate::shape::schema_of::<FrameSinkSpec>(), &mut all);
-        patterns(&crate::shape::schema_of::<KafkaConnectionSpec>(), &mut all);
+        patterns(&crate::api::shape::schema_of::<CameraStreamSpec>(), &mut all);
+        patterns(&crate::api::shape::schema_of::<FrameSinkSpec>(), &mut all);
+        patterns(&crate::api::shape::schema_of::<KafkaConnectionSpec>(), &mut all);
         for pattern in all {
             let known = COMPILED.contains_key(&*pattern) || [BYTE_SIZE_PATTERN, DURATION_PATTERN].contains(&&*pattern);
             assert!(known, "{pattern}");

@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use crate::api::{
     common::{LocalRef, SecretKeyRef},
     resource_status::KafkaConnectionStatus,
 };

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    CameraStreamSpec, KafkaConnectionSpec,
-    camera_stream::Source,
+use crate::api::{
+    camera_stream::{CameraStreamSpec, Source},
     common::{LocalRef, SecretKeyRef},
+    kafka_connection::KafkaConnectionSpec,
 };
 
 /// Secrets by name, each with the keys that are read.

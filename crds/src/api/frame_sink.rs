@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{
+use crate::api::{
     common::{KafkaRef, LocalRef, TOPIC_PATTERN},
     placement::{PINNED_RULE, Placement},
     pod::PodTemplate,

@@ -213,7 +213,9 @@ fn description(schema: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec};
+    use crate::api::{
+        camera_stream::CameraStreamSpec, frame_sink::FrameSinkSpec, kafka_connection::KafkaConnectionSpec,
+    };
 
     #[test]
     fn every_kind_has_a_shape() {

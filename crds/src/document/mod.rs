@@ -1,5 +1,9 @@
 //! From files to resources: which documents are ours, their names, their specs, and the `v1` Secrets beside them.
 
+pub mod load;
+mod walk;
+pub mod yaml;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use base64::Engine;
@@ -7,18 +11,21 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
-    check::{Kind, References, Resource, Resources, is_label, is_subdomain, label},
-    common::LocalRef,
-    plan::ObjectName,
+    api::{
+        camera_stream::CameraStreamSpec,
+        common::LocalRef,
+        frame_sink::FrameSinkSpec,
+        kafka_connection::KafkaConnectionSpec,
+        name::{API_VERSION, Kind, ObjectName, label},
+        shape::Shape,
+    },
+    check::{References, Resource, Resources, is_label, is_subdomain},
+    document::{
+        walk::walk,
+        yaml::{Entry, Node, Position, Value},
+    },
     problem::{FieldPath, Problem, did_you_mean, listed, shown},
-    shape::Shape,
-    walk::walk,
-    yaml::{self, Entry, Node, Position, Value},
 };
-
-/// The group and version of our kinds.
-pub const API_VERSION: &str = "edgereel.dev/v1alpha1";
 
 /// What `metadata` may hold in a document; the API server writes most of it. Source: `metav1.ObjectMeta`.
 pub(crate) const METADATA: [&str; 15] = [
@@ -325,7 +332,7 @@ fn check_metadata(context: &mut Context<'_>) {
             };
             context.add(entry.key_at, &path, "there is no such field", remedy);
         } else if ["labels", "annotations"].contains(&entry.key.as_str()) {
-            let shape = Shape::Dict(Box::new(Shape::Text(crate::shape::Text::default())));
+            let shape = Shape::Dict(Box::new(Shape::Text(crate::api::shape::Text::default())));
             findings(context, entry, &shape, &path);
         }
     }

@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::{
-    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
-    check::Kind,
-    document::API_VERSION,
+use crate::api::{
+    camera_stream::CameraStreamSpec,
+    frame_sink::FrameSinkSpec,
+    kafka_connection::KafkaConnectionSpec,
+    name::{API_VERSION, Kind},
     shape::{Field, Shape, Text, schema_of},
     units::{BYTE_SIZE_PATTERN, DURATION_PATTERN},
 };

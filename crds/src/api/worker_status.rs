@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::status::Condition;
+use crate::api::status::Condition;
 
 /// The whole answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,7 +155,7 @@ pub struct SinkFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::ConditionType;
+    use crate::api::status::ConditionType;
 
     #[test]
     fn a_newer_workers_answer_is_read_without_its_unknown_fields() {

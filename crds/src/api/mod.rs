@@ -1,0 +1,17 @@
+//! The types: what people write, and what the operator and the workers answer.
+
+pub mod camera_stream;
+pub mod common;
+pub mod frame_sink;
+pub mod kafka_connection;
+pub mod name;
+pub mod placement;
+pub mod pod;
+pub mod resource_status;
+pub mod secret_uses;
+pub mod shape;
+pub mod status;
+pub mod template;
+pub mod units;
+mod upstream;
+pub mod worker_status;

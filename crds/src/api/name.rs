@@ -1,0 +1,67 @@
+//! What resources are called: their kinds, their names, and both together.
+
+use std::fmt;
+
+/// The group and version of our kinds.
+pub const API_VERSION: &str = "edgereel.dev/v1alpha1";
+
+/// A namespaced name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// The namespace; `default` where a document has none.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The kinds of `edgereel.dev/v1alpha1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Where a Kafka cluster is.
+    KafkaConnection,
+    /// A camera on its way to a topic.
+    CameraStream,
+    /// A topic on its way to a disk.
+    FrameSink,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::KafkaConnection, Kind::CameraStream, Kind::FrameSink];
+
+    /// The kind's name in a document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::KafkaConnection => "KafkaConnection",
+            Kind::CameraStream => "CameraStream",
+            Kind::FrameSink => "FrameSink",
+        }
+    }
+}
+
+impl Kind {
+    /// A resource as problems name it: `FrameSink/lab`, with the namespace where it is not `default`.
+    pub fn label(self, name: &ObjectName) -> String {
+        label(self.as_str(), name)
+    }
+}
+
+/// A resource of any kind as problems name it; see [`Kind::label`].
+pub fn label(kind: &str, name: &ObjectName) -> String {
+    match name.namespace.as_str() {
+        "default" => format!("{kind}/{}", name.name),
+        namespace => format!("{kind}/{namespace}/{}", name.name),
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
