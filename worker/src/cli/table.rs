@@ -17,7 +17,7 @@ use super::screen::Screen;
 use crate::run::fleet::Fleet;
 
 /// How often a pipe gets a line for each resource.
-const PLAIN_EVERY: Duration = Duration::from_secs(10);
+const PLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Redraws the table once a second, and when the terminal gets another size, until the future is dropped.
 pub async fn draw_forever(fleet: Arc<Fleet>, screen: Screen) {
@@ -39,7 +39,7 @@ pub async fn draw_forever(fleet: Arc<Fleet>, screen: Screen) {
     }
 }
 
-/// Logs a line for each resource every ten seconds until the future is dropped.
+/// Logs a line for each resource every minute until the future is dropped.
 pub async fn log_forever(fleet: Arc<Fleet>) {
     let mut tick = tokio::time::interval(PLAIN_EVERY);
     tick.tick().await; // the first comes at once, before there is anything to say
