@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 pub use crate::api::name::ObjectName;
 use crate::api::{
     camera_stream::CameraStreamSpec,
-    frame_sink::{FrameSinkSpec, OnInvalid, Storage},
+    frame_sink::{FrameSinkSpec, OnInvalid},
     kafka_connection::KafkaConnectionSpec,
     name::Kind,
+    storage::Storage,
 };
 
 /// A Kafka cluster that a camera or sink uses.

@@ -11,6 +11,7 @@ pub mod resource_status;
 pub mod secret_uses;
 pub mod shape;
 pub mod status;
+pub mod storage;
 pub mod template;
 pub mod units;
 mod upstream;

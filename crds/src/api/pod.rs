@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     common::LocalRef,
-    frame_sink::{HOST_PATH_PATTERN, HostPath, PersistentVolumeClaim},
+    storage::{HOST_PATH_PATTERN, HostPath, PersistentVolumeClaim},
     units::ByteSize,
     upstream::upstream,
 };

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{FieldProblem, FileNames, Report, Resource, references::Resolved};
 use crate::api::name::Kind;
 use crate::{
-    api::frame_sink::{Output, Storage},
+    api::{frame_sink::Output, storage::Storage},
     plan::{CameraPlan, Connection, SinkPlan},
     problem::listed,
 };

@@ -6,9 +6,9 @@ use super::{Report, names, paths, pod};
 use crate::{
     api::{
         frame_sink::{
-            Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Storage, VIDEO_COPY,
-            Video, VolumeClaimTemplate,
+            Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, VIDEO_COPY, Video,
         },
+        storage::{Storage, VolumeClaimTemplate},
         template::{Field, Template, zone::zone},
         units::ByteSize,
     },

@@ -8,9 +8,10 @@ use crate::{
     api::{
         camera_stream::{SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
         common::TOPIC_PATTERN,
-        frame_sink::{HOST_PATH_PATTERN, START_FROM_PATTERN, VIDEO_RATE_PATTERN},
+        frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
         pod::{ENV_PATTERN, LABEL_PATTERN},
         shape::{Field, Shape, Text},
+        storage::HOST_PATH_PATTERN,
         units::{BYTE_SIZE_PATTERN, ByteSize, DURATION_PATTERN, Duration},
     },
     document::yaml::{Entry, Node, Position, Value},

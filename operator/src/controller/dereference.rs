@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use edgereel_crds::{
     CameraStream, FrameSink, KafkaConnection,
     check::{References, Resource as Checked, Resources},
-    frame_sink::{FrameSinkSpec, From, Output, Storage},
+    frame_sink::{FrameSinkSpec, From, Output},
     name::{API_VERSION, Kind, ObjectName},
     secret_uses::{SecretUses, camera_secrets, connection_secrets, merged},
+    storage::Storage,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{

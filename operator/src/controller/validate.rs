@@ -5,11 +5,12 @@ use edgereel_crds::{
     CameraStream, FrameSink, FrameSinkSpec,
     camera_stream::EnsureTopic,
     check::{FieldProblem, check},
-    frame_sink::{From, Storage},
+    frame_sink::From,
     name::Kind,
     plan::{CameraPlan, Plan, SinkPlan},
     pod::{PodTemplate, VolumeSource},
     status::Reason,
+    storage::Storage,
 };
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};

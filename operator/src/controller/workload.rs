@@ -1,6 +1,6 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else.
 
-use edgereel_crds::{frame_sink::Storage, name::Kind, placement::Placement, pod::PodTemplate, secret_uses::SecretUses};
+use edgereel_crds::{name::Kind, placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::names::Names;

@@ -12,11 +12,12 @@ use edgereel_crds::{
     camera_stream::Source,
     check::Kind,
     document::yaml::MAX_BYTES,
-    frame_sink::{Output, Storage},
+    frame_sink::Output,
     load,
     plan::{CameraPlan, Plan, SinkPlan},
     problem::Problem,
     redact,
+    storage::Storage,
 };
 
 use crate::plain::plain;

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use edgereel_crds::{frame_sink::Storage, plan::SinkPlan, status::Reason};
+use edgereel_crds::{plan::SinkPlan, status::Reason, storage::Storage};
 
 use super::{
     output::output_directory,

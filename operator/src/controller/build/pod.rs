@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use edgereel_crds::{
-    frame_sink::Storage,
     name::Kind,
     pod::{PodSecurity, PodTemplate, VolumeSource},
+    storage::Storage,
     units::ByteSize,
 };
 use k8s_openapi::{

@@ -1,6 +1,6 @@
 //! The StatefulSet: a sink's pods. Each keeps its number, and with it its membership in the consumer group, over restarts.
 
-use edgereel_crds::frame_sink::{AccessMode, Storage, VolumeClaimTemplate};
+use edgereel_crds::storage::{AccessMode, Storage, VolumeClaimTemplate};
 use k8s_openapi::{
     api::{
         apps::v1::{
