@@ -49,6 +49,8 @@ pub struct ResourceState {
 #[derive(Debug, Default)]
 struct Inner {
     conditions: BTreeMap<ConditionType, Condition>,
+    /// `Ready` as it stood when the resource was asked to stop.
+    before_stopping: Option<Condition>,
     last_error: Option<LastError>,
 }
 
@@ -77,6 +79,9 @@ impl ResourceState {
             Some(c) if c.status == status => c.last_transition_time.clone(),
             _ => Timestamp::now().to_string(),
         };
+        if kind == ConditionType::Ready && reason == Reason::Stopping && inner.before_stopping.is_none() {
+            inner.before_stopping = inner.conditions.get(&kind).cloned();
+        }
         let condition = Condition { kind, status, reason, message, last_transition_time: since };
         inner.conditions.insert(kind, condition);
         true
@@ -116,6 +121,12 @@ impl ResourceState {
         self.condition(ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
     }
 
+    /// Why it is not ready, or was not when it was asked to stop.
+    pub fn not_ready(&self) -> Option<Condition> {
+        let before = self.lock().before_stopping.clone();
+        before.or_else(|| self.condition(ConditionType::Ready)).filter(|c| c.status != ConditionStatus::True)
+    }
+
     /// One condition.
     pub fn condition(&self, kind: ConditionType) -> Option<Condition> {
         self.lock().conditions.get(&kind).cloned()
@@ -147,6 +158,19 @@ mod tests {
         assert_eq!(state.last_error(), Some(first), "told again, it is not newer");
         state.unready(Reason::KafkaConnecting, "joining the consumer group g");
         assert_eq!(state.last_error().expect("remembered").message, "the disk is full");
+    }
+
+    #[test]
+    fn that_it_was_stopped_does_not_hide_why_it_was_not_ready() {
+        let state = ResourceState::new(Kind::FrameSink, ObjectName { namespace: "d".into(), name: "n".into() });
+        let stop = || state.set(ConditionType::Ready, ConditionStatus::False, Reason::Stopping, "stopped");
+        state.unready(Reason::StorageMissing, "no disk");
+        (0..2).for_each(|_| stop());
+        assert_eq!(state.not_ready().map(|c| (c.reason, c.message)), Some((Reason::StorageMissing, "no disk".into())));
+        let state = ResourceState::new(Kind::FrameSink, state.name);
+        state.healthy(ConditionType::StorageHealthy, "writing frames");
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Stopping, "stopped");
+        assert_eq!(state.not_ready(), None);
     }
 
     #[test]

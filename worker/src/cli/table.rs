@@ -1,5 +1,6 @@
 //! The live table of `edgereel run` on a terminal, its plain lines in a pipe, and what it says at its end.
 
+mod choice;
 mod layout;
 mod names;
 mod row;

@@ -2,13 +2,15 @@
 //!
 //! What matters first comes first: name, state, frames a second, stored, lag, dropped, and what goes wrong. Sizes and frames
 //! captured are shown where there is room. A note that does not fit beside its row gets lines of its own, where there are
-//! lines to spare; resources that do not fit are counted, and those in trouble are shown before others.
+//! lines to spare; what is in trouble goes before others, and its notes before their rows ([`choose`]). Resources that do not
+//! fit are counted.
 
 use std::collections::HashMap;
 
 use console::{Style, measure_text_width, truncate_str};
 
 use super::{
+    choice::{Choice, choose},
     names::shortened,
     row::{Light, Row},
 };
@@ -19,6 +21,8 @@ const SHORT_NAME: usize = 14;
 const WIDE_NOTE: usize = 60;
 /// A note is not worth less.
 const SHORT_NOTE: usize = 8;
+/// So much of a note that has no line of its own is worth more than figures: its age, and the beginning of its words.
+const READABLE_NOTE: usize = 32;
 /// Lines that a note may have below its row, and how far they stand to the right.
 const NOTE_LINES: usize = 3;
 const INDENT: &str = "    ";
@@ -34,13 +38,20 @@ struct Column {
 pub fn table(rows: &[Row], columns: usize, lines: usize) -> Vec<String> {
     let (columns, lines) = (columns.saturating_sub(1), lines.saturating_sub(1));
     let room = lines.saturating_sub(1);
-    let shown = chosen(rows, room);
-    let hidden: Vec<&Row> = rows.iter().enumerate().filter(|(n, _)| !shown.contains(n)).map(|(_, row)| row).collect();
     let names = labels(rows);
+    let all: Vec<&Row> = rows.iter().collect();
+    let (_, beside) = fitting(&all, &names, columns, 0);
+    let below_width = columns.saturating_sub(INDENT.len());
+    let lines_of = |row: &&Row| match measure_text_width(&row.note) > beside {
+        true => wrapped(&row.note, below_width, NOTE_LINES).len(),
+        false => 0,
+    };
+    let Choice { shown, crowded } = choose(rows, &all.iter().map(lines_of).collect::<Vec<_>>(), room);
+    let hidden: Vec<&Row> = rows.iter().enumerate().filter(|(n, _)| !shown.contains(n)).map(|(_, row)| row).collect();
     let (shown, names): (Vec<&Row>, Vec<String>) = shown.iter().map(|n| (&rows[*n], names[*n].clone())).unzip();
-    let (columns_shown, note_room) = fitting(&shown, &names, columns);
+    let (columns_shown, note_room) = fitting(&shown, &names, columns, if crowded { READABLE_NOTE } else { 0 });
     let spare = room.saturating_sub(shown.len() + usize::from(!hidden.is_empty()));
-    let below = below(&shown, note_room, columns.saturating_sub(INDENT.len()), spare);
+    let below = below(&shown, note_room, below_width, spare);
 
     let mut head = line(&columns_shown, None);
     if note_room >= SHORT_NOTE && (0..shown.len()).any(|n| !shown[n].note.is_empty() && below[n].is_empty()) {
@@ -68,18 +79,6 @@ pub fn table(rows: &[Row], columns: usize, lines: usize) -> Vec<String> {
     }
     table.truncate(lines);
     table
-}
-
-/// Which rows are shown where there is room for so many: if not all, those in trouble first, in the order that they have.
-fn chosen(rows: &[Row], room: usize) -> Vec<usize> {
-    if rows.len() <= room {
-        return (0..rows.len()).collect();
-    }
-    let mut all: Vec<usize> = (0..rows.len()).collect();
-    all.sort_by_key(|n| !rows[*n].in_trouble());
-    all.truncate(room.saturating_sub(1));
-    all.sort_unstable();
-    all
 }
 
 /// The rows' names, with their kind where two have the same.
@@ -125,8 +124,8 @@ fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
     lines.iter().map(|line| truncate_str(line, columns, "…").into_owned()).collect()
 }
 
-/// The columns that fit, and the room that they leave for notes.
-fn fitting(rows: &[&Row], names: &[String], columns: usize) -> (Vec<Column>, usize) {
+/// The columns that fit, and the room that they leave for notes: `least` if need be, for which figures are left out.
+fn fitting(rows: &[&Row], names: &[String], columns: usize, least: usize) -> (Vec<Column>, usize) {
     let text = |head, cell: &dyn Fn(&Row) -> (String, Style), right| {
         let cells = rows.iter().map(|row| cell(row)).collect();
         Column { head, cells, right }
@@ -146,20 +145,26 @@ fn fitting(rows: &[&Row], names: &[String], columns: usize) -> (Vec<Column>, usi
     ];
     let name_width = names.iter().map(|name| measure_text_width(name)).max().unwrap_or(0).max("NAME".len());
     let mut left = columns.saturating_sub(name_width.min(SHORT_NAME));
+    let wanted = rows.iter().map(|row| measure_text_width(&row.note)).max().unwrap_or(0);
+    let mut kept = 0;
     let mut taken: Vec<Column> = vec![];
     for column in essential {
+        // No state and no rate are left out for a note, and nothing where there would be no note all the same.
+        if taken.len() == 2 && left >= SHORT_NOTE + 2 {
+            kept = wanted.min(least) + 2;
+        }
         let needed = column.width() + 1;
-        if needed > left {
+        if needed + kept > left {
             break;
         }
         left -= needed;
         taken.push(column);
     }
     // A name that is not cut is worth more than a wide note.
-    let longer = name_width.saturating_sub(SHORT_NAME).min(left);
+    let longer = name_width.saturating_sub(SHORT_NAME).min(left.saturating_sub(kept));
     left -= longer;
     let name_width = name_width.min(SHORT_NAME) + longer;
-    let wanted = rows.iter().map(|row| measure_text_width(&row.note)).max().unwrap_or(0).min(WIDE_NOTE);
+    let wanted = wanted.min(WIDE_NOTE);
     let whole = taken.len() == 5;
     for (place, column) in [
         (2, text("KB", &|row| (kilobytes(row.bytes), colour(row.size)), true)),

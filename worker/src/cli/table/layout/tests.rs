@@ -60,16 +60,54 @@ fn what_goes_wrong_stands_beside_its_row_or_below_it_where_there_is_room() {
     );
 }
 
+const NO_ROUTE: &str =
+    "5s ago: http://10.1.56.46:9085/video: no route to the camera: check that it is on, and the cable";
+
 #[test]
-fn of_28_resources_on_24_lines_those_in_trouble_are_shown_and_the_others_counted() {
+fn of_28_resources_on_24_lines_those_in_trouble_come_first_with_their_notes_and_the_others_are_counted() {
     let mut rows: Vec<Row> = (0..28).map(good).collect();
-    rows[27] = bad(27, "5s ago: no route to 10.1.56.46:9085: check that the camera is on");
+    rows[9] = bad(9, NO_ROUTE);
+    rows[27] = bad(27, NO_ROUTE);
     let seen = shown(&rows, 80, 24);
-    assert_eq!(seen.len(), 23);
-    assert_eq!(seen[22], "+7 more (make the window higher)");
-    assert_eq!(seen[21], "agricam27 CameraUnreachable  0.0 1234560   -       0  5s ago: no route to 10.1…");
-    rows.iter_mut().for_each(|row| row.light = Light::Red);
-    assert_eq!(shown(&rows, 80, 24)[22], "+7 more, 7 of them in trouble (make the window higher)");
+    assert_eq!(
+        &seen[..8],
+        [
+            "NAME      STATE              FPS  STORED LAG DROPPED",
+            "agricam9  CameraUnreachable  0.0 1234560   -       0",
+            "    5s ago: http://10.1.56.46:9085/video: no route to the camera: check that it",
+            "    is on, and the cable",
+            "agricam27 CameraUnreachable  0.0 1234560   -       0",
+            "    5s ago: http://10.1.56.46:9085/video: no route to the camera: check that it",
+            "    is on, and the cable",
+            "agricam0  Ready             30.0 1234560   -       0",
+        ]
+    );
+    assert_eq!((seen.len(), seen[22].as_str()), (23, "+11 more (make the window higher)"));
+}
+
+/// 22 rows fit 24 lines, and what is wrong with one of them does not.
+#[test]
+fn a_note_is_worth_more_than_a_row_of_what_works() {
+    let mut rows: Vec<Row> = (0..22).map(good).collect();
+    assert_eq!(shown(&rows, 80, 24).len(), 23);
+    rows[21] = bad(21, NO_ROUTE);
+    let seen = shown(&rows, 80, 24);
+    assert!(seen[1].starts_with("agricam21 ") && seen[2].starts_with("    5s ago: http://10.1.56.46"), "{seen:#?}");
+    assert_eq!((seen.len(), seen[22].as_str()), (23, "+3 more (make the window higher)"));
+}
+
+#[test]
+fn where_all_are_in_trouble_their_notes_are_read_beside_them_instead_of_some_figures() {
+    let rows: Vec<Row> = (0..28).map(|n| bad(n, NO_ROUTE)).collect();
+    let seen = shown(&rows, 80, 24);
+    assert_eq!(
+        &seen[..2],
+        [
+            "NAME      STATE             FPS  STORED LAG  NOTE",
+            "agricam0  CameraUnreachable 0.0 1234560   -  5s ago: http://10.1.56.46:9085/vi…",
+        ]
+    );
+    assert_eq!((seen.len(), seen[22].as_str()), (23, "+7 more, 7 of them in trouble (make the window higher)"));
 }
 
 #[test]
@@ -142,7 +180,8 @@ proptest! {
         if columns >= 20 {
             prop_assert!(table.iter().all(|line| measure_text_width(line) < columns), "{table:#?}");
         }
-        if lines > rows.len() + 2 && columns >= 20 {
+        let troubled = rows.iter().filter(|row| row.in_trouble()).count();
+        if lines > rows.len() + troubled + 2 && columns >= 20 {
             let starts = table.iter().skip(1).filter(|line| !line.starts_with("    "));
             prop_assert_eq!(starts.count(), rows.len());
         }
