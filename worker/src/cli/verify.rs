@@ -54,7 +54,8 @@ count, index and CSV. Records that are not committed yet are pending, not
 missing: a running sink can be verified.
 
 Exit status: 0 when nothing is wrong, 1 when something is missing, twice, torn
-or foreign, 2 when it could not be found out.";
+or foreign, 2 when it could not be found out: before the first run, without the
+disk or without Kafka.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
@@ -112,12 +113,13 @@ fn show_json(reports: &[Report]) -> io::Result<()> {
 fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report, String> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     bar.set_prefix(sink.name.to_string());
+    bar.set_style(style_of(None, 0));
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut shown = None;
     let report = verify::verify(sink, args.place.storage_root.as_deref(), secrets, &mut |step, done, total| {
         if shown.replace(step) != Some(step) {
             bar.reset();
-            bar.set_style(style_of(step));
+            bar.set_style(style_of(Some(step), total));
         }
         bar.set_length(total);
         bar.set_position(done);
@@ -126,14 +128,19 @@ fn verify_one(sink: &SinkPlan, args: &Args, secrets: &Secrets) -> Result<Report,
     report.map_err(|fault| fault.message)
 }
 
-/// What the bar says of a step. How many files there are is known when they are listed.
-fn style_of(step: Step) -> ProgressStyle {
-    let template = match step {
-        Step::Files => "{prefix} {spinner} {human_pos} files listed",
-        Step::Records => "{prefix} {wide_bar} {human_pos}/{human_len} records, {eta} left",
-        Step::Letters => "{prefix} {wide_bar} {human_pos}/{human_len} dead letters, {eta} left",
-    };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+fn style_of(step: Option<Step>, total: u64) -> ProgressStyle {
+    ProgressStyle::with_template(template(step, total)).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What the bar says of a step. How many files there are is known when they are listed; and a bar of nothing is none.
+fn template(step: Option<Step>, total: u64) -> &'static str {
+    match step {
+        None => "{prefix} {spinner} asking Kafka",
+        Some(Step::Files) => "{prefix} {spinner} {human_pos} files listed",
+        Some(Step::Records | Step::Letters) if total == 0 => "{prefix} {spinner}",
+        Some(Step::Records) => "{prefix} {wide_bar} {human_pos}/{human_len} records, {eta} left",
+        Some(Step::Letters) => "{prefix} {wide_bar} {human_pos}/{human_len} dead letters, {eta} left",
+    }
 }
 
 /// Writes the report. Whoever reads it may have seen enough before its end (`| head`): that is no error.
@@ -168,4 +175,17 @@ fn show(report: &Report, all: bool) -> io::Result<()> {
         writeln!(out, "  … and {more} more{hint}")?;
     }
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_nothing_to_count_there_is_no_bar() {
+        for step in [None, Some(Step::Files), Some(Step::Records), Some(Step::Letters)] {
+            assert!(!template(step, 0).contains("human_len"), "{step:?}");
+        }
+        assert!(template(Some(Step::Records), 1).contains("{wide_bar}"));
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     output::output_directory,
     private_dir::{self, make_directory},
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, plain::plain};
 
 /// Where the volume is; it may not be there.
 ///
@@ -36,13 +36,19 @@ pub fn locate(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, F
 pub fn find(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
     let volume = locate(plan, storage_root)?;
     let disk = storage_root.unwrap_or(&volume);
+    // Whoever named it can mend it.
+    let (named, other) = match storage_root {
+        Some(_) => ("--storage-root", "or name another"),
+        None => ("spec.storage", "or put another in its place with `--storage-root DIR`"),
+    };
     let missing = |message| Err(Fault::new(Reason::StorageMissing, message));
     match disk.metadata() {
         Ok(found) if found.is_dir() => Ok(volume),
-        Ok(_) => missing(format!("spec.storage: {} is not a directory: name one", disk.display())),
+        Ok(_) => missing(format!("{named}: {} is not a directory: name one", disk.display())),
         Err(e) => missing(format!(
-            "spec.storage: {} cannot be used: {e}; mount the disk or make the directory",
-            disk.display()
+            "{named}: {} cannot be used: {}; mount the disk or make the directory, {other}",
+            disk.display(),
+            plain(e)
         )),
     }
 }
@@ -138,8 +144,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ssd");
         let plan = &plans(&[&format!("{{hostPath: {{path: {}}}}}", path.display())])[0];
-        for root in [None, Some(path.as_path())] {
+        let named_by = [
+            (None, "spec.storage: ", "`--storage-root DIR`"),
+            (Some(path.as_path()), "--storage-root: ", "name another"),
+        ];
+        for (root, named, remedy) in named_by {
             let fault = open(plan, root).expect_err("missing");
+            assert!(fault.message.starts_with(named) && fault.message.contains(remedy), "{fault}");
             assert_eq!(fault.reason, Reason::StorageMissing);
             assert!(fault.message.contains("ssd") && fault.message.contains("mount the disk"), "{fault}");
             assert!(!path.exists());

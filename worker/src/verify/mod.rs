@@ -23,7 +23,7 @@ mod video;
 
 use std::{collections::BTreeMap, path::Path, rc::Rc};
 
-use edgereel_crds::{frame_sink::Output, plan::SinkPlan};
+use edgereel_crds::{frame_sink::Output, plan::SinkPlan, status::Reason};
 
 use self::{
     check::Check,
@@ -138,8 +138,9 @@ pub fn verify(
     secrets: &Secrets,
     progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
+    let root = volume::find(plan, storage_root)?;
+    has_begun(&root.join(output_directory(&plan.spec.output)))?;
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
-    let root = volume::locate(plan, storage_root)?;
     let mut listed = |count| progress(Step::Files, count, 0);
     let mut files: Box<dyn Files> = match &plan.spec.output {
         Output::JpegFiles(spec) => {
@@ -170,6 +171,19 @@ pub fn verify(
         }
     }
     check.finish(&reader, &self::extents(&reader, plan, &past)?, progress)
+}
+
+/// A sink makes its directory when it is run for the first time.
+fn has_begun(directory: &Path) -> Result<(), Fault> {
+    if !matches!(directory.try_exists(), Ok(false)) {
+        return Ok(());
+    }
+    let message = format!(
+        "nothing was stored yet in {}: `edgereel run` makes it at its first start; if the files are elsewhere, say where \
+         with `--storage-root DIR`",
+        directory.display()
+    );
+    Err(Fault::new(Reason::StorageMissing, message))
 }
 
 fn extents(reader: &TopicReader, plan: &SinkPlan, past: &Past) -> Result<Extents, Fault> {
