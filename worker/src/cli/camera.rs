@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{log::LogFormat, say, told};
+use super::{log::LogFormat, say, signals, told};
 use crate::plain::plain;
 use crate::synthetic::{
     parse_size,
@@ -49,7 +49,10 @@ A request may ask for its own trouble, which is counted in its own frames:
 
 A frame's JPEG comment says which one it is:
   edgereel seq=123 time=2024-06-04T10:30:00.123456Z camera=lab
-Frames are made only while someone looks.";
+Frames are made only while someone looks.
+
+SIGINT (Ctrl-C), SIGTERM or SIGHUP (a closed SSH session) ends it; `nohup`,
+systemd or tmux keep it.";
 
 /// What `edgereel camera` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -169,7 +172,7 @@ impl Args {
     }
 }
 
-/// Serves until SIGINT or SIGTERM, or until the last frame with `--then end`.
+/// Serves until SIGINT, SIGTERM or SIGHUP, or until the last frame with `--then end`.
 pub fn run(args: Args) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let served = match runtime {
@@ -220,11 +223,14 @@ fn refused(listen: &str, error: &io::Error) -> String {
 
 fn stop_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signals::hangup()?;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            // There are no files to read again.
+            Some(()) = async { hangup.as_mut()?.recv().await } => {}
         }
         shutdown.cancel();
     });

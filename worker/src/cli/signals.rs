@@ -1,4 +1,5 @@
-//! What signals ask of `edgereel run`: to stop in order, to stop at once, to read its files again.
+//! What signals ask of `edgereel run`: to stop in order, to stop at once, to read its files again; and whether SIGHUP is
+//! heard at all.
 
 use std::{
     fs::{self, File},
@@ -8,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
@@ -20,8 +21,7 @@ use tracing::{info, warn};
 pub fn watch(shutdown: CancellationToken, reread: Arc<Notify>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
-    if !ignores_hangups(&fs::read_to_string("/proc/self/status").unwrap_or_default()) {
-        let mut hangup = signal(SignalKind::hangup()).context("cannot watch SIGHUP")?;
+    if let Some(mut hangup) = hangup().context("cannot watch SIGHUP")? {
         let (started_on, shutdown) = (Terminal::now(), shutdown.clone());
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
@@ -52,6 +52,12 @@ pub fn watch(shutdown: CancellationToken, reread: Arc<Notify>) -> anyhow::Result
         }
     });
     Ok(())
+}
+
+/// SIGHUP; none under `nohup`, where it is to do nothing.
+pub fn hangup() -> io::Result<Option<Signal>> {
+    let ignored = ignores_hangups(&fs::read_to_string("/proc/self/status").unwrap_or_default());
+    if ignored { Ok(None) } else { signal(SignalKind::hangup()).map(Some) }
 }
 
 /// Whether SIGHUP, signal 1, was ignored by whoever started this process: `/proc/self/status` has a bit for each signal.
