@@ -1,7 +1,8 @@
 //! How many frames a second go on: `frameRate.target`, lowered while Kafka cannot keep up.
 //!
 //! The rule is a leaky bucket (GCRA): a frame goes on when the schedule of the current rate owes one. A short tolerance
-//! lets jittering cameras pass, a longer one frames that were held up on their way; a surplus is dropped evenly. With
+//! lets jittering cameras pass, a longer one frames that were held up on their way; a surplus is dropped evenly. A camera
+//! that is faster from its first frames on begins without the tolerance: one frame, and the next an interval later. With
 //! `adaptive`, backpressure halves the rate and its absence raises it step by step (additive increase, multiplicative
 //! decrease), between `minimum` and `target`.
 
@@ -11,8 +12,10 @@ use edgereel_crds::camera_stream::FrameRate;
 
 /// A camera's quartz is off by up to some 100 ppm, and "30 fps" may mean 30.02: that much is not a surplus.
 const CLOCK_TOLERANCE: f64 = 1.01;
-/// A frame may come this many intervals ahead of the schedule: cameras send in bursts of two or three.
+/// A frame may come this many intervals ahead of the schedule: cameras send in bursts of two or three …
 const BURST: f64 = 2.5;
+/// … which are no longer than this: of a slow target two intervals are no burst.
+const LONGEST_BURST: Duration = Duration::from_millis(250);
 /// Frames that were held up for this long at most (by a network, a busy machine) go on when they come all at once: they
 /// were owed meanwhile. So the target holds over seconds, not over shorter times.
 const HELD_UP: Duration = Duration::from_secs(1);
@@ -30,6 +33,8 @@ pub struct Pacer {
     rate: f64,
     /// When the schedule owes the next frame.
     due: Option<Instant>,
+    /// Until when a surplus shows that the camera was faster from the beginning.
+    beginning: Option<Instant>,
     changed: Option<Instant>,
 }
 
@@ -44,6 +49,7 @@ impl Pacer {
             adaptive: spec.adaptive,
             rate,
             due: None,
+            beginning: None,
             changed: None,
         }
     }
@@ -56,6 +62,7 @@ impl Pacer {
     /// The camera is dialled anew: what it did not send meanwhile is not owed.
     pub fn dialled(&mut self, now: Instant) {
         self.due = self.due.map(|due| due.max(now));
+        self.beginning = None;
     }
 
     /// Whether the frame that came at `now` goes on. `pressed`: Kafka is behind at this moment.
@@ -66,7 +73,12 @@ impl Pacer {
         }
         let interval = Duration::from_secs_f64(1.0 / (self.rate * CLOCK_TOLERANCE));
         let due = self.due.unwrap_or(now);
-        if now + interval.mul_f64(BURST) < due {
+        let ahead = interval.mul_f64(BURST).min(LONGEST_BURST);
+        let beginning = self.beginning.get_or_insert(now + interval + ahead);
+        if now + ahead < due {
+            if now < std::mem::replace(beginning, now) {
+                self.due = Some(due + ahead);
+            }
             return false;
         }
         // A longer pause earns no more credit than this.
@@ -128,6 +140,42 @@ mod tests {
         assert!((98..=106).contains(&kept.len()), "{}", kept.len());
         let gaps = kept.windows(2).skip(5).map(|w| w[1] - w[0]);
         assert!(gaps.clone().all(|gap| (5..=7).contains(&gap)), "{:?}", gaps.collect::<Vec<_>>());
+    }
+
+    /// Which frames of a camera of 30 a second go on within so many seconds, in milliseconds.
+    fn times_of_a_fast_camera(pacer: &mut Pacer, start: Instant, seconds: u64) -> Vec<u64> {
+        let times = (0..seconds * 30).map(|frame| frame * 1000 / 30);
+        times.filter(|time| pacer.admit(start + Duration::from_millis(*time), false)).collect()
+    }
+
+    #[test]
+    fn a_camera_that_is_much_faster_begins_with_one_frame_and_the_next_goes_on_an_interval_later() {
+        for target in [0.5, 1.0, 2.0, 3.0] {
+            let (start, mut pacer) = (Instant::now(), pacer(target, 0.1, false));
+            let interval = 1000.0 / target;
+            // The second time it is dialled anew.
+            for start in [start, start + Duration::from_secs(60)] {
+                pacer.dialled(start);
+                let kept = times_of_a_fast_camera(&mut pacer, start, 10);
+                let gaps = kept.windows(2).map(|pair| (pair[1] - pair[0]) as f64);
+                assert!(
+                    kept[0] == 0 && gaps.min_by(f64::total_cmp).is_some_and(|gap| gap > interval - 40.0),
+                    "{kept:?}"
+                );
+                assert!(kept.len() <= (10.0 * target) as usize + 1, "{target}: {kept:?}");
+            }
+        }
+        for target in [5.0, 10.0, 15.0] {
+            let kept = times_of_a_fast_camera(&mut pacer(target, 0.1, false), Instant::now(), 1);
+            assert!(kept.len() <= target as usize, "{target}: {kept:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_camera_at_its_target_loses_nothing_though_its_answers_take_their_time() {
+        let (start, mut pacer) = (Instant::now(), pacer(1.0, 0.1, false));
+        let late = |n: u64| [200, 0, 90, 150, 10][n as usize % 5];
+        assert!((0..600).all(|n| pacer.admit(start + Duration::from_millis(n * 1000 + late(n)), false)));
     }
 
     #[test]
