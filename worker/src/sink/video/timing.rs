@@ -3,14 +3,16 @@
 //!
 //! A file has one speed, frames do not come at one. So the speed is learned from a file's first frames (30 intervals and
 //! three seconds, or ten seconds of a slow camera), which are each written once meanwhile: nothing is held back. A backlog
-//! that a camera sends at once when it is dialled, and bursts, do not mislead it. It is the next usual speed at or above
+//! that a camera sends at once when it is dialled, and bursts, do not mislead it; one whose pace still rises is waited for, ten
+//! seconds at most. It is the next usual speed at or above
 //! what was seen, so that a steady camera loses no frame; a repetition costs space, a lost frame cannot be had again. From
 //! then on a frame's place follows from its capture time:
 //!
 //! - Jitter does nothing: the mean error over about 16 frames has to reach a whole frame before one picture is repeated or
 //!   left out. An error above a quarter of a second (and 1½ frames) is put right at once.
 //! - A camera that was away for more than 10 s (and 10 frames) leaves a [`Decision::Gap`], not hours of one picture.
-//! - A camera that becomes faster than the file asks for a new one ([`Decision::Faster`]) rather than lose frames.
+//! - A camera that becomes faster than the file asks for a new one ([`Decision::Faster`]) rather than lose frames. What was
+//!   seen by then is of a pace on its way, so the new file learns its speed anew.
 //! - A frame that belongs before the one that was written last is written all the same, and counts as no time: a *detour*,
 //!   which is made good where a picture would have been repeated. So nothing is left out because it is late.
 //! - Times that go back by more than 2 s are followed after three frames.
@@ -75,6 +77,11 @@ const LONG_ENOUGH: i64 = 3 * SECOND;
 /// Slow cameras: fewer are enough when they, without stalls, have lasted for [`LONG_IF_SLOW`].
 const ENOUGH_IF_SLOW: usize = 4;
 const LONG_IF_SLOW: i64 = 10 * SECOND;
+/// A pace is rising where the newer half of the intervals, so many at least, is shorter than all of them by more than this.
+const ENOUGH_TO_RISE: usize = 15;
+const RISING: f64 = 0.985;
+/// For so long a file waits at most for the end of that.
+const LONG_TO_SETTLE: i64 = 10 * SECOND;
 const SECOND: i64 = 1_000_000;
 /// How much of an error goes into the mean.
 const SMOOTHING: f64 = 1.0 / 16.0;
@@ -167,6 +174,25 @@ impl Timing {
         (since >= LONG_ENOUGH && steady.len() >= ENOUGH) || (lasted >= LONG_IF_SLOW && steady.len() >= ENOUGH_IF_SLOW)
     }
 
+    /// The file's speed, once it can be told: when the pace has stopped rising, or has not in time.
+    fn settled(&self) -> Option<Rate> {
+        let settled =
+            self.knows_enough() && (!self.is_rising() || self.last.saturating_sub(self.anchor) >= LONG_TO_SETTLE);
+        settled.then(|| steady_interval(&self.intervals).map(usual)).flatten()
+    }
+
+    fn is_rising(&self) -> bool {
+        let newer = &self.intervals[self.intervals.len() / 2..];
+        let both = steady_interval(newer).zip(steady_interval(&self.intervals));
+        newer.len() >= ENOUGH_TO_RISE && both.is_some_and(|(newer, all)| newer < all * RISING)
+    }
+
+    /// As it was for a file that is too slow: the next one learns its own speed, and begins with that of the last frames.
+    fn unsettled(self) -> Self {
+        let old = self.intervals.len().saturating_sub(ENOUGH - 1);
+        Timing { rate: None, intervals: self.intervals[old..].to_vec(), ..self }
+    }
+
     /// Whether the remembered frames came faster than the file's speed, and over a time that a burst does not last.
     fn is_faster(&self) -> bool {
         let sum: f64 = self.intervals.iter().map(|i| *i as f64).sum();
@@ -209,10 +235,10 @@ impl Timing {
             if time < self.anchor {
                 return (show(0), Timing { intervals: then.intervals, ..self.cut(time, slot) });
             }
-            if !then.knows_enough() {
+            then.rate = then.settled();
+            if then.rate.is_none() {
                 return (show(0), then);
             }
-            then.rate = steady_interval(&then.intervals).map(usual);
         }
         let fps = then.rate().fps();
         let gap = (10.0 * fps).max(10.0);
@@ -255,7 +281,7 @@ impl Timing {
             show(0)
         };
         if decision == Decision::Skip && then.is_faster() {
-            return (Decision::Faster, then);
+            return (Decision::Faster, then.unsettled());
         }
         then.skipped = if decision == Decision::Skip { self.skipped + 1 } else { 0 };
         (then.without_detour(decision), then)

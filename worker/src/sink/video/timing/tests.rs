@@ -68,6 +68,52 @@ fn a_camera_that_becomes_twice_as_fast_gets_a_new_file_of_its_speed() {
     assert!(skipped < 64, "{skipped}");
 }
 
+/// Frames of a camera that has this pace in frames a second at each time in seconds, and how many of them begin a new file.
+fn files_of(pace: impl Fn(f64) -> f64, seconds: f64) -> (usize, Timing) {
+    let mut timing = Timing::begin(None, 0);
+    let (mut files, mut slot, mut at) = (1, 1, 0.0);
+    while at < seconds {
+        at += 1.0 / pace(at);
+        let time = (at * 1e6) as i64;
+        let (decision, then) = timing.next(time, false, slot);
+        timing = then;
+        match decision {
+            Decision::Show { repeats } => slot += u64::from(repeats) + 1,
+            Decision::Skip => {}
+            Decision::Gap => panic!("a gap at {at}"),
+            Decision::Faster => {
+                (files, slot) = (files + 1, 1);
+                timing = Timing::begin(Some(&timing), time);
+            }
+        }
+    }
+    (files, timing)
+}
+
+/// As `frameRate.adaptive` raises it after Kafka was slow, or a camera finds its exposure at dawn.
+#[test]
+fn a_pace_that_rises_for_some_seconds_makes_one_more_file_at_most() {
+    for (begins, at) in [(0.0, 12.0), (0.0, 5.0), (2.0, 10.0), (5.0, 12.0), (20.0, 15.0), (60.0, 7.5)] {
+        for step in [1.5, 3.0, 6.0] {
+            let pace = |time: f64| (at + ((time - begins).max(0.0)).floor() * step).min(30.0);
+            let (files, timing) = files_of(pace, 120.0);
+            assert_eq!(timing.rate(), Rate::per_second(30), "from {at} at {begins} s by {step}");
+            assert!(files <= 2, "from {at} at {begins} s by {step}: {files} files");
+        }
+    }
+}
+
+#[test]
+fn a_pace_that_rises_in_the_first_seconds_costs_no_frame() {
+    let mut times = vec![0];
+    while let Some(last) = times.last().copied().filter(|last| *last < 60_000_000) {
+        times.push(last + 1_000_000 * 2 / (24 + 3 * (last / 1_000_000)).min(60));
+    }
+    let (count, begins) = (times.len() as u64, 1_700_000_000_000_000);
+    let (shown, _, skipped, _, timing) = run(times.into_iter().map(|time| begins + time));
+    assert_eq!((shown, skipped, timing.rate()), (count, 0, Rate::per_second(30)));
+}
+
 #[test]
 fn a_stall_among_the_first_frames_does_not_make_the_file_slow() {
     let (shown, _, skipped, _, timing) = run(steady(30.0, 1).chain(steady(30.0, 500).map(|t| t + 4_000_000)));
