@@ -14,12 +14,20 @@ use super::{
     Again, FrameStream, Part, Source, SourceError,
     http::{HttpCamera, Page, content_type},
 };
-use crate::{frame::jpeg::BEGINNING, metrics::DropReason, secrets::Secrets};
+use crate::{
+    frame::jpeg::{BEGINNING, first_of},
+    metrics::DropReason,
+    secrets::Secrets,
+};
 
 /// So much may stand before the picture.
 const LEAD: usize = 4 << 10;
+/// More pictures than this in an answer without a length are a stream, whatever it calls itself.
+const MANY: usize = 8;
 /// A larger answer is not read to its end to keep the connection.
 const LARGEST_TO_PASS: usize = 16 << 20;
+
+const STREAM: &str = "answers with a stream, not with one JPEG: use the source `mjpeg` for it";
 
 /// A camera that is asked for each picture.
 pub struct Snapshot {
@@ -105,15 +113,16 @@ async fn answer(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceErr
 async fn fetch(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceError> {
     let mut response = camera.get().await?;
     if content_type(&response).to_ascii_lowercase().starts_with("multipart/") {
-        return Err(camera.protocol_error("answers with a stream, not with one JPEG: use the source `mjpeg` for it"));
+        return Err(camera.protocol_error(STREAM));
     }
     let (mut page, declared) = (Page::of(&response), declared_length(&response));
     let mut body = Vec::with_capacity(declared.min(limit));
-    let (mut read, mut broke) = (0, None);
+    let (mut read, mut begun, mut broke) = (0, 0, None);
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
                 read += chunk.len();
+                begun += memmem::find_iter(&chunk, &BEGINNING).count();
                 page.take(&chunk);
                 let room = (limit + LEAD).saturating_sub(body.len());
                 body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -126,12 +135,15 @@ async fn fetch(camera: &mut HttpCamera, limit: usize) -> Result<Part, SourceErro
             }
         }
         let worth_reading = read <= declared && declared <= LARGEST_TO_PASS;
-        if read > limit + LEAD && !worth_reading {
+        if (read > limit + LEAD && !worth_reading) || (declared == 0 && begun > MANY) {
             break;
         }
     }
     let body = Bytes::from(body);
+    let is_stream =
+        |at| declared == 0 && (begun > MANY || read - at > limit) && first_of(&body[at..]) < body.len() - at;
     match (memmem::find(&body, &BEGINNING), broke) {
+        (Some(at), _) if is_stream(at) => Err(camera.protocol_error(STREAM)),
         (Some(at), _) if read - at <= limit => Ok(Part::Picture(body.slice(at..))),
         (Some(at), _) => Ok(Part::TooLarge(read.max(declared) - at)),
         (None, Some(broke)) => Err(broke),

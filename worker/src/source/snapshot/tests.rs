@@ -80,6 +80,27 @@ async fn an_answer_that_is_no_picture_is_counted_with_why_and_the_next_request_g
 }
 
 #[tokio::test]
+async fn a_stream_that_calls_itself_otherwise_is_told_by_its_pictures() {
+    let part = |bytes: usize| {
+        let head = format!("--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {bytes}\r\n\r\n");
+        let mut jpeg = picture(64, 64, 1);
+        let end = jpeg.split_off(jpeg.len() - 2);
+        jpeg.resize(bytes - 2, 0x55);
+        [head.as_bytes(), &jpeg, &end, b"\r\n"].concat()
+    };
+    // Small pictures, and so large ones that the limit comes first.
+    for (bytes, count) in [(2_000, 12), (20_000, 4)] {
+        for content_type in ["text/html", "image/jpeg", "application/octet-stream"] {
+            let pieces = vec![part(bytes); count];
+            let server = TestServer::start(move |_| Reply::stream(content_type, pieces.clone(), Then::Hang)).await;
+            let answer = open(&server.url("/")).await.expect("a stream").next().await.expect("a part");
+            let Part::Bad(DropReason::not_jpeg, fault) = answer else { panic!("{content_type}: {answer:?}") };
+            assert!(fault.message.contains("use the source `mjpeg`"), "{content_type}: {fault}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_is_refused_is_not_tried_with_the_next_picture() {
     let challenge = "WWW-Authenticate: Basic realm=\"cam\"\r\n";
     let server = TestServer::start(move |_| Reply::whole("401 Unauthorized", challenge, b"")).await;
