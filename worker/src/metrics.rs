@@ -5,6 +5,7 @@
 //! [`exposition`] writes all of it.
 
 pub mod account;
+pub mod counted;
 pub mod exposition;
 mod forget;
 pub mod lag;
@@ -22,7 +23,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::lag::Lag;
+use self::{counted::Counted, lag::Lag};
 
 /// A resource, as a label set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -349,6 +350,8 @@ pub struct SinkMetrics {
     pub implausible: Counter,
     pub lost: Counter,
     pub lag: Lag,
+    /// How far it has counted, so that what is read again is not counted again.
+    pub counted: Counted,
     pub disk_free: Gauge<i64, AtomicI64>,
     pub disk_size: Gauge<i64, AtomicI64>,
     pub last_frame: FloatGauge,
@@ -420,6 +423,7 @@ impl Metrics {
             late: self.sink_late.get_or_create(&r).clone(),
             implausible: self.sink_implausible.get_or_create(&r).clone(),
             lost: self.sink_lost.get_or_create(&r).clone(),
+            counted: Counted::default(),
             lag: Lag::new(r.clone(), self.sink_lag.clone(), self.sink_lag_seconds.clone()),
             disk_free: self.sink_disk_free.get_or_create(&r).clone(),
             disk_size: self.sink_disk_size.get_or_create(&r).clone(),

@@ -262,6 +262,8 @@ fn frames_go_where_the_directory_says_after_it_was_moved_away() {
     await_lag_zero(kafka, &worker, "s", &topic);
     assert_eq!(before, 20);
     assert!(contents(&disk.join("frames"), ".jpg") == sorted(later), "all that came later, and nothing else");
+    // Some were written where nobody looks for them, and once more here.
+    assert_eq!(worker.metrics().sum("sink_frames_stored_total", &[("name", "s")]), 30.0);
 }
 
 #[test]

@@ -39,14 +39,14 @@ pub fn find(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fau
     // Whoever named it can mend it.
     let (named, other) = match storage_root {
         Some(_) => ("--storage-root", "or name another"),
-        None => ("spec.storage", "or put another in its place with `--storage-root DIR`"),
+        None => ("spec.storage", "`--storage-root DIR` puts another in its place"),
     };
     let missing = |message| Err(Fault::new(Reason::StorageMissing, message));
     match disk.metadata() {
         Ok(found) if found.is_dir() => Ok(volume),
         Ok(_) => missing(format!("{named}: {} is not a directory: name one", disk.display())),
         Err(e) => missing(format!(
-            "{named}: {} cannot be used: {}; mount the disk or make the directory, {other}",
+            "{named}: {} cannot be used: {}; mount the disk or make the directory; {other}",
             disk.display(),
             plain(e)
         )),

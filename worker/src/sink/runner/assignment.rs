@@ -131,6 +131,10 @@ impl Runner<'_> {
             }
             Err(e) => return Err(e.into()),
         };
+        for Begun { assigned, mark, .. } in &begun {
+            let (source, id) = (&assigned.source, mark.id.as_ref().map(ToString::to_string));
+            self.env.metrics.counted.begin(&source.topic, source.partition, id);
+        }
         let progress = Progress::new(generation, &begun);
         // Offsets that a tool reset, or that another program committed for this group, come without the output's state or
         // the topic's id.

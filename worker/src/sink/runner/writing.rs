@@ -9,9 +9,12 @@ use super::{Runner, TICK, intake::Entry};
 use crate::{
     fault::Fault,
     frame::wire::{Invalid, time},
+    kafka::consumer::Record,
+    metrics::SinkMetrics,
     sink::{
         dead_letter::{Sent, place},
         fault::OutputError,
+        output::{SinkFrame, Written},
     },
 };
 
@@ -67,21 +70,9 @@ impl Runner<'_> {
         let metrics = &self.env.metrics;
         match self.output.write(frame) {
             Ok(written) => {
-                if written.stored {
-                    metrics.stored.inc();
-                    metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
-                    if let Some(age) = time::age(frame.captured_at, Timestamp::now()) {
-                        metrics.file_latency.observe(age.as_secs_f64());
-                        metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
-                    }
-                } else {
-                    metrics.skipped.inc();
+                if is_first(metrics, &entry.record) {
+                    count(metrics, frame, written, late);
                 }
-                metrics.repeated.inc_by(u64::from(written.repeated));
-                if late {
-                    metrics.late.inc();
-                }
-                metrics.implausible.inc_by(u64::from(frame.standing.far));
                 let captured_at = frame.captured_at;
                 self.disposed(&entry);
                 if let Some(a) = self.stage.writing_mut().filter(|_| written.stored) {
@@ -138,7 +129,9 @@ impl Runner<'_> {
                 return Ok(());
             }
         }
-        self.env.metrics.invalid(why.reason).inc();
+        if is_first(&self.env.metrics, &entry.record) {
+            self.env.metrics.invalid(why.reason).inc();
+        }
         if let Some(held_back) = self.invalid_said.allow(Instant::now()) {
             tracing::warn!(sink = %self.plan.name, held_back, "{message}");
         }
@@ -146,4 +139,25 @@ impl Runner<'_> {
         self.disposed(&entry);
         Ok(())
     }
+}
+
+/// Whether a record is counted. What was disposed of before a fault, and not committed, comes once more; it was counted then.
+fn is_first(metrics: &SinkMetrics, record: &Record) -> bool {
+    metrics.counted.is_first(&record.source.topic, record.source.partition, record.offset)
+}
+
+fn count(metrics: &SinkMetrics, frame: &SinkFrame, written: Written, late: bool) {
+    if written.stored {
+        metrics.stored.inc();
+        metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
+        if let Some(age) = time::age(frame.captured_at, Timestamp::now()) {
+            metrics.file_latency.observe(age.as_secs_f64());
+            metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);
+        }
+    } else {
+        metrics.skipped.inc();
+    }
+    metrics.repeated.inc_by(u64::from(written.repeated));
+    metrics.late.inc_by(u64::from(late));
+    metrics.implausible.inc_by(u64::from(frame.standing.far));
 }
