@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use edgereel_crds::{
@@ -52,6 +53,7 @@ struct Inner {
     /// `Ready` as it stood when the resource was asked to stop.
     before_stopping: Option<Condition>,
     last_error: Option<LastError>,
+    next_try: Option<Instant>,
 }
 
 impl ResourceState {
@@ -114,6 +116,16 @@ impl ResourceState {
     /// Remembers an error without changing a condition.
     pub fn note_error(&self, message: impl Into<String>) {
         self.lock().last_error = Some(LastError { time: Timestamp::now(), message: message.into() });
+    }
+
+    /// What failed is tried again after so long.
+    pub fn try_again_in(&self, wait: Duration) {
+        self.lock().next_try = Instant::now().checked_add(wait);
+    }
+
+    /// How long it is to the next try, if one is waited for.
+    pub fn next_try(&self) -> Option<Duration> {
+        self.lock().next_try.map(|at| at.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
     }
 
     /// Whether `Ready` is true.

@@ -151,6 +151,7 @@ impl Camera {
     /// A connection failed, and the next comes after this wait.
     fn failed(&mut self, fault: &SourceError, wait: Duration) {
         let news = self.health.camera(End::Down(fault.reason, fault.message.clone()));
+        self.health.dialling_in(wait);
         // That it is frozen was said when it froze, and what was dropped when it was.
         if !matches!(fault.reason, Reason::CameraFrozen | Reason::CameraFramesDropped)
             && let Some(held) = self.lines.failure(news, Instant::now())
@@ -326,9 +327,10 @@ impl Camera {
                 info!(camera = self.name, "the camera has thawed: its pictures change again");
             }
             let news = self.health.camera(End::Up);
-            if self.lines.greeting(news, now) {
+            if let Some(since) = self.lines.greeting(news, now) {
                 let (width, height) = (self.metrics.width.get(), self.metrics.height.get());
-                info!(camera = self.name, width, height, "the camera is online");
+                let for_s = Some(since.as_secs()).filter(|seconds| *seconds > 0);
+                info!(camera = self.name, width, height, for_s, "the camera is online");
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Whether frames flow, from what the camera's task and the producer's task each know.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use edgereel_crds::status::{ConditionStatus, ConditionType, Reason};
 
@@ -83,6 +86,11 @@ impl Health {
         let mut ends = self.lock();
         ends.captured_twice = message;
         self.publish(&ends);
+    }
+
+    /// The camera is dialled again after so long.
+    pub fn dialling_in(&self, wait: Duration) {
+        self.state.try_again_in(wait);
     }
 
     /// Something went wrong that changes neither end.

@@ -16,11 +16,13 @@ pub struct Lines {
     untold: Option<Instant>,
     /// Whether the log says that the camera is online.
     greeted: bool,
+    /// Since when it is.
+    online: Option<Instant>,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Lines { all: Throttle::new(INTERVAL), untold: None, greeted: false }
+        Lines { all: Throttle::new(INTERVAL), untold: None, greeted: false, online: None }
     }
 }
 
@@ -44,14 +46,16 @@ impl Lines {
         held
     }
 
-    /// It works; `news` if it did not before. Whether the log says so now: not of a camera that comes and goes.
-    pub fn greeting(&mut self, news: bool, now: Instant) -> bool {
+    /// It works; `news` if it did not before. For how long it has worked, where the log says so now: not of a camera that
+    /// comes and goes, and of one that comes back soon after another line, some seconds later.
+    pub fn greeting(&mut self, news: bool, now: Instant) -> Option<Duration> {
         self.greeted &= !news;
+        let since = *if news { self.online.insert(now) } else { self.online.get_or_insert(now) };
         if self.greeted || self.owes_a_failure(now) || self.all.allow(now).is_none() {
-            return false;
+            return None;
         }
         self.greeted = true;
-        true
+        Some(now - since)
     }
 }
 
@@ -65,18 +69,29 @@ mod tests {
     fn a_failure_that_was_held_back_is_said_later_and_before_any_greeting() {
         let (start, mut lines) = (Instant::now(), Lines::default());
         let at = |s| start + Duration::from_secs(s);
-        assert!(lines.greeting(true, at(0)));
-        assert!(!lines.greeting(false, at(60)), "once is enough");
+        let now = Some(Duration::ZERO);
+        assert_eq!(lines.greeting(true, at(0)), now);
+        assert_eq!(lines.greeting(false, at(60)), None, "once is enough");
         assert_eq!(lines.failure(true, at(61)), Some(0));
         assert_eq!(lines.failure(false, at(90)), None, "nothing new");
-        assert!(lines.greeting(true, at(91)));
+        assert_eq!(lines.greeting(true, at(91)), now);
         assert_eq!(lines.failure(true, at(92)), None);
-        assert!(!lines.greeting(true, at(93)));
+        assert_eq!(lines.greeting(true, at(93)), None);
         assert_eq!(lines.complaint(at(101)), None, "the failure goes first");
         assert_eq!(lines.failure(false, at(102)), Some(1));
         // One that is over for long holds nothing back.
         assert_eq!(lines.failure(true, at(103)), None);
         assert_eq!(lines.complaint(at(123)), Some(1));
+    }
+
+    #[test]
+    fn a_camera_that_comes_back_soon_after_its_failure_was_said_is_greeted_later_with_since_when() {
+        let (start, mut lines) = (Instant::now(), Lines::default());
+        let at = |s| start + Duration::from_secs(s);
+        assert_eq!(lines.failure(true, at(0)), Some(0));
+        assert_eq!(lines.greeting(true, at(2)), None);
+        assert_eq!(lines.greeting(false, at(9)), None);
+        assert_eq!(lines.greeting(false, at(10)), Some(Duration::from_secs(8)));
     }
 
     proptest! {
@@ -91,7 +106,7 @@ mod tests {
                 let said = match kind {
                     0 => lines.complaint(now).is_some(),
                     1 => lines.failure(news, now).is_some(),
-                    _ => lines.greeting(news, now),
+                    _ => lines.greeting(news, now).is_some(),
                 };
                 if said {
                     prop_assert!(last.is_none_or(|last| now - last >= INTERVAL));

@@ -27,8 +27,7 @@ pub async fn draw_forever(fleet: Arc<Fleet>, screen: Screen) {
     let mut resized = signal(SignalKind::window_change()).ok();
     loop {
         let now = Timestamp::now();
-        let rows: Vec<Row> =
-            fleet.members().iter().map(|member| Row::of(&member.report(), member.warn_frame_bytes, now)).collect();
+        let rows: Vec<Row> = fleet.members().iter().map(|member| Row::of(member, now)).collect();
         screen.draw(|columns, lines| layout::table(&rows, columns, lines));
         match &mut resized {
             Some(resized) => tokio::select! {

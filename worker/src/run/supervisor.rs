@@ -48,6 +48,7 @@ async fn keep_running<F: Future<Output = Result<(), Fault>>>(
                 }
                 let wait = backoff.next(&mut rand::rng());
                 state.unready(fault.reason, &fault.message);
+                state.try_again_in(wait);
                 error!(resource, reason = ?fault.reason, again_in_ms = wait.as_millis() as u64, "{fault}");
                 tokio::select! {
                     () = shutdown.cancelled() => break,

@@ -6,7 +6,7 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-use crate::state::is_error;
+use crate::{run::fleet::Member, state::is_error};
 
 /// An error of a resource that works is shown for so long, in seconds.
 const FRESH: i64 = 60;
@@ -57,8 +57,9 @@ pub enum Light {
 }
 
 impl Row {
-    /// What a report says at this time.
-    pub fn of(report: &ResourceReport, warn_frame_bytes: u64, now: Timestamp) -> Self {
+    /// What a member says at this time.
+    pub fn of(member: &Member, now: Timestamp) -> Self {
+        let report = &member.report();
         let ready = report.conditions.iter().find(|c| c.kind == ConditionType::Ready);
         let is_ready = ready.is_some_and(|c| c.status == ConditionStatus::True);
         let reason = ready.map_or(Reason::Starting, |c| c.reason);
@@ -71,7 +72,9 @@ impl Row {
         };
         let told = |c: &&Condition| !is_ready || c.reason == Reason::CapturedTwice;
         let waiting = ready.filter(told).filter(|c| !matches!(c.reason, Reason::Suspended | Reason::Stopping));
+        let next_try = member.state.next_try().filter(|_| !is_ready && error.is_some());
         let mut notes: Vec<String> = error.or_else(|| waiting.map(|c| c.message.clone())).into_iter().collect();
+        notes.extend(next_try.map(|wait| format!("next try in {}", in_words(wait.as_secs() as i64 + 1))));
         let row = Row { state: state.into(), light, ..Row::default() };
         let mut row = match &report.figures {
             Figures::Camera(figures) => row.camera(figures),
@@ -85,7 +88,7 @@ impl Row {
             "default" => report.name.clone(),
             namespace => format!("{namespace}/{}", report.name),
         };
-        row.size = size_light(row.bytes, warn_frame_bytes);
+        row.size = size_light(row.bytes, member.warn_frame_bytes);
         row
     }
 
@@ -174,7 +177,7 @@ mod tests {
     use super::*;
     use crate::{
         metrics::{CameraMetrics, DropReason, Metrics},
-        run::fleet::{Handles, Member},
+        run::fleet::Handles,
         state::{Kind, ResourceState},
     };
 
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn an_error_has_its_age_and_goes_when_it_is_mended() {
         let (state, _, member) = camera();
-        let row = |seconds| Row::of(&member.report(), 100_000, later(seconds));
+        let row = |seconds| Row::of(&member, later(seconds));
         state.unready(Reason::CameraUnreachable, "no route\nto the camera");
         let shown = row(125);
         assert_eq!(
@@ -208,16 +211,30 @@ mod tests {
     }
 
     #[test]
+    fn what_failed_says_when_it_is_tried_again() {
+        let (state, _, member) = camera();
+        state.unready(Reason::CameraUnreachable, "no route");
+        state.try_again_in(std::time::Duration::from_millis(29_900));
+        let note = || Row::of(&member, later(1800)).note;
+        assert_eq!(note(), "30m ago: no route; next try in 30s");
+        state.healthy(ConditionType::CameraOnline, "frames arrive");
+        assert!(!note().contains("next try"), "{}", note());
+        state.unready(Reason::CameraUnreachable, "no route");
+        state.try_again_in(std::time::Duration::ZERO);
+        assert_eq!(note(), "30m ago: no route", "it is being tried");
+    }
+
+    #[test]
     fn what_is_on_its_way_says_what_it_waits_for_and_is_no_trouble() {
         let (state, _, member) = camera();
         state.unready(Reason::KafkaConnecting, "joining the consumer group g");
-        let row = Row::of(&member.report(), 100_000, later(1));
+        let row = Row::of(&member, later(1));
         assert_eq!(
             (row.note.as_str(), row.light, row.in_trouble()),
             ("joining the consumer group g", Light::Yellow, false)
         );
         state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
-        assert_eq!(Row::of(&member.report(), 100_000, later(1)).note, "");
+        assert_eq!(Row::of(&member, later(1)).note, "");
     }
 
     #[test]
@@ -225,7 +242,7 @@ mod tests {
         let (state, metrics, member) = camera();
         state.healthy(ConditionType::CameraOnline, "frames arrive");
         metrics.refuse(DropReason::pacing);
-        let row = || Row::of(&member.report(), 100_000, later(1));
+        let row = || Row::of(&member, later(1));
         assert_eq!((row().note.as_str(), row().losing), ("dropped: 1 pacing", false));
         (0..2).for_each(|_| metrics.refuse(DropReason::truncated));
         assert_eq!((row().note.as_str(), row().losing), ("dropped: 2 truncated, 1 pacing", true));
