@@ -154,6 +154,28 @@ fn what_will_not_work_fails_with_what_to_do_and_the_rest_is_still_told() {
 }
 
 #[test]
+fn a_url_given_to_the_wrong_source_is_told_the_right_one_and_a_missing_disk_by_what_named_it() {
+    let (kafka, topic) = (kafka::shared(), unique("swapped"));
+    kafka.create_topic(&topic, 1, &[]);
+    let (cameras, disk) = (Cameras::start(&[]), scratch::dir("disk").join("not-there"));
+    let picture = cameras.at("", "/cam0/snapshot.jpg", "");
+    let file = resources::write(&[
+        resources::connection(kafka.bootstrap()),
+        resources::camera("stream", json!({"snapshot": {"url": cameras.url(""), "interval": "1s"}}), &topic, json!({})),
+        resources::camera("picture", json!({"mjpeg": {"url": picture}}), &topic, json!({})),
+        resources::sink("s", &topic, jpeg_files(""), &disk, json!({})),
+    ]);
+    let said = check(&file, &["--json"]);
+    assert_found(&said, "CameraStream/stream", "camera", "fail", "use the source `mjpeg` for it");
+    assert_found(&said, "CameraStream/picture", "camera", "warn", "use the source `snapshot` for it");
+    assert_found(&said, "FrameSink/s", "disk", "fail", "`--storage-root DIR` puts another in its place");
+    let said = check(&file, &["--json", "--storage-root", &disk.to_string_lossy()]);
+    let (verdict, message) = finding(&said, "FrameSink/s", "disk");
+    assert_eq!(verdict, "fail");
+    assert!(message.starts_with("--storage-root: ") && !message.contains("spec.storage"), "{message}");
+}
+
+#[test]
 fn a_disk_that_cannot_be_written_to_or_is_full_soon_is_told() {
     let (kafka, topic, disk) = (kafka::shared(), unique("disks"), scratch::dir("disk"));
     kafka.create_topic(&topic, 1, &[]);

@@ -6,6 +6,7 @@ use edgereel_tests::{
     edgereel_bin, free_port, kafka,
     process::{Guarded, Signal},
     resources, scratch,
+    synthetic::Cameras,
     terminal::Terminal,
     unique, wait,
 };
@@ -53,8 +54,11 @@ fn the_table_fits_every_window_and_leaves_nothing_behind_when_it_is_resized() {
     let rows = table(&seen);
     assert_eq!(rows.len(), 23, "{rows:#?}");
     assert!(rows[0].split_whitespace().take(6).eq(["NAME", "STATE", "FPS", "STORED", "LAG", "DROPPED"]), "{}", rows[0]);
-    assert!(rows[22].starts_with("+7 more"), "{}", rows[22]);
-    assert!(rows[21].contains("dead2") && rows[21].contains(" ago: "), "{}", rows[21]);
+    assert!(rows[22].starts_with('+') && rows[22].ends_with(" more (make the window higher)"), "{}", rows[22]);
+    let dead = rows.iter().position(|row| row.starts_with("dead2 ")).expect("dead2");
+    let first_good = rows.iter().position(|row| row.starts_with("camera-")).expect("one that works");
+    assert!(rows[1].starts_with("dead0 ") && dead < first_good, "{rows:#?}");
+    assert!(rows[dead + 1].contains(" ago: http://127.0.0.1:"), "{rows:#?}");
     for (columns, lines) in [(40, 24), (120, 40), (60, 10), (200, 50), (80, 24)] {
         terminal.resize(columns, lines);
         let room = usize::from(lines) - 1;
@@ -66,6 +70,46 @@ fn the_table_fits_every_window_and_leaves_nothing_behind_when_it_is_resized() {
         });
         assert_eq!(seen.iter().filter(|line| line.starts_with("camera-00 ")).count(), 1, "debris in {seen:#?}");
     }
+}
+
+#[test]
+fn what_never_worked_says_why_at_the_end() {
+    let topic = unique("never");
+    let sink = resources::sink("files", &topic, jpeg_files(""), &scratch::dir("disk").join("not-mounted"), json!({}));
+    let camera = resources::mjpeg_camera("dead", &format!("http://127.0.0.1:{}", free_port()), &topic);
+    let terminal = Terminal::run(run(&write(vec![camera, sink])), 160, 24);
+    terminal.await_lines("both say what is wrong", |lines| {
+        let rows = table(lines);
+        ["CameraUnreachable", "StorageMissing"].iter().all(|reason| rows.iter().any(|row| row.contains(reason)))
+    });
+    terminal.type_in("\x03");
+    assert!(terminal.child().wait(Duration::from_secs(30)).expect("it ends").success());
+    let seen =
+        terminal.await_lines("a summary", |lines| lines.iter().any(|line| line.starts_with("FrameSink/files: ")));
+    let seen = seen.concat();
+    for words in [
+        "; not ready at the end: CameraUnreachable: http://127.0.0.1:",
+        "; not ready at the end: StorageMissing: spec.storage:",
+        "puts another in its place",
+    ] {
+        assert!(seen.contains(words), "{words}: {seen}");
+    }
+}
+
+#[test]
+fn a_hangup_ends_the_synthetic_cameras_in_order_unless_nohup_keeps_them() {
+    let cameras = Cameras::start(&[]);
+    cameras.child().signal(Signal::SIGHUP);
+    assert!(cameras.child().wait(Duration::from_secs(30)).expect("it ends").success());
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new("nohup");
+    command.arg(edgereel_bin()).args(["camera", "--listen", &address]);
+    let kept = Guarded::spawn("nohup", command).expect("started");
+    let answers = || reqwest::blocking::get(format!("http://{address}/healthz")).is_ok_and(|a| a.status().is_success());
+    wait::until("it serves", Duration::from_secs(60), answers);
+    kept.signal(Signal::SIGHUP);
+    assert!(answers() && kept.running());
+    assert!(kept.terminate(Duration::from_secs(30)).expect("it ends").success());
 }
 
 #[test]

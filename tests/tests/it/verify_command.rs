@@ -59,6 +59,24 @@ fn assert_found(file: &Path, kind: &str, words: &str) {
     assert!(plain.stdout.starts_with("wrong default/s"), "{}", plain.stdout);
 }
 
+#[test]
+fn before_the_first_run_it_says_so_and_that_it_cannot_tell() {
+    let (topic, disk) = (unique("early"), scratch::dir("disk"));
+    for output in [jpeg_files("frames"), json!({"video": {"directory": "frames"}})] {
+        let sink = resources::sink("s", &topic, output, &disk, json!({}));
+        let file = resources::write(&[resources::connection(kafka::shared().bootstrap()), sink]);
+        let said = edgereel::verify(&file);
+        assert_eq!(said.status.code(), Some(2), "{}{}", said.stdout, said.stderr);
+        let words = format!("nothing was stored yet in {}: `edgereel run`", disk.join("frames").display());
+        assert!(said.stderr.contains(&words), "{}", said.stderr);
+        let elsewhere = disk.join("elsewhere");
+        let root = ["--storage-root".as_ref(), elsewhere.as_os_str()];
+        let said = edgereel::call([&["verify".as_ref(), "-f".as_ref(), file.as_os_str()], &root[..]].concat());
+        assert_eq!(said.status.code(), Some(2), "{}{}", said.stdout, said.stderr);
+        assert!(said.stderr.contains("--storage-root: ") && !said.stderr.contains("spec.storage"), "{}", said.stderr);
+    }
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("readable");
     bytes[at] ^= 0x40;
