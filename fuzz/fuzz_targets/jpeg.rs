@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use edgereel_worker::frame::jpeg::{MissingEnd, comment, inspect, mend, picture_hash};
+use edgereel_frame::jpeg::{comment, inspect, mend, MissingEnd, picture_hash};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

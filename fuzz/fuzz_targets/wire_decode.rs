@@ -3,10 +3,7 @@
 
 use bytes::Bytes;
 use edgereel_crds::frame_sink::SinkFormat;
-use edgereel_worker::frame::{
-    jpeg::inspect,
-    wire::{CE_SEQUENCE, CE_SOURCE, CE_TIME, RecordView, decode},
-};
+use edgereel_frame::{jpeg::inspect, wire::{CE_SEQUENCE, CE_SOURCE, CE_TIME, decode, RecordView}};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

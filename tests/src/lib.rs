@@ -92,7 +92,8 @@ pub fn edgereel_bin() -> PathBuf {
     }
     let bin = dir.join("edgereel");
     let built = fs::metadata(&bin).and_then(|m| m.modified());
-    let newest = ["crds/src", "worker/src"].map(|d| newest_source(&project_root().join(d)));
+    let newest = ["crds/src", "frame/src", "kafka/src", "runtime/src", "worker/src"]
+        .map(|d| newest_source(&project_root().join(d)));
     match (built, newest.into_iter().flatten().max()) {
         (Err(_), _) => panic!("{} is not built: run `cargo build --bins` (`make test` does)", bin.display()),
         (Ok(built), Some(newest)) if built < newest => {

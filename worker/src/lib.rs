@@ -4,21 +4,13 @@
 //! last two. [`run`] starts one of these for each resource and [`serve`] tells the world how they fare. [`check`] looks
 //! beforehand whether they can, [`verify`] afterwards whether they did.
 
-pub mod backoff;
 pub mod capture;
 pub mod check;
 pub mod cli;
-pub mod fault;
-pub mod frame;
-pub mod kafka;
 pub mod metrics;
-pub mod plain;
 pub mod run;
-pub mod secrets;
 pub mod serve;
 pub mod sink;
 pub mod source;
-pub mod state;
 pub mod synthetic;
-pub mod throttle;
 pub mod verify;

@@ -16,7 +16,8 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU64},
 };
 
-use edgereel_crds::plan::ObjectName;
+use edgereel_crds::name::ObjectName;
+use edgereel_frame::reasons::{InvalidReason, MendReason};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -38,88 +39,6 @@ struct WithReason {
     namespace: String,
     name: String,
     reason: &'static str,
-}
-
-/// A closed set of reasons, each variant being its own label value in the case that Prometheus users expect.
-macro_rules! reasons {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        #[allow(non_camel_case_types, missing_docs)]
-        pub enum $name { $($(#[$doc])* $variant),* }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The label value.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => stringify!($variant)),* }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// Why a captured frame did not reach Kafka. The set is closed: alerts may match on it.
-    DropReason {
-        /// Above `frameRate.target` (or what `adaptive` lowered it to).
-        pacing,
-        /// `buffer.memory` was full.
-        buffer_full,
-        /// Larger than `maxFrameBytes`, or than the broker takes.
-        too_large,
-        /// The picture ends too early.
-        truncated,
-        /// Not a JPEG.
-        not_jpeg,
-        /// A part without content.
-        empty,
-        /// A snapshot was asked for, and no answer came.
-        no_answer,
-        /// `reencode` could not decode it.
-        undecodable,
-        /// Not acknowledged within `deliveryTimeout`.
-        delivery_timeout,
-        /// Refused by the broker, or in flight when the producer failed.
-        delivery_failed,
-        /// In the buffer when the worker was stopped and Kafka did not take it in time.
-        shutdown,
-    }
-}
-
-reasons! {
-    /// What was mended in a frame before it went on.
-    MendReason {
-        /// The standard Huffman tables were put in.
-        huffman_tables,
-        /// The end marker was put at the end.
-        end_of_image,
-        /// Padding behind the end marker was cut off.
-        padding,
-        /// Encoded anew, as `reencode` asks.
-        reencoded,
-    }
-}
-
-reasons! {
-    /// Why a record was not stored as a frame.
-    InvalidReason {
-        /// No value, or an empty one.
-        empty,
-        not_jpeg,
-        truncated,
-        bad_json,
-        /// JSON without the string `frame`.
-        no_frame_field,
-        bad_base64,
-        /// A picture that the video codec cannot decode.
-        undecodable,
-        /// A picture that the video codec cannot encode: too large.
-        unencodable,
-        /// The file name that the record leads to is refused.
-        bad_name,
-    }
 }
 
 /// A gauge of fractions.
@@ -441,6 +360,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use edgereel_frame::reasons::DropReason;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 
-use edgereel_worker::kafka::headers;
+use edgereel_kafka::headers;
 
 use super::Cluster;
 use crate::wait;

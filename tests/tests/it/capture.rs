@@ -20,6 +20,7 @@ mod watchdog;
 
 use std::{collections::BTreeMap, fs};
 
+use edgereel_frame::jpeg;
 use edgereel_tests::{
     Edgereel, edgereel,
     kafka::{self, topics::Record},
@@ -28,7 +29,7 @@ use edgereel_tests::{
     synthetic::Cameras,
     unique, video, wait,
 };
-use edgereel_worker::{frame::jpeg, synthetic::server::wire::Quirk};
+use edgereel_worker::synthetic::server::wire::Quirk;
 use serde_json::{Value, json};
 
 use crate::support::values;

@@ -15,11 +15,16 @@ const FRAMES: usize = 60;
 
 /// The producers of the Python scripts, with kafka-python: `jpeg` sends binary frames, `json` frames in base64.
 const SCRIPT_PRODUCER: &str = r#"
-import base64, datetime, glob, json, sys
+import base64, datetime, glob, json, sys, time
 from kafka import KafkaProducer
 bootstrap, topic, form, pictures = sys.argv[1:]
 producer = KafkaProducer(bootstrap_servers=bootstrap.split(','))
+last = 0
 for path in sorted(glob.glob(pictures + '/*.jpg')):
+    # A camera's pictures are not two in one millisecond, which is all that Kafka's time tells apart.
+    while int(time.time() * 1000) == last:
+        pass
+    last = int(time.time() * 1000)
     frame = open(path, 'rb').read()
     if form == 'json':
         frame = json.dumps({'frame': base64.b64encode(frame).decode('utf-8'),

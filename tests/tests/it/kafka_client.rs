@@ -14,23 +14,21 @@ use edgereel_crds::{
     camera_stream::{EnsureTopic, Producer as Settings, RecordKey, Topic},
     common::SecretKeyRef,
     kafka_connection::{KafkaTls, Sasl, SaslMechanism},
-    plan::{Connection, ObjectName},
+    name::ObjectName,
+    plan::Connection,
     status::Reason,
     units,
 };
+use edgereel_kafka::{
+    client::{KafkaFault, Snapshot},
+    producer::{Delivery, Fate, FrameProducer, Options, Record, Role, SendError},
+    topics::{self, TopicReport, Watermarks},
+};
+use edgereel_runtime::secrets::Secrets;
 use edgereel_tests::{
     free_port,
     kafka::{self, Cluster},
     unique, wait,
-};
-use edgereel_worker::{
-    kafka::{
-        client::{KafkaFault, Snapshot},
-        producer::{Delivery, FrameProducer, Options, Record, Role, SendError},
-        topics::{self, TopicReport, Watermarks},
-    },
-    metrics::DropReason,
-    secrets::Secrets,
 };
 use jiff::Timestamp;
 
@@ -341,7 +339,7 @@ fn a_record_larger_than_the_topic_takes_is_reported_with_the_limits_to_raise() {
     send(&producer, None, &[0; 20_000], 7).expect("our own limit is higher");
     let Delivery { token, result, .. } = next(&deliveries);
     let undelivered = result.expect_err("too large for the topic");
-    assert_eq!((token, undelivered.reason), (7, DropReason::too_large));
+    assert_eq!((token, undelivered.fate), (7, Fate::TooLarge));
     assert_fault(&undelivered.fault, Reason::MessageTooLarge, &[&name, "max.message.bytes", "maxFrameBytes"]);
     assert_eq!(send(&producer, None, &vec![0; 1_000_001], 8), Err(SendError::TooLarge));
     assert_eq!(producer.in_flight_bytes(), 0);
@@ -467,8 +465,8 @@ fn a_stop_reports_every_record_and_gives_up_what_the_broker_does_not_take() {
     cluster.freeze(0);
     (0..50).for_each(|i| send(&stuck, None, b"x", i).expect("taken"));
     assert_eq!(stuck.close(Duration::from_millis(200)), 50);
-    let reasons: Vec<_> = deliveries.iter().map(|d| d.result.expect_err("given up").reason).collect();
-    assert_eq!(reasons, vec![DropReason::shutdown; 50]);
+    let fates: Vec<_> = deliveries.iter().map(|d| d.result.expect_err("given up").fate).collect();
+    assert_eq!(fates, vec![Fate::Stopped; 50]);
     cluster.thaw(0);
 }
 
@@ -485,7 +483,7 @@ fn the_budget_is_kept_while_no_broker_answers_and_what_expires_says_so() {
     assert_eq!(send(&producer, None, &[0; 1000], 0), Err(SendError::Full));
     for _ in 0..taken {
         let undelivered = next(&deliveries).result.expect_err("no broker");
-        assert_eq!(undelivered.reason, DropReason::delivery_timeout);
+        assert_eq!(undelivered.fate, Fate::TimedOut);
         assert_fault(&undelivered.fault, Reason::KafkaUnreachable, &["spec.producer.deliveryTimeout", "no broker of"]);
     }
     assert_eq!(producer.in_flight_bytes(), 0);

@@ -6,15 +6,13 @@ use std::{
     time::Duration,
 };
 
+use edgereel_frame::wire::{Header, header};
+use edgereel_kafka::reader::{StoredRecord, TopicReader};
+use edgereel_runtime::secrets::Secrets;
 use edgereel_tests::{
     Edgereel,
     kafka::{self, Cluster, topics::NewRecord},
     resources, scratch, unique, video, wait,
-};
-use edgereel_worker::{
-    frame::wire::{Header, header},
-    kafka::reader::{StoredRecord, TopicReader},
-    secrets::Secrets,
 };
 use rdkafka::{
     ClientConfig,
@@ -54,14 +52,14 @@ fn set(kafka: &Cluster, topic: &str, key: &str, value: &str) {
 /// All that a topic holds, with the names of its headers as they are.
 fn letters(topic: &str) -> Vec<StoredRecord> {
     let spec = serde_json::from_value(json!({"bootstrapServers": [kafka::shared().bootstrap()]})).expect("a spec");
-    let name = edgereel_crds::plan::ObjectName { namespace: "default".into(), name: "lab".into() };
+    let name = edgereel_crds::name::ObjectName { namespace: "default".into(), name: "lab".into() };
     let connection = edgereel_crds::plan::Connection { name, spec };
     let reader = TopicReader::open(&connection, &Secrets::default(), "nobody").expect("a reader");
     let mut found = vec![];
     for (partition, extent) in reader.extents(topic).expect("extents") {
         let take = |record| {
             found.push(record);
-            Ok::<_, edgereel_worker::kafka::client::KafkaFault>(())
+            Ok::<_, edgereel_kafka::client::KafkaFault>(())
         };
         reader.read(topic, partition, extent.low..extent.high, take).expect("read");
     }

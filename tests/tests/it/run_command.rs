@@ -2,6 +2,7 @@
 
 use std::{fs, net::TcpListener, process::Command, time::Duration};
 
+use edgereel_frame::jpeg;
 use edgereel_tests::{
     Edgereel, edgereel, edgereel_bin, free_port, kafka,
     metrics::Metrics,
@@ -10,7 +11,6 @@ use edgereel_tests::{
     synthetic::Cameras,
     unique, wait,
 };
-use edgereel_worker::frame::jpeg;
 use serde_json::{Value, json};
 
 use crate::support::{await_lag_zero, condition, contents, is_ready, is_unready, jpeg_files, sorted, values};

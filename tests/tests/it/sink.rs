@@ -122,7 +122,7 @@ fn records_that_are_no_frames_are_passed_over_and_counted() {
     bench.kafka.produce(&bench.topic, frames(0..3, 1, 1_000));
     let worker = bench.start(0);
     bench.await_no_lag();
-    for reason in edgereel_worker::metrics::InvalidReason::ALL {
+    for reason in edgereel_frame::reasons::InvalidReason::ALL {
         let expected = invalid.iter().filter(|(name, _)| *name == reason.as_str()).count() as u64;
         assert_eq!(worker.metrics.invalid(*reason).get(), expected, "{}", reason.as_str());
     }

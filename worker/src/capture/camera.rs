@@ -24,15 +24,16 @@ use super::{
     watchdog::Frozen,
 };
 use crate::{
-    backoff::Backoff,
-    frame::{
-        Frame,
-        jpeg::{self, EoiHabit, JpegInfo},
-        reencode::Reencoder,
-    },
-    metrics::{CameraMetrics, DropReason, MendReason},
+    metrics::CameraMetrics,
     source::{Again, FrameStream, Part, Source, SourceError, apart::Apart, largest_picture},
 };
+use edgereel_frame::{
+    Frame,
+    jpeg::{self, EoiHabit, JpegInfo},
+    reasons::{DropReason, MendReason},
+    reencode::Reencoder,
+};
+use edgereel_runtime::backoff::Backoff;
 
 /// The first wait before dialling again, and the longest.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));

@@ -7,7 +7,7 @@ use std::{
 
 use edgereel_crds::status::{ConditionStatus, ConditionType, Reason};
 
-use crate::state::ResourceState;
+use edgereel_runtime::state::ResourceState;
 
 /// How one end of the stream fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,10 +132,10 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::plan::ObjectName;
+    use edgereel_crds::name::ObjectName;
 
     use super::*;
-    use crate::state::Kind;
+    use edgereel_runtime::state::Kind;
 
     #[test]
     fn ready_needs_both_ends_and_names_the_one_that_fails() {

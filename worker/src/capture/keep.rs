@@ -8,10 +8,8 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::{Snapshot, outbox::Outbox};
-use crate::{
-    frame::{Frame, wire::FrameEncoder},
-    metrics::CameraMetrics,
-};
+use crate::metrics::CameraMetrics;
+use edgereel_frame::{Frame, wire::FrameEncoder};
 
 /// A camera's frames that wait, and what its records and figures go on with. Cheap to clone; all clones hold the same.
 #[derive(Clone)]

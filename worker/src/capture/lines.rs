@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::throttle::Throttle;
+use edgereel_runtime::throttle::Throttle;
 
 /// One line of all kinds in this time.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -7,7 +7,8 @@ use std::{
 
 use edgereel_crds::status::Reason;
 
-use crate::{metrics::DropReason, source::SourceError};
+use crate::source::SourceError;
+use edgereel_frame::reasons::DropReason;
 
 /// What came since the last picture that was whole and small enough.
 #[derive(Debug, Default)]

@@ -31,7 +31,10 @@ use tracing::info;
 
 pub use self::keep::Keep;
 use self::{camera::Camera, health::Health, sender::Sender};
-use crate::{fault::Fault, frame::Frame, kafka::topics, secrets::Secrets, source, state::ResourceState};
+use crate::source;
+use edgereel_frame::Frame;
+use edgereel_kafka::topics;
+use edgereel_runtime::{fault::Fault, secrets::Secrets, state::ResourceState};
 
 /// What a stop may take: the pod's grace period is 30 s.
 const STOP: Duration = Duration::from_secs(10);

@@ -23,10 +23,8 @@ use std::{
 use edgereel_crds::camera_stream::{Buffer, WhenFull};
 use tokio::sync::Notify;
 
-use crate::{
-    frame::Frame,
-    metrics::{CameraMetrics, DropReason},
-};
+use crate::metrics::CameraMetrics;
+use edgereel_frame::{Frame, reasons::DropReason};
 
 /// The records in flight above which an idempotent producer of librdkafka sends no more (`RD_KAFKA_IDEMP_MAX_INFLIGHT`).
 const WINDOW: usize = 5;

@@ -15,17 +15,13 @@ use super::{
     health::{End, Health},
     watchdog::Silent,
 };
-use crate::{
-    fault::Fault,
-    kafka::{
-        client::{Health as Brokers, KafkaFault},
-        health::Snapshot,
-        producer::{Delivery, FrameProducer, Options, Record, SendError, Undelivered},
-    },
-    metrics::DropReason,
-    secrets::Secrets,
-    throttle::Throttle,
+use edgereel_frame::reasons::DropReason;
+use edgereel_kafka::{
+    client::{Health as Brokers, KafkaFault},
+    health::Snapshot,
+    producer::{Delivery, Fate, FrameProducer, Options, Record, SendError, Undelivered},
 };
+use edgereel_runtime::{fault::Fault, secrets::Secrets, throttle::Throttle};
 
 /// How often the brokers' health is looked at when nothing else happens.
 const LOOK: Duration = Duration::from_secs(1);
@@ -53,7 +49,7 @@ struct Deliveries {
 impl Deliveries {
     fn take(&self, delivery: Delivery<Sent>) {
         let Delivery { token, at, result } = delivery;
-        let fate = result.as_ref().map(drop).map_err(|undelivered| undelivered.reason);
+        let fate = result.as_ref().map(drop).map_err(|undelivered| reason(undelivered.fate));
         if !self.keep.outbox.landed(token.number, fate) {
             return;
         }
@@ -72,6 +68,16 @@ impl Deliveries {
                 }
             }
         }
+    }
+}
+
+/// As the metric names it.
+fn reason(fate: Fate) -> DropReason {
+    match fate {
+        Fate::TimedOut => DropReason::delivery_timeout,
+        Fate::TooLarge => DropReason::too_large,
+        Fate::Refused => DropReason::delivery_failed,
+        Fate::Stopped => DropReason::shutdown,
     }
 }
 

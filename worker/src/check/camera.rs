@@ -9,11 +9,9 @@ use edgereel_crds::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Verdict};
-use crate::{
-    frame::jpeg::EoiHabit,
-    secrets::Secrets,
-    source::{self, Again, Part, Source, SourceError},
-};
+use crate::source::{self, Again, Part, Source, SourceError};
+use edgereel_frame::jpeg::EoiHabit;
+use edgereel_runtime::secrets::Secrets;
 
 /// How long pictures are counted, to tell their rate.
 const SAMPLE: Duration = Duration::from_secs(3);

@@ -4,24 +4,23 @@ use std::{collections::BTreeMap, future::Future};
 
 use edgereel_crds::{
     camera_stream::EnsureTopic,
-    check::{Kind, largest_record},
+    check::largest_record,
     frame_sink::OnInvalid,
-    plan::{CameraPlan, Connection, ObjectName, Plan, SinkPlan},
+    name::{Kind, ObjectName},
+    plan::{CameraPlan, Connection, Plan, SinkPlan},
 };
 use futures::future::{BoxFuture, FutureExt, Shared};
 
 use super::{Answer, Question, Verdict};
-use crate::{
-    kafka::{
-        fault::KafkaFault,
-        topics::{
-            TopicReport,
-            look::{self, Look},
-        },
+use crate::sink::dead_letter;
+use edgereel_kafka::{
+    fault::KafkaFault,
+    topics::{
+        TopicReport,
+        look::{self, Look},
     },
-    secrets::Secrets,
-    sink::dead_letter,
 };
+use edgereel_runtime::secrets::Secrets;
 
 /// The clusters of a plan, each asked once: what depends on one waits for that.
 pub(super) struct Brokers {

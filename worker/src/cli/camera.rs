@@ -16,7 +16,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{log::LogFormat, say, signals, told};
-use crate::plain::plain;
 use crate::synthetic::{
     parse_size,
     server::{
@@ -26,6 +25,7 @@ use crate::synthetic::{
         wire::{Format, Quirk},
     },
 };
+use edgereel_runtime::plain::plain;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -15,10 +15,8 @@ use super::{
     log::{self, LogFormat},
     print,
 };
-use crate::{
-    check::{self, Finding, Verdict},
-    plain::plain,
-};
+use crate::check::{self, Finding, Verdict};
+use edgereel_runtime::plain::plain;
 
 /// What takes longer shows how far it is.
 const QUICK: Duration = Duration::from_secs(1);

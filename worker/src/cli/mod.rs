@@ -24,7 +24,7 @@ use clap::{
 use clap_complete::Shell;
 use edgereel_crds::{plan::Plan, problem::Problem};
 
-use crate::{plain::plain, secrets::Secrets};
+use edgereel_runtime::{plain::plain, secrets::Secrets};
 
 /// Cameras to Kafka, Kafka to disk: declared as resources, with nothing lost.
 #[derive(Debug, Parser)]

@@ -25,10 +25,10 @@ use super::{
     table::summary,
 };
 use crate::{
-    plain::plain,
     run::{Asked, Options, Run},
     serve,
 };
+use edgereel_runtime::plain::plain;
 
 /// Where the process's own HTTP server listens when nothing else is asked for.
 const DEFAULT_HTTP: &str = "127.0.0.1:9464";

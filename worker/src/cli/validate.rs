@@ -10,17 +10,17 @@ use std::{
 use console::{Style, Term};
 use edgereel_crds::{
     camera_stream::Source,
-    check::Kind,
     document::yaml::MAX_BYTES,
     frame_sink::Output,
     load,
+    name::Kind,
     plan::{CameraPlan, Plan, SinkPlan},
     problem::Problem,
     redact,
     storage::Storage,
 };
 
-use crate::plain::plain;
+use edgereel_runtime::plain::plain;
 
 /// How deep directories are searched: deeper than anyone nests them, and an end to links that go round.
 const MAX_DEPTH: usize = 16;

@@ -15,13 +15,11 @@ use super::{
     log::{self, LogFormat},
     say, told,
 };
-use crate::{
-    secrets::Secrets,
-    verify::{
-        self, Step,
-        report::{Counts, Findings, Report},
-    },
+use crate::verify::{
+    self, Step,
+    report::{Counts, Findings, Report},
 };
+use edgereel_runtime::secrets::Secrets;
 
 /// So many findings of a sink are shown without `--all`.
 const SHOWN: usize = 20;

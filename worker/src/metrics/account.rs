@@ -10,7 +10,8 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::{CameraMetrics, DropReason, Resource, WithReason};
+use super::{CameraMetrics, Resource, WithReason};
+use edgereel_frame::reasons::DropReason;
 
 /// A camera's frames at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,7 +105,7 @@ mod tests {
         thread,
     };
 
-    use edgereel_crds::plan::ObjectName;
+    use edgereel_crds::name::ObjectName;
 
     use super::*;
     use crate::metrics::Metrics;

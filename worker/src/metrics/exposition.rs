@@ -70,7 +70,7 @@ fn older(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::plan::ObjectName;
+    use edgereel_crds::name::ObjectName;
 
     use super::*;
 

@@ -1,9 +1,10 @@
 //! Resources that run no more have no figures.
 
-use edgereel_crds::plan::ObjectName;
+use edgereel_crds::name::ObjectName;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
-use super::{DropReason, InvalidReason, MendReason, Metrics, Resource, WithReason};
+use super::{Metrics, Resource, WithReason};
+use edgereel_frame::reasons::{DropReason, InvalidReason, MendReason};
 
 impl Metrics {
     /// Takes all series of a resource away.

@@ -85,7 +85,7 @@ impl Lag {
 mod tests {
     use std::time::Duration;
 
-    use edgereel_crds::plan::ObjectName;
+    use edgereel_crds::name::ObjectName;
 
     use crate::metrics::{Metrics, exposition::Format};
 

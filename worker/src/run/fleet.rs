@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use crate::{
     capture::Snapshot,
     metrics::{CameraMetrics, Metrics, SinkMetrics},
-    state::ResourceState,
 };
+use edgereel_runtime::state::ResourceState;
 
 /// Rates are taken over this long.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -200,13 +200,11 @@ pub async fn sample_forever(fleet: Arc<Fleet>) {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::plan::ObjectName;
+    use edgereel_crds::name::ObjectName;
 
     use super::*;
-    use crate::{
-        metrics::{DropReason, InvalidReason},
-        state::Kind,
-    };
+    use edgereel_frame::reasons::{DropReason, InvalidReason};
+    use edgereel_runtime::state::Kind;
 
     #[test]
     fn rates_are_means_over_the_window() {

@@ -26,9 +26,8 @@ use crate::{
         wanted::{Wanted, What, changes},
         work::{Surroundings, Work},
     },
-    secrets::Secrets,
-    state::ResourceState,
 };
+use edgereel_runtime::{secrets::Secrets, state::ResourceState};
 
 /// What differs by place and is no field of a resource.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::work::{Surroundings, Work};
-use crate::{backoff::Backoff, fault::Fault, state::ResourceState};
+use edgereel_runtime::{backoff::Backoff, fault::Fault, state::ResourceState};
 
 /// The first wait before a resource is restarted, and the longest.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -65,10 +65,10 @@ async fn keep_running<F: Future<Output = Result<(), Fault>>>(
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use edgereel_crds::plan::ObjectName;
+    use edgereel_crds::name::ObjectName;
 
     use super::*;
-    use crate::state::Kind;
+    use edgereel_runtime::state::Kind;
 
     fn state() -> ResourceState {
         ResourceState::new(Kind::FrameSink, ObjectName { namespace: "d".into(), name: "n".into() })

@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
-    plan::{CameraPlan, ObjectName, Plan, SinkPlan},
+    name::ObjectName,
+    plan::{CameraPlan, Plan, SinkPlan},
     secret_uses::{camera_secrets, connection_secrets, merged},
 };
 use tracing::warn;
 
 use super::Options;
-use crate::{
-    secrets::Secrets,
-    sink::{output::output_directory, volume},
-    state::Kind,
-};
+use crate::sink::{output::output_directory, volume};
+use edgereel_runtime::{secrets::Secrets, state::Kind};
 
 /// One resource (one replica of it), with all that it depends on. Equal ones need no restart.
 #[derive(Clone, Debug, PartialEq)]

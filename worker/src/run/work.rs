@@ -12,15 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     capture::{self, CaptureEnv, Keep},
-    fault::Fault,
     metrics::SinkMetrics,
-    secrets::Secrets,
     sink::{
         lag,
         runner::{self, SinkEnv},
     },
-    state::ResourceState,
 };
+use edgereel_runtime::{fault::Fault, secrets::Secrets, state::ResourceState};
 
 /// One resource's work (one replica's), with the metrics that it keeps.
 pub enum Work {

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     metrics::exposition::Format,
     run::fleet::{Fleet, Member},
-    state::Kind,
 };
+use edgereel_runtime::state::Kind;
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, fleet: Arc<Fleet>, shutdown: CancellationToken) -> io::Result<()> {
@@ -116,10 +116,11 @@ async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<S
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::{plan::ObjectName, status::ConditionStatus};
+    use edgereel_crds::{name::ObjectName, status::ConditionStatus};
 
     use super::*;
-    use crate::{metrics::Metrics, run::fleet::Handles, state::ResourceState};
+    use crate::{metrics::Metrics, run::fleet::Handles};
+    use edgereel_runtime::state::ResourceState;
 
     #[tokio::test]
     async fn a_suspended_resource_does_not_make_the_process_unready_and_a_failing_one_does() {

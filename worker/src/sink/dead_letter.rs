@@ -14,11 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{
-    camera_stream::Producer as Settings,
-    plan::{ObjectName, SinkPlan},
-    status::Reason,
-};
+use edgereel_crds::{camera_stream::Producer as Settings, name::ObjectName, plan::SinkPlan, status::Reason};
 use jiff::Timestamp;
 
 pub use self::{
@@ -29,19 +25,15 @@ use self::{
     ledger::{Ledger, Number, Settled},
     letter::Letter,
 };
-use crate::{
-    backoff::Backoff,
-    fault::Fault,
-    frame::wire::Invalid,
-    kafka::{
-        client::KafkaFault,
-        consumer,
-        producer::{FrameProducer, Options, Record, Role, SendError},
-        topics,
-    },
-    metrics::SinkMetrics,
-    secrets::Secrets,
+use crate::metrics::SinkMetrics;
+use edgereel_frame::wire::Invalid;
+use edgereel_kafka::{
+    client::KafkaFault,
+    consumer,
+    producer::{FrameProducer, Options, Record, Role, SendError},
+    topics,
 };
+use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets};
 
 /// What may wait for the brokers' acknowledgement, in bytes.
 const BUDGET: u64 = 8 << 20;

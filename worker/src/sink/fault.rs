@@ -7,7 +7,7 @@ use std::{
 
 use edgereel_crds::status::Reason;
 
-use crate::{fault::Fault, plain::plain};
+use edgereel_runtime::{fault::Fault, plain::plain};
 
 impl From<OutputError> for Fault {
     fn from(error: OutputError) -> Self {
@@ -38,7 +38,7 @@ pub enum OutputError {
     #[error("{message}")]
     Frame {
         /// For the metric and the dead letter.
-        reason: crate::metrics::InvalidReason,
+        reason: edgereel_frame::reasons::InvalidReason,
         /// For people.
         message: String,
     },

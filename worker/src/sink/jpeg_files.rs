@@ -12,7 +12,7 @@ mod taken;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
-use edgereel_crds::{check::FileNames, frame_sink, plan::ObjectName, status::Reason, template::Template};
+use edgereel_crds::{check::FileNames, frame_sink, name::ObjectName, status::Reason, template::Template};
 
 use self::directories::{Directories, Target};
 use super::{

@@ -12,14 +12,12 @@ use std::{
 use edgereel_crds::plan::SinkPlan;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    kafka::{
-        client::{Context, KafkaFault, client_config},
-        consumer::behind::Onlooker,
-    },
-    metrics::lag::Lag,
-    secrets::Secrets,
+use crate::metrics::lag::Lag;
+use edgereel_kafka::{
+    client::{Context, KafkaFault, client_config},
+    consumer::behind::Onlooker,
 };
+use edgereel_runtime::secrets::Secrets;
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_secs(2);

@@ -19,8 +19,8 @@ use edgereel_crds::frame_sink;
 use jiff::Timestamp;
 
 use super::fault::OutputError;
-use crate::frame::jpeg::JpegInfo;
-pub use crate::kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
+use edgereel_frame::jpeg::JpegInfo;
+pub use edgereel_kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
 
 /// A frame that came from Kafka, ready to be written.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::{plan::ObjectName, status::Reason};
+use edgereel_crds::{name::ObjectName, status::Reason};
 
 use super::{disk::standing::Standing, fault::OutputError, output::At};
 

@@ -46,18 +46,12 @@ use self::{
     writing::Stuck,
 };
 use super::{dead_letter::DeadLetters, output::Output};
-use crate::{
-    backoff::Backoff,
-    fault::Fault,
-    kafka::{
-        client::{Health, KafkaFault},
-        consumer::{Command, Consumer, Event},
-    },
-    metrics::SinkMetrics,
-    secrets::Secrets,
-    state::ResourceState,
-    throttle::Throttle,
+use crate::metrics::SinkMetrics;
+use edgereel_kafka::{
+    client::{Health, KafkaFault},
+    consumer::{Command, Consumer, Event},
 };
+use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets, state::ResourceState, throttle::Throttle};
 
 /// How often the state is looked at when nothing happens.
 const TICK: Duration = Duration::from_millis(250);

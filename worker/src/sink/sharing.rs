@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgereel_crds::{check::FileNames, plan::ObjectName, status::Reason};
+use edgereel_crds::{check::FileNames, name::ObjectName, status::Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -12,7 +12,7 @@ use super::{
     output::output_directory,
     private_dir::{self, make_directory},
 };
-use crate::{fault::Fault, plain::plain};
+use edgereel_runtime::{fault::Fault, plain::plain};
 
 /// Where the volume is; it may not be there.
 ///

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::{FrameStream, Part, SourceError};
-use crate::frame::jpeg::first_of;
+use edgereel_frame::jpeg::first_of;
 
 /// A stream whose parts hold one picture each.
 pub struct Apart {
@@ -38,9 +38,9 @@ impl FrameStream for Apart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        frame::jpeg::tests::{mpo, picture},
-        metrics::DropReason,
+    use edgereel_frame::{
+        reasons::DropReason,
+        samples::{mpo, picture},
     };
 
     struct Parts(Vec<Part>);

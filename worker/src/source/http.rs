@@ -30,7 +30,7 @@ use reqwest::{
 use url::Url;
 
 use super::{Again, SourceError};
-use crate::{
+use edgereel_runtime::{
     plain::plain,
     secrets::{SecretError, Secrets},
 };

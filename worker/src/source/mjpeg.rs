@@ -15,7 +15,7 @@ use super::{
     http::{HttpCamera, Page, content_type, is_bare},
     multipart::MultipartParser,
 };
-use crate::secrets::Secrets;
+use edgereel_runtime::secrets::Secrets;
 
 /// For how long an answer that calls itself text may be silent before its first part: then it is what it says.
 const PAGE_SILENCE: Duration = Duration::from_secs(1);

@@ -19,7 +19,8 @@ use edgereel_crds::{
 };
 use futures::future::BoxFuture;
 
-use crate::{metrics::DropReason, plain::plain, secrets::Secrets};
+use edgereel_frame::reasons::DropReason;
+use edgereel_runtime::{fault::Fault, plain::plain, secrets::Secrets};
 
 /// A camera that can be dialled.
 pub trait Source: Send {
@@ -64,6 +65,12 @@ pub struct SourceError {
     pub message: String,
     /// When it is dialled again.
     pub again: Again,
+}
+
+impl From<SourceError> for Fault {
+    fn from(error: SourceError) -> Self {
+        Fault::new(error.reason, error.message)
+    }
 }
 
 /// When a camera is dialled again.

@@ -6,7 +6,7 @@
 //! - A part with `Content-Length` is taken by its length, if it then ends as a JPEG does or a delimiter follows. Otherwise
 //!   the length was wrong: the same bytes are read again as if there were none. After two such parts, lengths count for
 //!   nothing. So the picture is passed on with its last byte, and a wrong length costs no picture.
-//! - A part without length ends with its JPEG (see [`Walk`](crate::frame::jpeg::Walk)), or, where that was cut short, before the next delimiter.
+//! - A part without length ends with its JPEG (see [`Walk`](edgereel_frame::jpeg::Walk)), or, where that was cut short, before the next delimiter.
 //!   What looks like a delimiter within one of the picture's segments is a part of it, if the segment ends where its
 //!   length says.
 //! - The picture decides, not the labels around it: in a part of any type, whatever stands before the picture is passed
@@ -35,9 +35,9 @@ use memchr::{memchr, memmem};
 use scan::Scan;
 
 use super::Part;
-use crate::{
-    frame::jpeg::{BEGINNING, EOI, SOI},
-    metrics::DropReason,
+use edgereel_frame::{
+    jpeg::{BEGINNING, EOI, SOI},
+    reasons::DropReason,
 };
 
 /// The longest part header.

@@ -14,11 +14,11 @@ use super::{
     Again, FrameStream, Part, Source, SourceError,
     http::{HttpCamera, Page, content_type},
 };
-use crate::{
-    frame::jpeg::{BEGINNING, first_of},
-    metrics::DropReason,
-    secrets::Secrets,
+use edgereel_frame::{
+    jpeg::{BEGINNING, first_of},
+    reasons::DropReason,
 };
+use edgereel_runtime::secrets::Secrets;
 
 /// So much may stand before the picture.
 const LEAD: usize = 4 << 10;

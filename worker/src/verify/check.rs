@@ -10,12 +10,10 @@ use super::{
     offsets::{Offsets, Places},
     report::{Finding, Report},
 };
-use crate::{
-    fault::Fault,
-    frame::wire::{self, Decoded, RecordView},
-    kafka::reader::{Began, Extent, StoredRecord, TopicReader},
-    sink::fault::OutputError,
-};
+use crate::sink::fault::OutputError;
+use edgereel_frame::wire::{self, Decoded, RecordView};
+use edgereel_kafka::reader::{Began, Extent, StoredRecord, TopicReader};
+use edgereel_runtime::fault::Fault;
 
 /// One sink's check, partition by partition.
 pub(super) struct Check<'a> {

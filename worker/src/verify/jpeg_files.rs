@@ -23,15 +23,13 @@ use super::{
     plain_file,
     report::{Finding, Findings},
 };
-use crate::{
-    frame::wire::Decoded,
-    sink::{
-        fault::OutputError,
-        file_name::{self, Values},
-        output::At,
-        private_dir,
-    },
+use crate::sink::{
+    fault::OutputError,
+    file_name::{self, Values},
+    output::At,
+    private_dir,
 };
+use edgereel_frame::wire::Decoded;
 
 /// The output's directory, and what stood in it when it was walked.
 pub(super) struct JpegFiles {

@@ -3,12 +3,10 @@
 use edgereel_crds::plan::SinkPlan;
 
 use super::{Place, Progress, Step};
-use crate::{
-    fault::Fault,
-    frame::wire::{self, Header},
-    kafka::reader::TopicReader,
-    sink::dead_letter::{OFFSET, PARTITION, TOPIC},
-};
+use crate::sink::dead_letter::{OFFSET, PARTITION, TOPIC};
+use edgereel_frame::wire::{self, Header};
+use edgereel_kafka::reader::TopicReader;
+use edgereel_runtime::fault::Fault;
 
 /// Whether the topic still has what was sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,16 +31,13 @@ use self::{
     past::Past,
     report::{Findings, Report},
 };
-use crate::{
-    fault::Fault,
-    frame::wire::Decoded,
-    kafka::{
-        consumer::earlier::Earlier,
-        reader::{Extent, TopicReader},
-    },
-    secrets::Secrets,
-    sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume},
+use crate::sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume};
+use edgereel_frame::wire::Decoded;
+use edgereel_kafka::{
+    consumer::earlier::Earlier,
+    reader::{Extent, TopicReader},
 };
+use edgereel_runtime::{fault::Fault, secrets::Secrets};
 
 /// A place in Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

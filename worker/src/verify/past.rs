@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::{
-    kafka::{
-        consumer::{
-            earlier::{Earlier, EarlierTopic, Since, same},
-            mark::TopicId,
-        },
-        reader::Began,
+use crate::sink::video::checkpoint::Checkpoint;
+use edgereel_kafka::{
+    consumer::{
+        earlier::{Earlier, EarlierTopic, Since, same},
+        mark::TopicId,
     },
-    sink::video::checkpoint::Checkpoint,
+    reader::Began,
 };
 
 /// What is known of the topics that are read, and of others that were.

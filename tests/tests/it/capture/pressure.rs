@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use edgereel_frame::jpeg;
 use edgereel_tests::{
     Edgereel, edgereel,
     kafka::{self, Cluster, Options, topics::Record},
@@ -11,7 +12,7 @@ use edgereel_tests::{
     synthetic::Cameras,
     unique, wait,
 };
-use edgereel_worker::{frame::jpeg, synthetic::Stamp};
+use edgereel_worker::synthetic::Stamp;
 use serde_json::{Value, json};
 
 use super::{mjpeg, peak_memory, run_cameras, whole_and_in_order};

@@ -47,8 +47,8 @@ fn a_process_outlives_a_broker_that_is_away_while_it_looks_for_others() {
     let pair = [Edgereel::run([&file]), Edgereel::run([&file])];
     pair[0].await_status_of("cam", "another process is told of", is_told_of_another);
     let captured = || pair[0].metrics().count("camera_frames_captured", "cam");
-    let faults: [(fn(&Cluster, usize), fn(&Cluster, usize)); 2] =
-        [(Cluster::freeze, Cluster::thaw), (Cluster::kill, Cluster::restart)];
+    type OnOne = fn(&Cluster, usize);
+    let faults: [(OnOne, OnOne); 2] = [(Cluster::freeze, Cluster::thaw), (Cluster::kill, Cluster::restart)];
     for (away, back) in faults {
         away(&cluster, 0);
         // Longer than any request of a look may take: 600 frames, 20 s.

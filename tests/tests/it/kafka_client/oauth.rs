@@ -19,14 +19,14 @@ use edgereel_crds::{
     plan::Connection,
     status::Reason,
 };
-use edgereel_tests::{
-    kafka::{self, Cluster},
-    unique,
-};
-use edgereel_worker::kafka::{
+use edgereel_kafka::{
     client::{Context, client_config},
     consumer::{self, Consumer, Event},
     producer::{FrameProducer, Options, Role},
+};
+use edgereel_tests::{
+    kafka::{self, Cluster},
+    unique,
 };
 use jiff::Timestamp;
 

@@ -13,8 +13,14 @@ use std::{
 use edgereel_crds::{
     FrameSinkSpec, KafkaConnectionSpec,
     frame_sink::OnInvalid,
-    plan::{Connection, ObjectName, SinkPlan, Volume},
+    name::ObjectName,
+    plan::{Connection, SinkPlan, Volume},
     status::{ConditionType, Reason},
+};
+use edgereel_runtime::{
+    fault::Fault,
+    secrets::Secrets,
+    state::{Kind, ResourceState},
 };
 use edgereel_tests::{
     kafka::{self, Cluster, topics::NewRecord},
@@ -22,11 +28,8 @@ use edgereel_tests::{
     scratch, unique, wait,
 };
 use edgereel_worker::{
-    fault::Fault,
     metrics::{Metrics, SinkMetrics},
-    secrets::Secrets,
     sink::runner::{self, SinkEnv},
-    state::{Kind, ResourceState},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

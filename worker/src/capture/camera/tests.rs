@@ -10,11 +10,9 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::{
-    frame::jpeg::tests::picture,
-    metrics::Metrics,
-    state::{Kind, ResourceState},
-};
+use crate::metrics::Metrics;
+use edgereel_frame::samples::picture;
+use edgereel_runtime::state::{Kind, ResourceState};
 
 /// Connections one after the other, each with its parts; then it tells that all were played, and does not answer.
 struct Script {

@@ -1,7 +1,7 @@
 //! The outbox, step by step.
 
 use bytes::Bytes;
-use edgereel_crds::{plan::ObjectName, units::ByteSize};
+use edgereel_crds::{name::ObjectName, units::ByteSize};
 use jiff::Timestamp;
 use proptest::prelude::*;
 

@@ -6,7 +6,8 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-use crate::{run::fleet::Member, state::is_error};
+use crate::run::fleet::Member;
+use edgereel_runtime::state::is_error;
 
 /// An error of a resource that works is shown for so long, in seconds.
 const FRESH: i64 = 60;
@@ -172,14 +173,15 @@ fn size_light(bytes: u64, warn: u64) -> Light {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::{plan::ObjectName, status::ConditionType};
+    use edgereel_crds::{name::ObjectName, status::ConditionType};
 
     use super::*;
     use crate::{
-        metrics::{CameraMetrics, DropReason, Metrics},
+        metrics::{CameraMetrics, Metrics},
         run::fleet::Handles,
-        state::{Kind, ResourceState},
     };
+    use edgereel_frame::reasons::DropReason;
+    use edgereel_runtime::state::{Kind, ResourceState};
 
     fn camera() -> (ResourceState, CameraMetrics, Member) {
         let name = ObjectName { namespace: "default".into(), name: "gate".into() };

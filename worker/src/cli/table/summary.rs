@@ -4,10 +4,8 @@ use edgereel_crds::worker_status::Figures;
 use tracing::info;
 
 use super::row::counted;
-use crate::{
-    run::fleet::{Fleet, Member},
-    state::is_error,
-};
+use crate::run::fleet::{Fleet, Member};
+use edgereel_runtime::state::is_error;
 
 /// A line for each resource.
 pub fn lines(fleet: &Fleet) -> Vec<String> {
@@ -56,16 +54,14 @@ fn in_words(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use edgereel_crds::{
-        plan::ObjectName,
+        name::ObjectName,
         status::{ConditionStatus, ConditionType, Reason},
     };
 
     use super::*;
-    use crate::{
-        metrics::{DropReason, Metrics},
-        run::fleet::Handles,
-        state::{Kind, ResourceState},
-    };
+    use crate::{metrics::Metrics, run::fleet::Handles};
+    use edgereel_frame::reasons::DropReason;
+    use edgereel_runtime::state::{Kind, ResourceState};
 
     #[test]
     fn the_end_says_what_became_of_all_frames_and_where_they_lie() {

@@ -1,12 +1,10 @@
 //! A record that is no frame, with what is said of it.
 
 use bytes::Bytes;
-use edgereel_crds::plan::ObjectName;
+use edgereel_crds::name::ObjectName;
 
-use crate::{
-    frame::wire::{Header, Invalid},
-    kafka::consumer::{self, TopicPartition},
-};
+use edgereel_frame::wire::{Header, Invalid};
+use edgereel_kafka::consumer::{self, TopicPartition};
 
 /// What a letter takes in the ledger beside its key, value and headers, about.
 const OVERHEAD: usize = 512;
@@ -84,10 +82,8 @@ fn annotations(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        kafka::consumer::{TopicPartition, budget::Charge},
-        metrics::InvalidReason,
-    };
+    use edgereel_frame::reasons::InvalidReason;
+    use edgereel_kafka::consumer::{TopicPartition, budget::Charge};
 
     #[test]
     fn a_dead_letter_says_where_it_stood_and_why() {

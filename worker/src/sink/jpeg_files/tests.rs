@@ -13,13 +13,11 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    frame::jpeg::JpegInfo,
-    sink::{
-        disk::faults::{CountSyncs, FailAt},
-        output::{Standing, TopicPartition},
-    },
+use crate::sink::{
+    disk::faults::{CountSyncs, FailAt},
+    output::{Standing, TopicPartition},
 };
+use edgereel_frame::jpeg::JpegInfo;
 
 pub(super) fn sink() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "frames".into() }
@@ -32,7 +30,7 @@ pub(super) fn spec(file_name: &str) -> frame_sink::JpegFiles {
 pub(super) const NAME: &str = "{topic}/frame_{partition}-{offset:06}_{timestamp}.jpg";
 
 fn info() -> JpegInfo {
-    crate::frame::jpeg::inspect(crate::sink::testing::JPEG).expect("a JPEG")
+    edgereel_frame::jpeg::inspect(crate::sink::testing::JPEG).expect("a JPEG")
 }
 
 pub(super) fn frame(offset: i64) -> SinkFrame {

@@ -6,14 +6,12 @@ use edgereel_crds::status::Reason;
 use jiff::Timestamp;
 
 use super::{Runner, flusher::Batch, intake::Queue, progress::Progress, stage::Stage};
-use crate::{
-    fault::Fault,
-    kafka::{
-        client::KafkaFault,
-        consumer::{Begun, Commit, TopicPartition},
-    },
-    sink::{fault::OutputError, output::Lease},
+use crate::sink::{fault::OutputError, output::Lease};
+use edgereel_kafka::{
+    client::KafkaFault,
+    consumer::{Begun, Commit, TopicPartition},
 };
+use edgereel_runtime::fault::Fault;
 
 /// One assignment's partitions.
 pub struct Assignment {
@@ -179,7 +177,7 @@ impl Runner<'_> {
         }
         if let Some(commit) = starting.commit.take() {
             a.under_way = Some(UnderWay { step: Step::Starting, commit: commit.clone(), batch: Batch::default() });
-            self.consumer.command(crate::kafka::consumer::Command::Commit(commit));
+            self.consumer.command(edgereel_kafka::consumer::Command::Commit(commit));
             return Ok(());
         }
         match self.memory.note(&starting.begun, &starting.state) {

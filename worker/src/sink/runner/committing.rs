@@ -10,11 +10,9 @@ use super::{
     flusher::{self, Flushed},
     stage::Stage,
 };
-use crate::{
-    fault::Fault,
-    kafka::{client::KafkaFault, consumer::Command},
-    sink::{fault::OutputError, output::FlushJob},
-};
+use crate::sink::{fault::OutputError, output::FlushJob};
+use edgereel_kafka::{client::KafkaFault, consumer::Command};
+use edgereel_runtime::fault::Fault;
 
 /// How long an uncommitted flush waits for the next try.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);

@@ -10,7 +10,9 @@ use std::{
 use edgereel_crds::status::Reason;
 use jiff::Timestamp;
 
-use crate::{fault::Fault, frame::wire::time, metrics::SinkMetrics};
+use crate::metrics::SinkMetrics;
+use edgereel_frame::wire::time;
+use edgereel_runtime::fault::Fault;
 
 /// Capture times kept between two commits; beyond that many, frames count without a latency.
 const MAX_TIMES: usize = 100_000;

@@ -12,14 +12,12 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-use crate::{
-    frame::wire::{self, Invalid, RecordView, time},
-    kafka::consumer::{Begun, Record, TopicPartition},
-    sink::{
-        merge::{Item, Merge, Next},
-        output::{SinkFrame, Standing},
-    },
+use crate::sink::{
+    merge::{Item, Merge, Next},
+    output::{SinkFrame, Standing},
 };
+use edgereel_frame::wire::{self, Invalid, RecordView, time};
+use edgereel_kafka::consumer::{Begun, Record, TopicPartition};
 
 /// A record and what it holds. The record stays whole: it may yet have to go to the dead-letter topic.
 pub struct Entry {

@@ -1,5 +1,5 @@
 //! What a sink remembers of itself beside its output: which topics it has read, and from where. See
-//! [`crate::kafka::consumer::earlier`].
+//! [`edgereel_kafka::consumer::earlier`].
 
 use std::{
     fs, io,
@@ -10,17 +10,15 @@ use std::{
 use edgereel_crds::status::Reason;
 use jiff::Timestamp;
 
-use crate::{
-    kafka::consumer::{
-        Begun,
-        earlier::{Earlier, Since},
-    },
-    sink::{
-        disk::{AppendFile, Disk},
-        fault::OutputError,
-        output::At,
-        private_dir::sync_directory,
-    },
+use crate::sink::{
+    disk::{AppendFile, Disk},
+    fault::OutputError,
+    output::At,
+    private_dir::sync_directory,
+};
+use edgereel_kafka::consumer::{
+    Begun,
+    earlier::{Earlier, Since},
 };
 
 /// The file in the sink's folder.
@@ -125,7 +123,7 @@ fn write(path: &Path, earlier: &Earlier) -> Result<(), OutputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::consumer::{
+    use edgereel_kafka::consumer::{
         Assigned, TopicPartition,
         mark::{Mark, TopicId},
     };

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::consumer::{Begun, Commit, ReadTo, TopicPartition};
+use edgereel_kafka::consumer::{Begun, Commit, ReadTo, TopicPartition};
 
 /// The partitions of one assignment.
 #[derive(Clone, Debug)]
@@ -127,7 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kafka::consumer::{Assigned, mark::Mark};
+    use edgereel_kafka::consumer::{Assigned, mark::Mark};
 
     fn source(partition: i32) -> TopicPartition {
         TopicPartition { topic: "frames".into(), partition }

@@ -3,10 +3,8 @@
 use edgereel_crds::status::{ConditionType, Reason};
 
 use super::stage::Stage;
-use crate::{
-    kafka::client::{KafkaFault, Snapshot},
-    state::ResourceState,
-};
+use edgereel_kafka::client::{KafkaFault, Snapshot};
+use edgereel_runtime::state::ResourceState;
 
 /// What the sink does, as far as it matters to its users.
 #[derive(Clone, Debug, PartialEq, Eq)]

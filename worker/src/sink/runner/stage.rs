@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use edgereel_crds::status::Reason;
 
 use super::assignment::Assignment;
-use crate::fault::Fault;
+use edgereel_runtime::fault::Fault;
 
 /// How long the group may leave a worker without a word after its right to write has ended.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use super::{
     readiness::{self, Facts, Verdict},
     stage::Stage,
 };
-use crate::frame::wire::time;
+use edgereel_frame::wire::time;
 
 impl Runner<'_> {
     /// Sets the resource's conditions.

@@ -7,9 +7,6 @@ use jiff::Timestamp;
 
 use super::{Runner, TICK, intake::Entry};
 use crate::{
-    fault::Fault,
-    frame::wire::{Invalid, time},
-    kafka::consumer::Record,
     metrics::SinkMetrics,
     sink::{
         dead_letter::{Sent, place},
@@ -17,6 +14,9 @@ use crate::{
         output::{SinkFrame, Written},
     },
 };
+use edgereel_frame::wire::{Invalid, time};
+use edgereel_kafka::consumer::Record;
+use edgereel_runtime::fault::Fault;
 
 /// Entries written between two looks at the events.
 const BURST: usize = 32;

@@ -12,16 +12,14 @@ use super::{
     segment_log::Line,
     timing::Timing,
 };
-use crate::{
-    metrics::InvalidReason,
-    sink::{
-        disk::standing::Standing,
-        fault::OutputError,
-        file_name::{self, Values},
-        output::SinkFrame,
-        private_dir::{make_directory, sync_way},
-    },
+use crate::sink::{
+    disk::standing::Standing,
+    fault::OutputError,
+    file_name::{self, Values},
+    output::SinkFrame,
+    private_dir::{make_directory, sync_way},
 };
+use edgereel_frame::reasons::InvalidReason;
 
 impl Video {
     /// Closes the current segment. Can be tried again after an error.

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use edgereel_crds::{
     check::FileNames,
     frame_sink::{self, Codec, VIDEO_COPY, VideoRate},
-    plan::ObjectName,
+    name::ObjectName,
     status::Reason,
     template::Template,
 };

@@ -5,7 +5,8 @@ use std::{fs::File, process::Command};
 use edgereel_crds::frame_sink::{Codec, VideoRate};
 
 use super::{tests::*, *};
-use crate::{metrics::InvalidReason, sink::output::Standing};
+use crate::sink::output::Standing;
+use edgereel_frame::reasons::InvalidReason;
 
 /// A picture with some structure whose brightness tells its number.
 fn jpeg(n: u8, width: u16, height: u16) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 
-use edgereel_crds::{frame_sink::VideoRate, plan::ObjectName, status::Reason};
+use edgereel_crds::{frame_sink::VideoRate, name::ObjectName, status::Reason};
 
 use super::{
     Video,

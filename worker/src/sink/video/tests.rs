@@ -13,13 +13,11 @@ use edgereel_crds::{frame_sink::Segment as SegmentSpec, units::Duration};
 use jiff::Timestamp;
 
 use super::*;
-use crate::{
-    frame::jpeg::JpegInfo,
-    sink::{
-        disk::faults::{FailAt, Full},
-        output::{Standing, TopicPartition},
-    },
+use crate::sink::{
+    disk::faults::{FailAt, Full},
+    output::{Standing, TopicPartition},
 };
+use edgereel_frame::jpeg::JpegInfo;
 
 pub(super) fn name() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "gate".into() }

@@ -16,7 +16,9 @@ use ffmpeg_next::{
 };
 
 use super::{avi::Rate, scaler::Scaler};
-use crate::{frame::reencode::MAX_PIXELS, metrics::InvalidReason, plain::plain, sink::fault::OutputError};
+use crate::sink::fault::OutputError;
+use edgereel_frame::{reasons::InvalidReason, reencode::MAX_PIXELS};
+use edgereel_runtime::plain::plain;
 
 /// Frames from one key frame to the next.
 const KEY_EVERY: u32 = 250;
@@ -168,7 +170,7 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::jpeg::tests::picture;
+    use edgereel_frame::samples::picture;
 
     #[test]
     fn what_is_wrong_with_a_picture_is_not_said_in_the_systems_words() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod};
-use edgereel_crds::{common::SecretKeyRef, plan::ObjectName};
+use edgereel_crds::{common::SecretKeyRef, name::ObjectName};
 
 use super::{
     test_server::{Reply, TestServer, Then},

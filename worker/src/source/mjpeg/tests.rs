@@ -13,9 +13,10 @@ use super::{
     super::http::test_server::{Reply, TestServer, Then},
     *,
 };
-use crate::{
-    frame::jpeg::{Defect, inspect, tests::picture},
-    metrics::DropReason,
+use edgereel_frame::{
+    jpeg::{Defect, inspect},
+    reasons::DropReason,
+    samples::picture,
 };
 
 const MULTIPART: &str = "multipart/x-mixed-replace; boundary=frame";

@@ -3,10 +3,8 @@
 use bytes::{Buf, Bytes};
 
 use super::{MultipartParser, State, Step, boundary::Begins, header::Header, scan::Scan};
-use crate::{
-    frame::jpeg::{EOI, End, SOI},
-    source::Part,
-};
+use crate::source::Part;
+use edgereel_frame::jpeg::{EOI, End, SOI};
 
 /// How much of a part without length is read at a time.
 const SCAN_PIECE: usize = 16 << 10;

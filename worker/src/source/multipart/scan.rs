@@ -1,7 +1,7 @@
 //! A picture whose end has to be found: what was read of it so far.
 
 use super::boundary::Boundary;
-use crate::frame::jpeg::{End, Walk, images};
+use edgereel_frame::jpeg::{End, Walk, images};
 
 pub(super) struct Scan {
     /// The picture's bytes; of one that is too large, the last ones.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::jpeg::tests::{encode, mpo, picture, with_comment};
+use edgereel_frame::samples::{encode, mpo, picture, with_comment};
 
 const MAX: usize = 20_000;
 const DECLARED: &str = "multipart/x-mixed-replace; boundary=frame";

@@ -6,7 +6,7 @@ use super::{
     super::http::test_server::{Reply, TestServer, Then},
     *,
 };
-use crate::frame::jpeg::tests::picture;
+use edgereel_frame::samples::picture;
 
 async fn open(url: &str) -> Result<Box<dyn FrameStream>, SourceError> {
     let spec =

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use edgereel_crds::{
     FrameSinkSpec, KafkaConnectionSpec,
     frame_sink::Output as Spec,
-    plan::{Connection, ObjectName, Volume},
+    name::ObjectName,
+    plan::{Connection, Volume},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -21,16 +22,14 @@ use super::{
     super::{jpeg_files::JpegFiles, past::Past, report::Counts, video::Video},
     *,
 };
-use crate::{
-    kafka::consumer::{
-        earlier::{Earlier, EarlierTopic, Since},
-        mark::TopicId,
-    },
-    sink::{
-        output::{Lease, Output, SinkFrame, Standing, TopicPartition},
-        testing::JPEG,
-        video,
-    },
+use crate::sink::{
+    output::{Lease, Output, SinkFrame, Standing, TopicPartition},
+    testing::JPEG,
+    video,
+};
+use edgereel_kafka::consumer::{
+    earlier::{Earlier, EarlierTopic, Since},
+    mark::TopicId,
 };
 
 const TOPIC: &str = "gate";

@@ -29,10 +29,8 @@ use super::{
     past::{FormerRows, Past},
     report::{Finding, Findings},
 };
-use crate::{
-    frame::wire::Decoded,
-    sink::{fault::OutputError, video::transcode::refuses},
-};
+use crate::sink::{fault::OutputError, video::transcode::refuses};
+use edgereel_frame::wire::Decoded;
 
 /// All segments.
 pub(super) struct Video {

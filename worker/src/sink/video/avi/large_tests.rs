@@ -9,10 +9,8 @@ use super::{
     recover::recover,
     write::{AviWriter, new_file},
 };
-use crate::{
-    frame::jpeg::tests::picture,
-    sink::disk::{AppendFile, Disk},
-};
+use crate::sink::disk::{AppendFile, Disk};
+use edgereel_frame::samples::picture;
 
 /// Bytes of a frame: few of them fill a RIFF, and they do not divide it.
 const FRAME: u32 = 33_000_001;

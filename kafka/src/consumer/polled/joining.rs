@@ -1,0 +1,153 @@
+//! From the group's gift to the first record: questions, their answers, and what is decided then.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::status::Reason;
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
+
+use super::{Poll, Stage, Then};
+use crate::{
+    client::KafkaFault,
+    consumer::{
+        ends::Ends,
+        messages::Event,
+        native::NativeAnswer,
+        partitions::Partitions,
+        questions::{self, Wanted},
+        taking_up::{Answer, Decision, Question, start_time},
+    },
+};
+
+/// How long the brokers may take for one answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
+/// So often in a row the group is asked for another assignment before that is a fault.
+const REJOINS: u32 = 4;
+
+impl Poll<'_> {
+    pub(super) fn ask(&mut self, now: Instant) {
+        let Stage::TakingUp(taking) = &mut self.stage else { return };
+        let settings = &self.polled.settings;
+        let time = match start_time(settings) {
+            Ok(time) => time.unwrap_or_default(),
+            Err(fault) => return self.fail(fault),
+        };
+        let asked = taking.ask(settings, now, || {
+            *self.number += 1;
+            *self.number
+        });
+        let given = taking.given.clone();
+        for (number, question) in asked {
+            match question {
+                Question::Topics => self.queue.ask_topics(&settings.topics, number, ANSWER),
+                Question::Committed => self.queue.ask_committed(&settings.group, number, ANSWER),
+                Question::Low => self.queue.ask_offsets(&given, Wanted::First, number, ANSWER),
+                Question::High => self.queue.ask_offsets(&given, Wanted::End, number, ANSWER),
+                Question::AtTime => self.queue.ask_offsets(&given, Wanted::At(time), number, ANSWER),
+                Question::Members => self.queue.ask_members(&settings.group, number, ANSWER),
+            }
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, number: u64, answer: &NativeAnswer) {
+        let now = Instant::now();
+        if self.missing.take_if(|asked| *asked == number).is_some() {
+            let missing = questions::topics(answer).map(|topics| questions::missing(&topics)).unwrap_or_default();
+            return self.send(Event::Missing(missing));
+        }
+        match &mut self.stage {
+            Stage::TakingUp(taking) => {
+                let Some(question) = taking.question(number) else { return };
+                let answer = match question {
+                    Question::Topics => questions::topics(answer).map(Answer::Topics),
+                    Question::Committed => questions::committed(answer).map(Answer::Offsets),
+                    Question::Low | Question::High | Question::AtTime => {
+                        questions::offsets(answer).map(Answer::Offsets)
+                    }
+                    Question::Members => questions::members(answer).map(Answer::Members),
+                };
+                if let Err(fault) = taking.take(question, answer, self.polled.context.subject(), now) {
+                    return self.fail(fault);
+                }
+                if let Some(fault) = taking.trouble().cloned() {
+                    self.send(Event::Fault { fault, last: false });
+                }
+                self.decide();
+            }
+            Stage::Reading(Some(partitions), ends) => {
+                let told = ends.answer(number, answer, partitions, now);
+                if let Some(fault) = told.made_anew {
+                    return self.hand_over(Then::Anew(fault));
+                }
+                let generation = partitions.generation;
+                for (source, read) in told.reached {
+                    self.send(Event::EndOfPartition { generation, source, read, as_of: told.as_of });
+                }
+                if !told.ends.is_empty() {
+                    self.send(Event::Ends { generation, ends: told.ends });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes up what was given, once all is known.
+    fn decide(&mut self) {
+        let Stage::TakingUp(taking) = &self.stage else { return };
+        let settings = &self.polled.settings;
+        let earlier = settings.earlier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match taking.decide(settings, &earlier) {
+            Ok(None) => {}
+            Err(fault) => self.fail(fault),
+            Ok(Some(Decision::Rejoin(why))) => self.rejoin(&why),
+            Ok(Some(Decision::TakeUp(begun, total))) => {
+                self.rejoins = 0;
+                let missing = taking.missing();
+                self.send(Event::Missing(missing));
+                let mut list = TopicPartitionList::with_capacity(begun.len());
+                for partition in &begun {
+                    let source = &partition.assigned.source;
+                    let start = Offset::Offset(partition.start);
+                    if let Err(e) = list.add_partition_offset(&source.topic, source.partition, start) {
+                        return self.fail(self.subject().fault(&e));
+                    }
+                }
+                let generation = self.polled.tenure.begin();
+                let partitions = Partitions::new(generation, &begun, self.polled.settings.memory, &self.polled.waker);
+                let ours = (!begun.is_empty()).then_some(partitions);
+                self.stage = Stage::Reading(ours, Ends::new(Instant::now()));
+                self.send(Event::Assigned { generation, partitions: begun, total });
+                if let Err(e) = self.consumer.assign(&list) {
+                    return self.fail(self.subject().fault(&e));
+                }
+                // Whatever was paused in an earlier assignment.
+                let _ = self.consumer.resume(&list);
+            }
+        }
+    }
+
+    /// The group gave what belongs to an earlier subscription: a static member that comes back within its session gets its
+    /// old partitions, whatever it asks for now (apache/kafka#22593). Asking again makes the group assign anew.
+    fn rejoin(&mut self, why: &str) {
+        self.rejoins += 1;
+        let group = &self.polled.settings.group;
+        if self.rejoins > REJOINS {
+            let message = format!(
+                "group {group} keeps giving an assignment that is out of date: {why}; kafka-consumer-groups.sh --describe \
+                 --members --group {group} lists its members"
+            );
+            return self.fail(KafkaFault::passing(Reason::NotAssigned, message));
+        }
+        tracing::info!(group, "asking the group for another assignment: {why}");
+        self.stage = Stage::Joining;
+        // The group's turn has to be over first: until something is assigned, a subscription is put off.
+        if let Err(e) = self.consumer.assign(&TopicPartitionList::new()) {
+            return self.fail(self.subject().fault(&e));
+        }
+        if let Err(fault) = self.polled.subscribe(self.consumer) {
+            self.fail(fault);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What every Kafka client calls back to: it feeds the [`Health`], logs, and hands out tokens.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use edgereel_crds::{plan::Connection, status::Reason};
+use rdkafka::{
+    ClientContext,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
+use serde::Deserialize;
+
+use super::{
+    detail::without_guesses,
+    fault::{KafkaFault, Subject},
+    health::Health,
+    oauth::{TokenSource, keeper::Keeper},
+};
+use edgereel_runtime::{secrets::Secrets, throttle::Throttles};
+
+/// The same line is logged once in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a client that is to be made waits for its first token: less than a pod's grace period.
+const FIRST_TOKEN: Duration = Duration::from_secs(20);
+
+/// The context of a producer or an admin client, and what a consumer's context passes its [`ClientContext`] calls to
+/// (all five of them, and `ENABLE_REFRESH_OAUTH_TOKEN`). Cheap to clone; all clones share the health.
+#[derive(Clone)]
+pub struct Context {
+    health: Health,
+    subject: Subject,
+    tokens: Option<Arc<Keeper>>,
+    throttles: Arc<Throttles>,
+    unheard: bool,
+}
+
+impl Context {
+    /// A context with a health of its own. Fails when `sasl.oauth` cannot be used. With it, the first client of a login
+    /// waits here for its token, so that there is one whenever librdkafka asks: blocks.
+    pub fn new(connection: &Connection, secrets: &Secrets) -> Result<Self, KafkaFault> {
+        let subject = Subject::new(connection);
+        let oauth = connection.spec.sasl.as_ref().and_then(|sasl| sasl.oauth.as_ref());
+        let tokens = oauth.map(|spec| {
+            let keeper = Keeper::of(TokenSource::new(spec, connection, secrets, &subject)?);
+            let keeper = keeper.map_err(|e| KafkaFault::passing(Reason::InternalError, format!("no thread: {e}")))?;
+            keeper.wait(FIRST_TOKEN).map_err(|why| subject.no_token(&why))?;
+            Ok(keeper)
+        });
+        let throttles = Arc::new(Throttles::new(LOG_INTERVAL));
+        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles, unheard: false })
+    }
+
+    /// The same context about one topic, so that faults name it.
+    pub fn about(&self, subject: Subject) -> Self {
+        Context { subject, ..self.clone() }
+    }
+
+    /// The same context of a client whose troubles another client of the resource tells, too: it logs them for developers
+    /// only.
+    pub fn unheard(&self) -> Self {
+        Context { unheard: true, ..self.clone() }
+    }
+
+    /// The health that this context feeds.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What the client's faults are about.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    fn note(&self, code: Code, reason: &str, hung_up: bool) {
+        let fault = || {
+            let settled = self.health.has_worked();
+            if settled { self.subject.code(code, reason) } else { self.subject.first_contact(code, reason) }
+        };
+        match code {
+            Code::AllBrokersDown => self.health.all_down(fault()),
+            Code::Fatal => self.health.client_failed(fault()),
+            Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::SSL
+            | Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::OperationTimedOut => match split_broker(reason) {
+                Some((broker, _)) => self.health.broker_failed(broker, fault(), hung_up),
+                None => self.health.client_failed(fault()),
+            },
+            // The rest concerns a topic or a group, and comes back with the request that met it.
+            _ => {}
+        }
+    }
+
+    fn say(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
+        let client = &self.subject;
+        // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
+        let quiet = self.unheard || kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
+        match self.throttles.allow(message, Instant::now()).filter(|_| !quiet) {
+            Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
+            Some(held_back) => tracing::warn!(target: "librdkafka", %client, kind, held_back, "{message}"),
+            None => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
+        }
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
+        // `[thrd:host:port/1]: host:port/1: Disconnected (after 3 ms in state UP)`. A lost connection is no error to
+        // librdkafka: the log alone tells of it.
+        let text = without_guesses(message.split_once("]: ").map_or(message, |(_, text)| text));
+        if kind == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
+            self.note(Code::BrokerTransportFailure, &text, true);
+        }
+        self.say(level, kind, &text);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        #[derive(Deserialize)]
+        struct Statistics {
+            brokers: HashMap<String, Broker>,
+        }
+        #[derive(Deserialize)]
+        struct Broker {
+            name: String,
+            state: String,
+        }
+        // Only what we need: the whole has hundreds of numbers for each partition.
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(all) => self.health.statistics(all.brokers.values().map(|b| (b.name.as_str(), b.state.as_str()))),
+            Err(e) => tracing::debug!(target: "librdkafka", "cannot read the statistics: {e}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is where every consumer that keeps up is.
+        let is_normal = matches!(error, KafkaError::PartitionEOF(_))
+            || matches!(error.rdkafka_error_code(), Some(Code::PartitionEOF | Code::NoError));
+        if is_normal {
+            return tracing::debug!(target: "librdkafka", client = %self.subject, "{error}: {reason}");
+        }
+        let reason = without_guesses(reason);
+        if let Some(code) = error.rdkafka_error_code() {
+            self.note(code, &reason, false);
+        }
+        self.say(RDKafkaLogLevel::Error, "ERROR", &reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self.tokens.as_ref().ok_or("spec.sasl.oauth is not set")?;
+        // The error comes back through the error callback, as "Failed to acquire SASL OAUTHBEARER token: …".
+        Ok(tokens.token()?)
+    }
+}
+
+/// `host:port/id: what happened` → the broker's name and what happened.
+fn split_broker(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.split_once(": ")?;
+    let plausible = name.contains('/') && !name.contains(' ') || name.ends_with("Coordinator");
+    plausible.then_some((name, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_crds::{KafkaConnectionSpec, name::ObjectName, status::Reason};
+
+    use super::*;
+    use crate::health::Snapshot;
+
+    fn context() -> Context {
+        let spec = KafkaConnectionSpec {
+            bootstrap_servers: vec!["a:9092".into()],
+            tls: None,
+            sasl: None,
+            properties: Default::default(),
+        };
+        let name = ObjectName { namespace: "default".into(), name: "lab".into() };
+        Context::new(&Connection { name, spec }, &Secrets::default()).expect("no login, nothing to go wrong")
+    }
+
+    fn reason(context: &Context) -> Option<Reason> {
+        match context.health().snapshot() {
+            Snapshot::Down(fault) => Some(fault.reason),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_known_from_the_log_alone_and_its_return_from_the_statistics() {
+        let context = context();
+        context.stats_raw(br#"{"brokers": {"a:9092/1": {"name": "a:9092/1", "state": "UP", "rtt": {"p99": 1}}}}"#);
+        assert_eq!(context.health().snapshot(), Snapshot::Up);
+        let line = "[thrd:a:9092/1]: a:9092/1: Disconnected: connection closed by peer (after 9000ms in state UP)";
+        context.log(RDKafkaLogLevel::Info, "FAIL", line);
+        assert_eq!(reason(&context), Some(Reason::KafkaUnreachable));
+        context.stats_raw(br#"{"brokers": {"a:9092/1": {"name": "a:9092/1", "state": "UP"}}}"#);
+        assert_eq!(context.health().wait_until(|now| *now == Snapshot::Up).await, Snapshot::Up);
+        context.stats_raw(b"nonsense");
+        assert_eq!(context.health().snapshot(), Snapshot::Up);
+    }
+
+    #[test]
+    fn an_error_about_a_topic_does_not_make_the_brokers_unreachable() {
+        let context = context();
+        context.error(KafkaError::Global(Code::TopicAuthorizationFailed), "a:9092/1: not for you");
+        assert_eq!(context.health().snapshot(), Snapshot::Connecting);
+        context.error(KafkaError::Global(Code::Authentication), "a:9092/bootstrap: SASL authentication error");
+        assert_eq!(reason(&context), Some(Reason::KafkaUnauthorized));
+    }
+
+    #[test]
+    fn a_frozen_broker_is_not_called_old_in_the_status_or_in_the_log() {
+        let context = context();
+        let words = "a:9092/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see \
+                     api.version.request configuration) (after 10001ms in state APIVERSION_QUERY)";
+        let said = warnings(|| {
+            context.log(RDKafkaLogLevel::Error, "FAIL", &format!("[thrd:a:9092/1]: {words}"));
+            context.error(KafkaError::Global(Code::BrokerTransportFailure), words);
+        });
+        let Snapshot::Down(fault) = context.health().snapshot() else { panic!("{:?}", context.health().snapshot()) };
+        for text in [said.as_str(), &fault.message] {
+            assert!(text.contains("took the connection") && !text.contains("0.10"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_split_from_the_broker_that_it_is_about() {
+        for (text, broker) in [
+            (
+                "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: refused",
+                Some("127.0.0.1:9092/bootstrap"),
+            ),
+            ("sasl_ssl://kafka.example:9093/2: SASL authentication error", Some("sasl_ssl://kafka.example:9093/2")),
+            ("GroupCoordinator: 127.0.0.1:9092: Disconnected", Some("GroupCoordinator")),
+            ("Failed to acquire SASL OAUTHBEARER token: token endpoint https://x/: no", None),
+            ("1/1 brokers are down", None),
+        ] {
+            assert_eq!(split_broker(text).map(|(name, _)| name), broker, "{text}");
+        }
+    }
+
+    /// The lines that were written at WARN or above while `work` ran.
+    fn warnings(work: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("whole").extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = lines.0.lock().expect("whole").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn the_end_of_a_partition_is_no_warning_and_no_fault() {
+        let context = context();
+        let said = warnings(|| {
+            context.error(KafkaError::PartitionEOF(3), "the end");
+            context.error(KafkaError::Global(Code::PartitionEOF), "Broker: No more messages");
+        });
+        assert_eq!((said.as_str(), context.health().snapshot()), ("", Snapshot::Connecting));
+    }
+
+    #[test]
+    fn a_flood_of_one_message_hides_no_other_of_its_kind() {
+        let context = context();
+        let lost = "[thrd:a:9092/1]: a:9092/1: Disconnected (after 12ms in state UP)";
+        let refused = "[thrd:b:9092/2]: b:9092/2: SASL authentication error";
+        let said = warnings(|| {
+            (0..50).for_each(|_| context.log(RDKafkaLogLevel::Error, "FAIL", lost));
+            context.log(RDKafkaLogLevel::Error, "FAIL", refused);
+        });
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.contains("Disconnected") && said.contains("SASL"), "{said}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a `secretRef` leads: a file below `--secrets-dir`, or a `v1` Secret among the documents.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use edgereel_crds::{name::ObjectName, secret_uses::SecretUses};
+
+use crate::plain::plain;
+
+/// The secrets that this process can read.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    dir: Option<PathBuf>,
+    documents: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
+}
+
+/// A secret that cannot be had, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("secret `{name}` has no readable key `{key}`: {detail}")]
+pub struct SecretError {
+    name: String,
+    key: String,
+    detail: String,
+}
+
+impl Secrets {
+    /// Secrets below `dir` (read at `dir/name/key`, as a pod mounts them) and those of the documents, which come second.
+    pub fn new(dir: Option<PathBuf>, documents: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>) -> Self {
+        Secrets { dir, documents }
+    }
+
+    /// The value of one key, as bytes.
+    pub fn bytes(&self, namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {
+        let fail = |detail: String| SecretError { name: name.into(), key: key.into(), detail };
+        // Names come from resources; `Path::new(name).file_name()` differs from `name` for anything but a plain name.
+        if [name, key].iter().any(|part| Path::new(part).file_name().is_none_or(|n| n != *part)) {
+            return Err(fail("names with `/` or `..` are refused".into()));
+        }
+        if let Some(dir) = &self.dir {
+            let path = dir.join(name).join(key);
+            match fs::read(&path) {
+                Ok(value) => return Ok(value),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(fail(format!("{}: {}", path.display(), plain(e)))),
+            }
+        }
+        let document = ObjectName { namespace: namespace.into(), name: name.into() };
+        match (self.documents.get(&document).and_then(|data| data.get(key)), &self.dir) {
+            (Some(value), _) => Ok(value.clone()),
+            (None, Some(dir)) => Err(fail(format!("write it to {}", dir.join(name).join(key).display()))),
+            (None, None) => Err(fail(format!(
+                "pass `--secrets-dir DIR` with the file DIR/{name}/{key}, or add the Secret to the files given with `-f`"
+            ))),
+        }
+    }
+
+    /// What these uses read, to be compared with what they read later; none for what cannot be had.
+    pub fn values(&self, namespace: &str, uses: &SecretUses) -> Vec<Option<Vec<u8>>> {
+        let keys = uses.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
+        keys.map(|(name, key)| self.bytes(namespace, name, key).ok()).collect()
+    }
+
+    /// The value of one key, as text without the newline that editors leave at the end.
+    pub fn text(&self, namespace: &str, name: &str, key: &str) -> Result<String, SecretError> {
+        let bytes = self.bytes(namespace, name, key)?;
+        let text = String::from_utf8(bytes).map_err(|_| SecretError {
+            name: name.into(),
+            key: key.into(),
+            detail: "the value is not UTF-8 text".into(),
+        })?;
+        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_comes_before_a_document_and_loses_its_last_newline() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("login")).expect("a directory");
+        fs::write(dir.path().join("login/username"), "ann\n").expect("a file");
+        let name = ObjectName { namespace: "default".into(), name: "login".into() };
+        let document = BTreeMap::from([("username".into(), b"bob".to_vec()), ("password".into(), b"s".to_vec())]);
+        let secrets = Secrets::new(Some(dir.path().into()), BTreeMap::from([(name, document)]));
+        assert_eq!(secrets.text("default", "login", "username").as_deref(), Ok("ann"));
+        assert_eq!(secrets.text("default", "login", "password").as_deref(), Ok("s"));
+    }
+
+    #[test]
+    fn a_missing_secret_says_where_to_put_it() {
+        let error = Secrets::default().text("default", "login", "password").expect_err("nothing there").to_string();
+        assert!(error.contains("--secrets-dir DIR") && error.contains("DIR/login/password"), "{error}");
+    }
+
+    #[test]
+    fn a_name_cannot_climb_out_of_the_directory() {
+        let secrets = Secrets::new(Some("/etc".into()), BTreeMap::new());
+        for (name, key) in [("..", "passwd"), ("a/../..", "x"), ("a", "../../passwd"), ("a", ""), ("/etc", "passwd")] {
+            let error = secrets.bytes("default", name, key).expect_err("refused").to_string();
+            assert!(error.contains("refused"), "{name} {key}: {error}");
+        }
+    }
+}
