@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # rustup puts cargo there; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-.PHONY: help setup build demo test e2e cluster-up cluster-down images lint fmt fuzz bench docs charts crds clean
+.PHONY: help setup build demo test e2e cluster-up cluster-down images packages packages-test lint fmt fuzz bench docs charts crds clean
 
 # Extra arguments for the demo: make demo ARGS="--brokers 3 --duration 60"
 ARGS ?=
@@ -46,12 +46,21 @@ cluster-down: ## stop it and remove what it left
 images: ## build both images with docker, podman or buildah: make images ARGS="--tag dev --save DIR"
 	@dev/images.sh $(ARGS)
 
+packages: ## the Debian package of the worker: target/packages/edgereel_*.deb
+	@dev/setup.sh build packages
+	cargo build --locked --release -p edgereel-worker --bin edgereel
+	dev/packages.sh $(ARGS)
+
+packages-test: ## install it in a Debian with systemd of its own, as root: make packages-test ARGS="--profile dev"
+	@dev/setup.sh build packages-test
+	dev/packages-test.sh $(ARGS)
+
 lint: ## formatting, clippy, generated files, charts, shell scripts, licences
 	@dev/setup.sh build test
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo run --locked --quiet --bin crdgen -- --check
-	shellcheck .ci/run $$(git ls-files '*.sh')
+	shellcheck .ci/run packaging/deb/postrm $$(git ls-files '*.sh')
 	dev/charts-check.sh
 	@if command -v cargo-deny >/dev/null; then cargo deny --log-level error check licenses bans sources; \
 	else echo 'cargo-deny is not installed, licences are not checked: cargo install --locked cargo-deny'; fi

@@ -7,6 +7,8 @@
 #     demo       what `make demo` needs: Java and Maven for Kafka, FFmpeg's players
 #     test       what `make test` needs beside that: cameras and clients that others wrote
 #     cluster    what `make cluster-up`, `make e2e` and `make images` need beside build and demo; Go is not among it
+#     packages   what `make packages` needs beside build
+#     packages-test   what `make packages-test` needs
 #     bench      what `make bench` needs beside build and demo
 #
 #   Without a group: all of them. With --check nothing is installed; what is missing is printed, and the exit status is 1.
@@ -25,18 +27,20 @@ test="$demo openssl:openssl kcat:kcat ustreamer:ustreamer vlc-bin:cvlc vlc-plugi
   python3:python3 python3-venv util-linux:unshare shellcheck:shellcheck"
 cluster="$build $demo openssl:openssl containerd:containerd runc:runc containernetworking-plugins nftables:nft iproute2:ip
   util-linux:flock buildah:buildah mmdebstrap:mmdebstrap shellcheck:shellcheck"
+deb='dpkg-dev:dpkg-shlibdeps help2man:help2man'
+deb_test="$deb $demo lintian:lintian mmdebstrap:mmdebstrap systemd-container:systemd-nspawn util-linux:nsenter"
 bench="$build $demo python3:python3 python3-venv"
 
 check=0 groups=()
 for argument in "$@"; do
   case $argument in
     --check) check=1 ;;
-    build | demo | test | cluster | bench) groups+=("$argument") ;;
+    build | demo | test | cluster | packages | packages-test | bench) groups+=("$argument") ;;
     -h | --help) sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) die "unknown argument $argument; --help lists them" ;;
   esac
 done
-[ ${#groups[@]} -gt 0 ] || groups=(build demo test cluster bench)
+[ ${#groups[@]} -gt 0 ] || groups=(build demo test cluster packages packages-test bench)
 
 # Rust does not come from Debian: its own is often too old.
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
@@ -52,7 +56,8 @@ have=$(rustc --version | cut -d' ' -f2)
 missing=() packages=()
 for group in "${groups[@]}"; do
   case $group in
-    build) list=$build ;; demo) list=$demo ;; test) list=$test ;; cluster) list=$cluster ;; *) list=$bench ;;
+    build) list=$build ;; demo) list=$demo ;; test) list=$test ;; cluster) list=$cluster ;;
+    packages) list=$deb ;; packages-test) list=$deb_test ;; *) list=$bench ;;
   esac
   for entry in $list; do
     case $entry in
