@@ -34,11 +34,16 @@ cd "$root"
 
 scratch=$(mktemp -d)
 machine='' system=''
+# Where no systemd is that could give it a unit of its own, systemd-nspawn makes do with two control groups.
+alone=()
+[ -d /run/systemd/system ] || alone=(--register=no --keep-unit)
 finish() {
   local status=$?
   trap - EXIT
-  [ -z "$machine" ] || { kill -KILL "$machine" 2> /dev/null && wait "$machine" 2> /dev/null; } || true
+  # With process 1 all go; systemd-nspawn itself would leave them behind.
+  [ -z "$machine" ] || { pkill -KILL -P "$machine"; wait "$machine"; } 2> /dev/null || true
   [ ! -d "$scratch/kafka" ] || dev/kafka/kafka-down.sh "$scratch/kafka" > /dev/null 2>&1 || true
+  [ ${#alone[@]} = 0 ] || find /sys/fs/cgroup/{unified,systemd,.}/{payload,supervisor} -depth -type d -exec rmdir {} \; 2> /dev/null || true
   rm -rf --one-file-system "$scratch"
   exit $status
 }
@@ -59,6 +64,9 @@ rm -rf "$scratch/next"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/edgereel/packages
 mkdir -p "$cache/archives/partial"
+# One at a time: they share packages and control groups.
+exec 9> "$cache/lock"
+flock 9
 if [ ! -f "$cache/$suite.tar" ]; then
   say "making a smallest Debian $suite, once"
   mmdebstrap --quiet --variant=minbase --include=systemd "$suite" "$cache/$suite.$$.tar" ||
@@ -72,7 +80,7 @@ cp "$package" "$scratch/next.deb" "$debian/root/"
 package=/root/$(basename "$package")
 
 # The network is this machine's: packages come through it, and Kafka is there.
-SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --boot --register=no --keep-unit --console=pipe \
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --boot --console=pipe ${alone[@]+"${alone[@]}"} \
   --machine="edgereel-test-$$" --bind="$cache/archives:/var/cache/apt/archives" -D "$debian" \
   < /dev/null > "$scratch/console" 2>&1 &
 machine=$!
@@ -133,7 +141,7 @@ free_port() {
   echo "$port"
 }
 port=$(free_port) http=127.0.0.1:$(free_port)
-quietly dev/kafka/kafka-up.sh 1 "$scratch/kafka" "$port"
+quietly dev/kafka/kafka-up.sh 1 "$scratch/kafka" "$port" 9>&-
 
 resources() {
   cat << YAML
