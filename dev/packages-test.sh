@@ -114,17 +114,21 @@ say "installing, with what it depends on"
 quietly inside apt-get update -q
 quietly inside apt-get install -qy --no-install-recommends "$package"
 state() { inside systemctl show --value -p "$1" edgereel; }
+as() { inside runuser -u "$1" -- "${@:2}"; }
 is() { [ "$2" = "$3" ] || failed "$1 is $2 and should be $3"; }
 quietly inside systemd-analyze verify --man=no edgereel.service
 quietly inside edgereel --version
 is "the service's start" "$(state UnitFileState) $(state ActiveState)" "disabled inactive"
 of() { inside stat -c '%a %U:%G' "$1"; }
-is /etc/edgereel/resources "$(of /etc/edgereel/resources)" "750 root:edgereel"
-is /etc/edgereel/secrets "$(of /etc/edgereel/secrets)" "750 root:edgereel"
+is /etc/edgereel/resources "$(of /etc/edgereel/resources)" "2750 root:edgereel"
+is /etc/edgereel/secrets "$(of /etc/edgereel/secrets)" "2750 root:edgereel"
 for file in bash-completion/completions/edgereel zsh/vendor-completions/_edgereel fish/vendor_completions.d/edgereel.fish \
   man/man1/edgereel-run.1.gz doc/edgereel/{copyright,changelog.gz,docs/guide.md,examples/quickstart/quickstart.yaml}; do
   inside test -s "/usr/share/$file" || failed "/usr/share/$file is missing"
 done
+inside sh -c 'umask 027; mkdir /etc/edgereel/secrets/login; printf word > /etc/edgereel/secrets/login/password'
+is "a secret" "$(as edgereel cat /etc/edgereel/secrets/login/password)" word
+! as nobody cat /etc/edgereel/secrets/login/password > /dev/null 2>&1 || failed "anyone may read a secret"
 quietly inside systemctl start edgereel
 is "the service without a resource" "$(state ConditionResult) $(state ActiveState)" "no inactive"
 ok "installed: a user, its directories, a unit that waits for resources"
@@ -166,6 +170,14 @@ spec:
   from: {streamRef: {name: gate}}
   output: {jpegFiles: {directory: gate}}
   storage: {hostPath: {path: /srv/disk}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: gate-video}
+spec:
+  from: {streamRef: {name: gate}}
+  output: {video: {directory: video, codec: xvid}}
+  storage: {hostPath: {path: /srv/disk}}
 YAML
 }
 another() {
@@ -199,6 +211,7 @@ inside mount -t tmpfs tmpfs /srv/disk
 inside chown edgereel: /srv/disk
 until_ 60 "frames are on the disk that was mounted later" frames /srv/disk/gate
 until_ 30 "all is ready" answers /readyz "200 OK"
+quietly as edgereel edgereel check -f /etc/edgereel/resources --secrets-dir /etc/edgereel/secrets
 ok "enabled and started: camera, Kafka and a disk that was mounted later"
 
 # --- reload: what is wrong changes nothing, what is right is taken up without a restart ---
@@ -231,7 +244,7 @@ ok "started again after a crash and after an upgrade, which kept what was config
 quietly inside systemctl stop edgereel
 is "the stop" "$(state Result) $(state ExecMainStatus)" "success 0"
 logged "all stopped" > /dev/null || failed "the log has no last line"
-quietly inside runuser -u edgereel -- edgereel verify -f /etc/edgereel/resources
+quietly as edgereel edgereel verify -f /etc/edgereel/resources
 quietly inside apt-get install -qy --no-install-recommends --allow-downgrades "$package"
 is "the stopped service after an upgrade" "$(state ActiveState)" inactive
 ok "stopped with status 0, every frame is on the disk, an upgrade starts nothing that was stopped"
