@@ -199,18 +199,18 @@ answers() { (ask "$1") 2> /dev/null | grep -aq "$2"; }
 frames() { [ "$(inside find "$1" -name 'frame_*.jpg' 2> /dev/null | wc -l)" -gt "${2:-20}" ]; }
 
 resources | put gate
-printf 'EDGEREEL_HTTP=%s\nEDGEREEL_LOG=info\nEDGEREEL_ARGS="--snapshots"\n' "$http" | inside tee /etc/default/edgereel > /dev/null
+printf 'EDGEREEL_HTTP=%s\nEDGEREEL_LOG=info\nEDGEREEL_ARGS="--snapshots --no-table"\n' "$http" | inside tee /etc/default/edgereel > /dev/null
 quietly inside systemctl enable --now edgereel
-until_ 30 "/healthz answers" answers /healthz "200 OK"
+until_ 60 "/healthz answers" answers /healthz "200 OK"
 is "the process's user" "$(inside stat -c %U "/proc/$(state MainPID)")" edgereel
-until_ 30 "a snapshot is served" answers "/snapshot.jpg?camera=gate" "image/jpeg"
-until_ 30 "the sink says that its disk is missing" answers /readyz "/srv/disk"
+until_ 60 "a snapshot is served" answers "/snapshot.jpg?camera=gate" "image/jpeg"
+until_ 60 "the sink says that its disk is missing" answers /readyz "/srv/disk"
 # A disk that is mounted when the service runs already.
 inside mkdir /srv/disk
 inside mount -t tmpfs tmpfs /srv/disk
 inside chown edgereel: /srv/disk
 until_ 60 "frames are on the disk that was mounted later" frames /srv/disk/gate
-until_ 30 "all is ready" answers /readyz "200 OK"
+until_ 60 "all is ready" answers /readyz "200 OK"
 quietly as edgereel edgereel check -f /etc/edgereel/resources --secrets-dir /etc/edgereel/secrets
 ok "enabled and started: camera, Kafka and a disk that was mounted later"
 
@@ -222,8 +222,8 @@ another | sed 's/target:/targt:/' | put yard
 logged 'did you mean .target.' > /dev/null || failed "the log does not say what is wrong with the files"
 another | put yard
 quietly inside systemctl reload edgereel
-until_ 30 "the second camera is there" answers /status yard
-until_ 30 "all is ready after the reload" answers /readyz "200 OK"
+until_ 60 "the second camera is there" answers /status yard
+until_ 60 "all is ready after the reload" answers /readyz "200 OK"
 is "the process after reloads" "$(state MainPID)" "$pid"
 ok "reloaded: a problem fails the reload, a change is taken up by the same process"
 
@@ -252,7 +252,7 @@ ok "stopped with status 0, every frame is on the disk, an upgrade starts nothing
 # --- remove and purge ---
 
 quietly inside systemctl start edgereel
-until_ 30 "/healthz answers" answers /healthz "200 OK"
+until_ 60 "/healthz answers" answers /healthz "200 OK"
 quietly inside apt-get remove -qy edgereel
 is "the removed service" "$(inside systemctl is-active edgereel || true)" inactive
 inside test -f /etc/edgereel/resources/gate.yaml -a -f /etc/default/edgereel || failed "a removal took the configuration"
