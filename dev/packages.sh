@@ -59,7 +59,7 @@ manual() { # the page's name, what it is a page of
   # The program calls itself by one name, the page of a command has another.
   help2man --no-info --locale=C.UTF-8 --version-string="$version" --source="Edgereel $version" \
     --name="$($2 --help | head -n 1)" "$2" |
-    sed -e "s/^\.TH EDGEREEL /.TH ${1^^} /" -e "s/^$2 \\\\-/$1 \\\\-/" | gzip -9n > "$made/man/$1.1.gz"
+    sed -e "s/^\.TH EDGEREEL /.TH ${1^^} /" -e "/^\.SH NAME/{n; s/^$2 /$1 /}" | gzip -9n > "$made/man/$1.1.gz"
 }
 manual edgereel edgereel
 for command in $(edgereel --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]\+\) .*/\1/p'); do
