@@ -23,17 +23,17 @@ build: ## compile for use: target/release/edgereel
 
 demo: ## a real Kafka, two cameras, three sinks, a crash in the middle; every frame accounted for
 	@dev/setup.sh build demo
-	cargo build --locked --bin edgereel --bin demo
+	dev/kafka/fetch-beside.sh cargo build --locked --bin edgereel --bin demo
 	target/debug/demo $(ARGS)
 
 test: ## all tests: unit, property, and against a real Kafka, cameras and clients
 	@dev/setup.sh build test
-	cargo build --locked --bins
+	dev/kafka/fetch-beside.sh cargo build --locked --bins
 	cargo test --locked --workspace $(TEST_ARGS)
 
 e2e: ## operator and images in a real Kubernetes, as root; KUBECONFIG names another: make e2e ARGS=a_bad_image
 	@dev/setup.sh build cluster
-	cargo build --locked --bin edgereel --bin edgereel-operator --bin e2e
+	dev/kafka/fetch-beside.sh cargo build --locked --bin edgereel --bin edgereel-operator --bin e2e
 	dev/e2e.sh $(ARGS)
 
 cluster-up: ## start a real Kubernetes on this machine, as root: NODES=2 make cluster-up
@@ -76,7 +76,7 @@ fuzz: ## fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly
 
 bench: ## measure against the Python scripts, in one run: make bench ARGS="--only capture --rounds 3"
 	@dev/setup.sh bench
-	cargo build --locked --release --bin edgereel --bin bench
+	dev/kafka/fetch-beside.sh cargo build --locked --release --bin edgereel --bin bench
 	target/release/bench $(ARGS)
 
 docs: ## the code's documentation: target/doc

@@ -2,6 +2,7 @@
 # Starts a real Apache Kafka (brokers that are their own quorum, no ZooKeeper) and waits until it is ready.
 #
 #   kafka-up.sh BROKERS DIR PORT [options]
+#   kafka-up.sh --fetch [--kafka VERSION]        fetch Kafka, unless it is there, and start nothing
 #
 #     BROKERS    1 to 9; from 3 on there are three copies of everything and two have to be in sync
 #     DIR        where data, settings and logs go: DIR/node-I/{server.properties,data,server.log,pid}
@@ -19,7 +20,8 @@
 #     --kafka VERSION     another release 4.x; the default stands in pom.xml
 #
 # The last line on stdout is `bootstrap=HOST:PORT,…`; all else goes to stderr. Stop it with kafka-down.sh DIR.
-# Kafka's jars are fetched once, by Maven, into ${XDG_CACHE_HOME:-~/.cache}/edgereel/kafka-VERSION/libs.
+# Kafka's jars are fetched once, by Maven, into ${XDG_CACHE_HOME:-~/.cache}/edgereel/kafka-VERSION/libs; two runs at once
+# fetch them once, and one that was cut off leaves nothing half.
 # More throughput, slower start: KAFKA_JVM_OPTS=-XX:+UseG1GC and --heap 1g.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,10 +29,15 @@ die() { echo "kafka-up: $*" >&2; exit 1; }
 say() { echo "kafka-up: $*" >&2; }
 usage() { sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"; }
 case ${1-} in -h | --help) usage; exit 0 ;; esac
-[ $# -ge 3 ] || { usage >&2; exit 2; }
-
-n=$1 dir=$2 port=$3
-shift 3
+fetch=0 n='' dir='' port=''
+if [ "${1-}" = --fetch ]; then
+  fetch=1
+  shift
+else
+  [ $# -ge 3 ] || { usage >&2; exit 2; }
+  n=$1 dir=$2 port=$3
+  shift 3
+fi
 secure=0 prepare=0 foreground=0 heap=512m only='' version='' host=127.0.0.1 extra=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -48,28 +55,49 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[[ $n =~ ^[1-9]$ ]] || die "BROKERS is $n, and has to be 1 to 9"
+[[ $fetch = 1 || $n =~ ^[1-9]$ ]] || die "BROKERS is $n, and has to be 1 to 9"
 [[ $foreground = 0 || -n $only ]] || die "--foreground needs --only"
 command -v java >/dev/null || die "Java is not installed: run dev/setup.sh demo (make setup)"
 version=${version:-$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")}
-mkdir -p "$dir"
-dir=$(cd "$dir" && pwd)
 
 # --- the jars ----------------------------------------------------------------
-# Fetched beside their place and moved there whole: two runs at once, or one that was cut off, leave nothing half.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/edgereel/kafka-$version
+
+# Through Maven, and not from a list of addresses: it knows the mirror, proxy and password of whoever runs this.
+fetch_jars() {
+  local files=0 line silent_until=$((SECONDS + 5))
+  say "fetching Kafka $version with Maven, once: 160 files, 49 MB; seconds on a fast line, minutes on a slow one"
+  # What an earlier run was cut off from.
+  rm -rf "$cache/fetching"
+  mvn -B -f "$here/pom.xml" antrun:run -DoutputDirectory="$cache/fetching" "-Dkafka.version=$version" 2>&1 |
+    while read -r -t 5 line || [ $? -gt 128 ]; do # a large file is silent for long
+      case $line in
+        *' Downloaded from '*) files=$((files + 1)) ;;
+        *'[INFO]'* | *'[WARNING]'*) ;;
+        *) [ -z "${line//[![:print:]]/}" ] || echo "$line" >&2 ;;
+      esac
+      [ $SECONDS -lt $silent_until ] || { say "fetching Kafka: $files files so far" && silent_until=$((SECONDS + 5)); }
+    done || die "Maven could not fetch Kafka $version: see above"
+  mv -T "$cache/fetching" "$cache/libs"
+  say "Kafka $version is fetched"
+}
+
 if [ ! -d "$cache/libs" ]; then
   command -v mvn >/dev/null || die "Maven is not installed: run dev/setup.sh demo (make setup)"
-  say "fetching Kafka $version (55 MB, once)"
   mkdir -p "$cache"
-  fetched=$(mktemp -d "$cache/fetching.XXXXXX")
-  trap 'rm -rf "$fetched"' EXIT
-  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$fetched" \
-    "-Dkafka.version=$version" >&2 || die "Maven could not fetch Kafka $version: see above"
-  mv -T "$fetched" "$cache/libs" 2>/dev/null || [ -d "$cache/libs" ] || die "cannot move the jars to $cache/libs"
-  rm -rf "$fetched"
-  trap - EXIT
+  # One at a time; and what stands at its place is whole.
+  (
+    if ! flock -n 9; then
+      say "waiting for another run, which fetches Kafka"
+      flock 9
+    fi
+    [ -d "$cache/libs" ] || fetch_jars
+  ) 9> "$cache/lock"
 fi
+[ $fetch = 0 ] || exit 0
+
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
 [ -e "$dir/libs" ] || ln -sfn "$cache/libs" "$dir/libs"
 libs=$dir/libs
 

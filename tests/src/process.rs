@@ -211,6 +211,19 @@ pub fn output(name: &str, command: Command, timeout: Duration) -> Result<String>
     Ok(finished.stdout)
 }
 
+/// Runs a command that has to succeed, and lets what it says on stderr reach ours: for what takes long and shows how far
+/// it is.
+pub fn aloud(name: &str, mut command: Command, timeout: Duration) -> Result<()> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let program = command.get_program().to_owned();
+    let child = Guarded::started(name, &program, guard::spawn(command), PathBuf::new(), PathBuf::new())?;
+    let status = child.wait(timeout)?;
+    if !status.success() {
+        bail!("{name} failed ({status}): what it said stands above");
+    }
+    Ok(())
+}
+
 /// A command from the words of a line, without a shell.
 pub fn command<S: AsRef<std::ffi::OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);

@@ -22,8 +22,9 @@ use crate::{
     project_root, scratch, wait,
 };
 
-/// A first start fetches 55 MB; a start on a busy machine takes tens of seconds.
-const PREPARE: Duration = Duration::from_secs(300);
+/// 49 MB, once on a machine; on a slow line that takes minutes.
+const FETCH: Duration = Duration::from_secs(900);
+/// A start on a busy machine takes tens of seconds.
 const START: Duration = Duration::from_secs(120);
 
 /// How a cluster differs from the plain one.
@@ -78,10 +79,16 @@ fn started(cell: &'static OnceLock<Result<Cluster>>, options: Options) -> &'stat
     }
 }
 
+fn kafka_up() -> String {
+    project_root().join("dev/kafka/kafka-up.sh").to_string_lossy().into()
+}
+
 impl Cluster {
     /// Starts so many brokers and waits until they serve. From three on, there are three copies of everything and two
     /// have to be in sync.
     pub fn start(brokers: usize, options: Options) -> Result<Cluster> {
+        // The terminal hears of it, unless it is there already.
+        process::aloud("kafka-up.sh --fetch", command(&kafka_up(), ["--fetch"]), FETCH).context("cannot fetch Kafka")?;
         let dir = options.dir.unwrap_or_else(|| scratch::dir("kafka"));
         let distances: Vec<u16> = (0..brokers as u16).flat_map(|i| [i, 50 + i]).collect();
         let port = free_ports(&distances);
@@ -97,7 +104,7 @@ impl Cluster {
         cluster.brokers.resize_with(brokers, Mutex::default);
         let mut prepare = cluster.script();
         prepare.arg("--prepare").args(options.settings.iter().flat_map(|line| ["--set", line]));
-        let said = process::output("kafka-prepare", prepare, PREPARE).context("cannot prepare Kafka")?;
+        let said = process::output("kafka-prepare", prepare, START).context("cannot prepare Kafka")?;
         let bootstrap = said.lines().find_map(|line| line.strip_prefix("bootstrap="));
         cluster.bootstrap = bootstrap.context("kafka-up.sh names no bootstrap servers")?.into();
         for i in 0..brokers {
@@ -110,8 +117,7 @@ impl Cluster {
     }
 
     fn script(&self) -> std::process::Command {
-        let script = project_root().join("dev/kafka/kafka-up.sh");
-        let mut script = command(&script.to_string_lossy(), [self.brokers.len().to_string()]);
+        let mut script = command(&kafka_up(), [self.brokers.len().to_string()]);
         script.arg(&self.dir).arg(self.port.to_string());
         if self.secure {
             script.arg("--secure");
