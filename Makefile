@@ -55,9 +55,10 @@ packages-test: ## install it in a Debian with systemd of its own, as root: make 
 	@dev/setup.sh build packages-test
 	dev/packages-test.sh $(ARGS)
 
-lint: ## formatting, clippy, generated files, charts, shell scripts, licences
+lint: ## formatting, features, clippy, generated files, charts, shell scripts, licences
 	@dev/setup.sh build test
 	cargo fmt --all --check
+	dev/features-check.sh
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo run --locked --quiet --bin crdgen -- --check
 	shellcheck .ci/run packaging/deb/postrm $$(git ls-files '*.sh')

@@ -88,7 +88,8 @@ impl Cluster {
     /// have to be in sync.
     pub fn start(brokers: usize, options: Options) -> Result<Cluster> {
         // The terminal hears of it, unless it is there already.
-        process::aloud("kafka-up.sh --fetch", command(&kafka_up(), ["--fetch"]), FETCH).context("cannot fetch Kafka")?;
+        process::aloud("kafka-up.sh --fetch", command(&kafka_up(), ["--fetch"]), FETCH)
+            .context("cannot fetch Kafka")?;
         let dir = options.dir.unwrap_or_else(|| scratch::dir("kafka"));
         let distances: Vec<u16> = (0..brokers as u16).flat_map(|i| [i, 50 + i]).collect();
         let port = free_ports(&distances);
