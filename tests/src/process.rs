@@ -284,6 +284,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_run_aloud_is_heard_on_our_stderr() {
+        // The test binary itself runs it: only the test below.
+        let mut speaker = Command::new(std::env::current_exe().expect("known"));
+        speaker.args(["--exact", "process::tests::speaker"]).env("EDGEREEL_TEST_SPEAKER", "1");
+        let spoken = run("speaker", speaker, Duration::from_secs(20)).expect("it ends");
+        assert!(spoken.status.success() && spoken.stderr.contains("42 files so far"), "{spoken:?}");
+    }
+
+    /// Part of the test above; by itself it does nothing.
+    #[test]
+    fn speaker() {
+        if std::env::var_os("EDGEREEL_TEST_SPEAKER").is_some() {
+            let fetch = command("sh", ["-c", "echo 42 files so far >&2; exit 3"]);
+            let error = aloud("fetch", fetch, Duration::from_secs(20)).expect_err("it failed").to_string();
+            assert_eq!(error, "fetch failed (exit status: 3): what it said stands above");
+        }
+    }
+
+    #[test]
     fn a_missing_program_names_the_remedy() {
         let error = Guarded::spawn("x", Command::new("no-such-program")).expect_err("is missing").to_string();
         assert_eq!(error, "`no-such-program` is not installed: run `dev/setup.sh` (`make setup`)");
