@@ -10,6 +10,7 @@
 #     --from-host      take the binaries that cargo built here (on Debian; needs buildah and mmdebstrap), and bases made
 #                      of Debian packages: nothing is pulled from an image registry. The rest of the Dockerfile is the same.
 #     --profile dev    with --from-host: the binaries of `cargo build` instead of those of `cargo build --release`
+#     --bases          with --from-host: make the bases, unless they are there, and nothing else
 #
 # REPOSITORY (ghcr.io/edgereel) goes before the names. `ffmpeg-camera` is for tests: Debian and FFmpeg.
 # With SOURCE_DATE_EPOCH set, files and images have that date.
@@ -18,11 +19,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 die() { echo "images: $*" >&2; exit 1; }
 say() { echo "images: $*" >&2; }
 
-repository=${REPOSITORY:-ghcr.io/edgereel} tag='' save='' engine='' from_host=0 profile=release wanted=()
+repository=${REPOSITORY:-ghcr.io/edgereel} tag='' save='' engine='' from_host=0 bases=0 profile=release wanted=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     --from-host) from_host=1 ;;
+    --bases) bases=1 ;;
     --tag | --save | --engine | --profile)
       [ $# -ge 2 ] || die "$1 needs a value"
       case $1 in --tag) tag=$2 ;; --save) save=$2 ;; --engine) engine=$2 ;; --profile) profile=$2 ;; esac
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ ${#wanted[@]} -gt 0 ] || wanted=(worker operator)
+[ $bases = 0 ] || [ $from_host = 1 ] || die "--bases needs --from-host"
 cd "$root"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 tag=${tag:-$version}
@@ -107,6 +110,7 @@ prepare_host() {
       operator) base "localhost/distroless-cc:$suite" mmdebstrap --variant=extract "${lean[@]}" "${operator[@]}" "$suite" ;;
     esac
   done
+  [ $bases = 0 ] || exit 0
 
   mkdir "$scratch/binaries"
   for name in edgereel edgereel-operator; do
