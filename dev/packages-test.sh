@@ -41,7 +41,7 @@ finish() {
   local status=$?
   trap - EXIT
   # With process 1 all go; systemd-nspawn itself would leave them behind.
-  [ -z "$machine" ] || { pkill -KILL -P "$machine"; wait "$machine"; } 2> /dev/null || true
+  [ -z "$machine" ] || { ps -o pid= --ppid "$machine" | xargs -r kill -KILL; wait "$machine"; } 2> /dev/null || true
   [ ! -d "$scratch/kafka" ] || dev/kafka/kafka-down.sh "$scratch/kafka" > /dev/null 2>&1 || true
   [ ${#alone[@]} = 0 ] || find /sys/fs/cgroup/{unified,systemd,.}/{payload,supervisor} -depth -type d -exec rmdir {} \; 2> /dev/null || true
   rm -rf --one-file-system "$scratch"
