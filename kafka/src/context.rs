@@ -8,6 +8,7 @@ use std::{
 };
 
 use edgereel_crds::{plan::Connection, status::Reason};
+use edgereel_runtime::{secrets::Secrets, throttle::Throttles};
 use rdkafka::{
     ClientContext,
     client::OAuthToken,
@@ -22,7 +23,6 @@ use super::{
     health::Health,
     oauth::{TokenSource, keeper::Keeper},
 };
-use edgereel_runtime::{secrets::Secrets, throttle::Throttles};
 
 /// The same line is logged once in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use edgereel_crds::{name::ObjectName, plan::Connection, status::Reason};
+use edgereel_runtime::{fault::Fault, plain::plain};
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
     types::RDKafkaConfRes,
 };
 
 use super::detail::{Misfit, tidy, tls_words};
-use edgereel_runtime::{fault::Fault, plain::plain};
 
 /// Why Kafka cannot be used, or did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

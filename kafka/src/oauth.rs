@@ -5,12 +5,12 @@ pub mod keeper;
 use std::{thread, time::Duration};
 
 use edgereel_crds::{kafka_connection::OAuth, plan::Connection, redact};
+use edgereel_runtime::secrets::Secrets;
 use jiff::Timestamp;
 use rdkafka::client::OAuthToken;
 use reqwest::{Certificate, Client, Url, header};
 
 use super::fault::{KafkaFault, Subject};
-use edgereel_runtime::secrets::Secrets;
 
 /// Long enough for a slow identity provider.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -32,9 +32,11 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
-use super::client::{Context, Health, KafkaFault, Snapshot, Subject, client_config};
-use super::headers;
-use super::producer_config::configure;
+use super::{
+    client::{Context, Health, KafkaFault, Snapshot, Subject, client_config},
+    headers,
+    producer_config::configure,
+};
 pub use super::{fault::Role, producer_config::Options};
 use edgereel_runtime::secrets::Secrets;
 

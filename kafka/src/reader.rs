@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::plan::Connection;
+use edgereel_runtime::secrets::Secrets;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
@@ -28,7 +29,6 @@ use super::{
     health::Snapshot,
 };
 use crate::headers::Header;
-use edgereel_runtime::secrets::Secrets;
 
 /// What a single request to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(10);

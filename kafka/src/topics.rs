@@ -26,12 +26,13 @@ use rdkafka::{
 use tokio_util::sync::CancellationToken;
 
 pub use super::topic_check::TopicShape;
+use edgereel_runtime::secrets::Secrets;
+
 use super::{
     admin::{self, Make, NewTopic},
     client::{Context, KafkaFault, Role, Snapshot, Subject, client_config},
     topic_check::{self, MAX_MESSAGE_BYTES},
 };
-use edgereel_runtime::secrets::Secrets;
 
 /// How long a request may take, the connection included.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -7,29 +7,11 @@ use std::{
 };
 
 use edgereel_crds::{
-    name::ObjectName,
+    name::{Kind, ObjectName},
     status::{Condition, ConditionStatus, ConditionType, Reason},
     worker_status::LastError,
 };
 use jiff::Timestamp;
-
-/// The kinds that a worker runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[allow(missing_docs)]
-pub enum Kind {
-    CameraStream,
-    FrameSink,
-}
-
-impl Kind {
-    /// The name as in YAML.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::CameraStream => "CameraStream",
-            Kind::FrameSink => "FrameSink",
-        }
-    }
-}
 
 /// Whether a resource that is not ready for this reason is in trouble: on its way, or stopped as asked, it is not.
 pub fn is_error(reason: Reason) -> bool {

@@ -3,8 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hasher},
-    sync::Mutex,
-    sync::PoisonError,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 

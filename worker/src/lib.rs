@@ -1,15 +1,13 @@
 //! The edgereel worker: cameras to Kafka, Kafka to disk.
 //!
-//! Data flows one way: [`source`] → [`frame`] → [`kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`] the
-//! last two. [`run`] starts one of these for each resource and [`serve`] tells the world how they fare. [`check`] looks
-//! beforehand whether they can, [`verify`] afterwards whether they did.
+//! Data flows one way: [`source`] → [`edgereel_frame`] → [`edgereel_kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`]
+//! the last two. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells the world how they
+//! fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did.
 
 pub mod capture;
 pub mod check;
 pub mod cli;
-pub mod metrics;
-pub mod run;
-pub mod serve;
+pub mod kinds;
 pub mod sink;
 pub mod source;
 pub mod synthetic;

@@ -12,8 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{budget::Charge, mark::Mark};
-use crate::client::KafkaFault;
-use crate::headers::Header;
+use crate::{client::KafkaFault, headers::Header};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -22,10 +22,9 @@ use rdkafka::{
 };
 
 use super::{context::GroupContext, mark::TopicId, messages::TopicPartition};
-use crate::headers::Header;
 use crate::{
     admin::{Owned, c_string, text},
-    headers,
+    headers::{self, Header},
 };
 
 /// A partition in one of librdkafka's lists.

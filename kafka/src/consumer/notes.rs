@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use edgereel_crds::plan::Connection;
+use edgereel_runtime::secrets::Secrets;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -14,7 +15,6 @@ use rdkafka::{
 
 use super::{context::GroupContext, native::elements_of};
 use crate::client::{Context, KafkaFault, Subject, client_config};
-use edgereel_runtime::secrets::Secrets;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

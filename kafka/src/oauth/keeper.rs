@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgereel_runtime::backoff::Backoff;
 use jiff::Timestamp;
 use rdkafka::client::OAuthToken;
 
 use super::TokenSource;
-use edgereel_runtime::backoff::Backoff;
 
 /// The first wait after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use edgereel_crds::{
     resource_status::{CameraStreamStatus, FrameSinkStatus, KafkaConnectionStatus},
-    worker_status::{CameraFigures, Figures, SinkFigures},
+    worker_status::Figures,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -23,20 +23,24 @@ fn kilobytes(bytes: u64) -> Option<i64> {
     count((bytes + 500) / 1000)
 }
 
+/// The figures of the workers that stay, as one; none where one of them says nothing.
+fn of_workers(pods: &[PodView]) -> Option<Figures> {
+    let staying = pods.iter().filter(|pod| !pod.leaving);
+    let all: Option<Vec<&Figures>> =
+        staying.map(|pod| pod.report.as_ref()?.as_ref().ok()).map(|report| Some(&report?.figures)).collect();
+    all.filter(|all| !all.is_empty()).map(|all| Figures::added_up(&all))
+}
+
 /// Fills in a camera's figures; where its worker says nothing, the last ones stay.
 pub fn of_camera(pods: &[PodView], old: &CameraStreamStatus, status: &mut CameraStreamStatus) {
     let reports = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.report.as_ref()?.as_ref().ok());
-    let mut figures = reports.filter_map(|report| match &report.figures {
-        Figures::Camera(figures) => Some(figures),
-        Figures::Sink(_) => None,
-    });
-    match figures.next_back() {
-        Some(CameraFigures { fps, frame_bytes, frames_acknowledged, frames_dropped, last_frame_time, .. }) => {
-            status.fps = Some(rounded(*fps));
-            status.frame_kilobytes = kilobytes(*frame_bytes);
-            status.frames_acknowledged = count(*frames_acknowledged);
-            status.frames_dropped = count(*frames_dropped);
-            let seconds = last_frame_time.map(|time| time.as_second());
+    match reports.map(|report| &report.figures).next_back() {
+        Some(figures) => {
+            status.fps = figures.number("fps").map(rounded);
+            status.frame_kilobytes = figures.uint("frameBytes").and_then(kilobytes);
+            status.frames_acknowledged = figures.int("framesAcknowledged");
+            status.frames_dropped = figures.int("framesDropped");
+            let seconds = figures.moment("lastFrameTime").map(|time| time.as_second());
             status.last_frame_time =
                 seconds.and_then(|s| jiff::Timestamp::from_second(s).ok()).map(|time| time.to_string());
         }
@@ -54,31 +58,16 @@ pub fn of_camera(pods: &[PodView], old: &CameraStreamStatus, status: &mut Camera
 /// Fills in a sink's figures, added up over its workers; where one says nothing, the last ones stay, but for
 /// the lag: an old one is not known now.
 pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkStatus) {
-    let staying = pods.iter().filter(|pod| !pod.leaving);
-    let figures: Option<Vec<&SinkFigures>> = staying
-        .map(|pod| match &pod.report.as_ref()?.as_ref().ok()?.figures {
-            Figures::Sink(figures) => Some(figures),
-            Figures::Camera(_) => None,
-        })
-        .collect();
-    match figures.filter(|all| !all.is_empty()) {
-        Some(all) => {
-            let sum = |of: fn(&SinkFigures) -> u64| all.iter().map(|f| of(f)).sum::<u64>();
-            let frames: f64 = all.iter().map(|f| f.fps).sum();
-            let bytes: f64 = all.iter().map(|f| f.fps * f.frame_bytes as f64).sum();
-            status.fps = Some(rounded(frames));
-            status.frame_kilobytes = match frames > 0.0 {
-                true => kilobytes((bytes / frames) as u64),
-                false => all.iter().map(|f| f.frame_bytes).max().and_then(kilobytes),
-            };
-            status.frames_stored = count(sum(|f| f.frames_stored));
-            status.records_dead_lettered = count(sum(|f| f.records_dead_lettered));
-            status.records_lost = count(sum(|f| f.records_lost));
+    match of_workers(pods) {
+        Some(figures) => {
+            status.fps = figures.number("fps").map(rounded);
+            status.frame_kilobytes = figures.uint("frameBytes").and_then(kilobytes);
+            status.frames_stored = figures.int("framesStored");
+            status.records_dead_lettered = figures.int("recordsDeadLettered");
+            status.records_lost = figures.int("recordsLost");
             // One that is not known makes the sum unknown, and not smaller.
-            status.lag_records = all.iter().map(|f| f.lag_records).sum();
-            let used =
-                |f: &&SinkFigures| (f.disk_size_bytes > 0).then(|| 100 - f.disk_free_bytes * 100 / f.disk_size_bytes);
-            status.disk_used = all.iter().filter_map(used).max().map(|percent| format!("{percent}%"));
+            status.lag_records = figures.int("lagRecords");
+            status.disk_used = pods.iter().filter_map(disk_used).max().map(|percent| format!("{percent}%"));
         }
         None => {
             status.fps = (!pods.is_empty()).then_some(old.fps).flatten();
@@ -89,6 +78,13 @@ pub fn of_sink(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.disk_used = old.disk_used.clone();
         }
     }
+}
+
+/// How full a worker's disk is, in percent. Of several disks the fullest counts: no sum says that.
+fn disk_used(pod: &PodView) -> Option<i64> {
+    let figures = &pod.report.as_ref().filter(|_| !pod.leaving)?.as_ref().ok()?.figures;
+    let (free, size) = (figures.int("diskFreeBytes")?, figures.int("diskSizeBytes")?);
+    (size > 0).then(|| 100 - free * 100 / size)
 }
 
 /// Whether a status is worth a write: at once when something changed that matters, else once in a while.

@@ -10,12 +10,19 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::{camera_stream::Reencode, plan::CameraPlan, status::Reason, units::ByteSize};
+use edgereel_frame::{
+    Frame,
+    jpeg::{self, EoiHabit, JpegInfo},
+    reasons::{DropReason, MendReason},
+    reencode::Reencoder,
+};
+use edgereel_runtime::backoff::Backoff;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Keep, Snapshot,
+    Keep,
     health::{End, Health},
     lines::Lines,
     losing::Losing,
@@ -24,16 +31,9 @@ use super::{
     watchdog::Frozen,
 };
 use crate::{
-    metrics::CameraMetrics,
+    capture::{LastFrame, metrics::CameraMetrics},
     source::{Again, FrameStream, Part, Source, SourceError, apart::Apart, largest_picture},
 };
-use edgereel_frame::{
-    Frame,
-    jpeg::{self, EoiHabit, JpegInfo},
-    reasons::{DropReason, MendReason},
-    reencode::Reencoder,
-};
-use edgereel_runtime::backoff::Backoff;
 
 /// The first wait before dialling again, and the longest.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -66,7 +66,7 @@ pub(super) struct Camera {
     health: Arc<Health>,
     outbox: Arc<Outbox>,
     metrics: CameraMetrics,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<LastFrame>,
     lines: Lines,
     losing: Losing,
     /// Whether it shows the same picture for too long.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use edgereel_crds::status::{ConditionStatus, ConditionType, Reason};
-
 use edgereel_runtime::state::ResourceState;
 
 /// How one end of the stream fares.
@@ -132,10 +131,9 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::name::ObjectName;
+    use edgereel_crds::name::{Kind, ObjectName};
 
     use super::*;
-    use edgereel_runtime::state::Kind;
 
     #[test]
     fn ready_needs_both_ends_and_names_the_one_that_fails() {

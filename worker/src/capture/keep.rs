@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgereel_crds::{camera_stream::RecordKey, plan::CameraPlan};
+use edgereel_frame::{Frame, wire::FrameEncoder};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::{Snapshot, outbox::Outbox};
-use crate::metrics::CameraMetrics;
-use edgereel_frame::{Frame, wire::FrameEncoder};
+use super::outbox::Outbox;
+use crate::capture::{LastFrame, metrics::CameraMetrics};
 
 /// A camera's frames that wait, and what its records and figures go on with. Cheap to clone; all clones hold the same.
 #[derive(Clone)]
@@ -20,12 +20,12 @@ pub struct Keep {
     pub(super) encoder: FrameEncoder,
     pub(super) outbox: Arc<Outbox>,
     pub(super) metrics: CameraMetrics,
-    pub(super) snapshot: Option<Snapshot>,
+    pub(super) snapshot: Option<LastFrame>,
 }
 
 impl Keep {
     /// Before the first run. `snapshot` is where the last frame is left, if anywhere.
-    pub fn new(plan: &CameraPlan, metrics: CameraMetrics, snapshot: Option<Snapshot>) -> Self {
+    pub fn new(plan: &CameraPlan, metrics: CameraMetrics, snapshot: Option<LastFrame>) -> Self {
         let spec = &plan.spec;
         let session = format!("{:016x}", rand::random::<u64>());
         let encoder = FrameEncoder::new(&plan.name, session, spec.encoding.format);

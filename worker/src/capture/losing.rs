@@ -6,9 +6,9 @@ use std::{
 };
 
 use edgereel_crds::status::Reason;
+use edgereel_frame::reasons::DropReason;
 
 use crate::source::SourceError;
-use edgereel_frame::reasons::DropReason;
 
 /// What came since the last picture that was whole and small enough.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ pub mod health;
 pub mod keep;
 pub mod lines;
 pub mod losing;
+pub mod metrics;
 pub mod outbox;
 pub mod pacing;
 pub mod sender;
@@ -30,11 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 pub use self::keep::Keep;
-use self::{camera::Camera, health::Health, sender::Sender};
-use crate::source;
 use edgereel_frame::Frame;
 use edgereel_kafka::topics;
 use edgereel_runtime::{fault::Fault, secrets::Secrets, state::ResourceState};
+
+use self::{camera::Camera, health::Health, sender::Sender};
+use crate::source;
 
 /// What a stop may take: the pod's grace period is 30 s.
 const STOP: Duration = Duration::from_secs(10);
@@ -53,9 +55,9 @@ pub struct CaptureEnv {
 
 /// A camera's last frame.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot(Arc<Mutex<Option<Frame>>>);
+pub struct LastFrame(Arc<Mutex<Option<Frame>>>);
 
-impl Snapshot {
+impl LastFrame {
     /// The last frame that was fit to send.
     pub fn get(&self) -> Option<Frame> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

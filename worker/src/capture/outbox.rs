@@ -21,10 +21,10 @@ use std::{
 };
 
 use edgereel_crds::camera_stream::{Buffer, WhenFull};
+use edgereel_frame::{Frame, reasons::DropReason};
 use tokio::sync::Notify;
 
-use crate::metrics::CameraMetrics;
-use edgereel_frame::{Frame, reasons::DropReason};
+use crate::capture::metrics::CameraMetrics;
 
 /// The records in flight above which an idempotent producer of librdkafka sends no more (`RD_KAFKA_IDEMP_MAX_INFLIGHT`).
 const WINDOW: usize = 5;

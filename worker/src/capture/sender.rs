@@ -7,6 +7,13 @@ use std::{
 };
 
 use edgereel_crds::{plan::CameraPlan, status::Reason};
+use edgereel_frame::reasons::DropReason;
+use edgereel_kafka::{
+    client::{Health as Brokers, KafkaFault},
+    health::Snapshot,
+    producer::{Delivery, Fate, FrameProducer, Options, Record, SendError, Undelivered},
+};
+use edgereel_runtime::{fault::Fault, secrets::Secrets, throttle::Throttle};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -15,13 +22,6 @@ use super::{
     health::{End, Health},
     watchdog::Silent,
 };
-use edgereel_frame::reasons::DropReason;
-use edgereel_kafka::{
-    client::{Health as Brokers, KafkaFault},
-    health::Snapshot,
-    producer::{Delivery, Fate, FrameProducer, Options, Record, SendError, Undelivered},
-};
-use edgereel_runtime::{fault::Fault, secrets::Secrets, throttle::Throttle};
 
 /// How often the brokers' health is looked at when nothing else happens.
 const LOOK: Duration = Duration::from_secs(1);

@@ -7,13 +7,13 @@
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use edgereel_crds::plan::CameraPlan;
+use edgereel_kafka::consumer::notes::{NoNote, Notes};
+use edgereel_runtime::secrets::Secrets;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{Keep, health::Health};
-use edgereel_kafka::consumer::notes::{NoNote, Notes};
-use edgereel_runtime::secrets::Secrets;
 
 /// From one look to the next, and how much of it is left to chance: of two that look in step one would never be seen.
 const LOOK: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(2));

@@ -6,12 +6,12 @@ use edgereel_crds::{
     camera_stream::{CameraStreamSpec, Reencode, Source as Spec},
     plan::CameraPlan,
 };
+use edgereel_frame::jpeg::EoiHabit;
+use edgereel_runtime::secrets::Secrets;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Verdict};
 use crate::source::{self, Again, Part, Source, SourceError};
-use edgereel_frame::jpeg::EoiHabit;
-use edgereel_runtime::secrets::Secrets;
 
 /// How long pictures are counted, to tell their rate.
 const SAMPLE: Duration = Duration::from_secs(3);

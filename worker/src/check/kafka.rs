@@ -9,10 +9,6 @@ use edgereel_crds::{
     name::{Kind, ObjectName},
     plan::{CameraPlan, Connection, Plan, SinkPlan},
 };
-use futures::future::{BoxFuture, FutureExt, Shared};
-
-use super::{Answer, Question, Verdict};
-use crate::sink::dead_letter;
 use edgereel_kafka::{
     fault::KafkaFault,
     topics::{
@@ -21,6 +17,10 @@ use edgereel_kafka::{
     },
 };
 use edgereel_runtime::secrets::Secrets;
+use futures::future::{BoxFuture, FutureExt, Shared};
+
+use super::{Answer, Question, Verdict};
+use crate::sink::dead_letter;
 
 /// The clusters of a plan, each asked once: what depends on one waits for that.
 pub(super) struct Brokers {

@@ -9,11 +9,10 @@ mod kafka;
 use std::{future::Future, path::Path, time::Duration};
 
 use edgereel_crds::{name::Kind, plan::Plan};
+use edgereel_runtime::secrets::Secrets;
 use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use tokio::task::JoinSet;
-
-use edgereel_runtime::secrets::Secrets;
 
 /// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

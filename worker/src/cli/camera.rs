@@ -9,13 +9,17 @@ use std::{
 
 use clap::ValueEnum;
 use edgereel_crds::units;
+use edgereel_runtime::{
+    cli::{log::LogFormat, signals},
+    plain::plain,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{log::LogFormat, say, signals, told};
+use super::{say, told};
 use crate::synthetic::{
     parse_size,
     server::{
@@ -25,7 +29,6 @@ use crate::synthetic::{
         wire::{Format, Quirk},
     },
 };
-use edgereel_runtime::plain::plain;
 
 const EXAMPLES: &str = "\
 Examples:

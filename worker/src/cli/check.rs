@@ -8,15 +8,14 @@ use std::{
 
 use console::{Term, style};
 use edgereel_crds::units;
+use edgereel_runtime::{
+    cli::log::{self, LogFormat},
+    plain::plain,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{
-    Place,
-    log::{self, LogFormat},
-    print,
-};
+use super::{Place, print};
 use crate::check::{self, Finding, Verdict};
-use edgereel_runtime::plain::plain;
 
 /// What takes longer shows how far it is.
 const QUICK: Duration = Duration::from_secs(1);

@@ -2,11 +2,7 @@
 
 pub mod camera;
 pub mod check;
-pub mod log;
 pub mod run;
-pub mod screen;
-mod signals;
-pub mod table;
 pub mod validate;
 pub mod verify;
 
@@ -23,7 +19,6 @@ use clap::{
 };
 use clap_complete::Shell;
 use edgereel_crds::{plan::Plan, problem::Problem};
-
 use edgereel_runtime::{plain::plain, secrets::Secrets};
 
 /// Cameras to Kafka, Kafka to disk: declared as resources, with nothing lost.

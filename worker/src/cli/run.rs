@@ -8,6 +8,20 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use edgereel_crds::plan::Plan;
+use edgereel_runtime::{
+    cli::{
+        log::{self, LogFormat},
+        screen::Screen,
+        signals,
+    },
+    metrics::Metrics,
+    plain::plain,
+    run::{Asked, Run},
+    secrets::Secrets,
+    serve,
+    table::{self, summary},
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -16,22 +30,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{
-    Place,
-    log::{self, LogFormat},
-    say,
-    screen::Screen,
-    signals, table,
-    table::summary,
-};
-use crate::{
-    run::{Asked, Options, Run},
-    serve,
-};
-use edgereel_runtime::plain::plain;
+use super::{Place, say};
+use crate::kinds::{Kinds, Options};
 
 /// Where the process's own HTTP server listens when nothing else is asked for.
 const DEFAULT_HTTP: &str = "127.0.0.1:9464";
+
+/// What files ask for, with the secrets at hand.
+type Read = (Plan, Secrets);
 
 /// How `edgereel run` is called.
 #[derive(Debug, clap::Args)]
@@ -113,7 +119,7 @@ pub fn run(args: Args) -> ExitCode {
 
 impl Args {
     /// What of the files is to run.
-    fn wanted(&self, (mut plan, secrets): Asked) -> Result<Asked, String> {
+    fn wanted(&self, (mut plan, secrets): Read) -> Result<Read, String> {
         if let Some(only) = &self.only {
             plan.keep_only(only);
             if plan.cameras.is_empty() && plan.sinks.is_empty() {
@@ -129,7 +135,7 @@ impl Args {
     }
 }
 
-fn run_asked((plan, secrets): Asked, args: Args, screen: Option<Screen>) -> anyhow::Result<()> {
+fn run_asked((plan, secrets): Read, args: Args, screen: Option<Screen>) -> anyhow::Result<()> {
     // One thread is enough to move bytes, and saves waking another for each packet; what computes or blocks leaves it
     // (`block_in_place`, sinks' own threads).
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -142,11 +148,14 @@ fn run_asked((plan, secrets): Asked, args: Args, screen: Option<Screen>) -> anyh
     let fleet = runtime.block_on(async {
         let (shutdown, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
         signals::watch(shutdown.clone(), hangup.clone())?;
-        let mut run = Run::new(options, shutdown.clone());
+        let mut metrics = Metrics::default();
+        let storage_root = options.storage_root.clone();
+        let kinds = Kinds::new(options, &mut metrics);
+        let mut run = Run::new(metrics, storage_root, shutdown.clone());
         let fleet = run.fleet.clone();
         let listener = listen(args.http.as_deref()).await?;
         info!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting");
-        run.turn_to(&plan, &secrets).await;
+        run.turn_to(kinds.of(&plan, &secrets), &secrets).await;
         if let Some(listener) = listener {
             info!(address = %listener.local_addr()?, "serving /metrics, /healthz, /readyz and /status");
             tokio::spawn(serve::serve(listener, fleet.clone(), shutdown.clone()));
@@ -156,7 +165,7 @@ fn run_asked((plan, secrets): Asked, args: Args, screen: Option<Screen>) -> anyh
             None => tokio::spawn(table::log_forever(fleet.clone())),
         };
         let (asking, asked) = mpsc::channel(1);
-        tokio::spawn(read_again(args, hangup, shutdown, asking));
+        tokio::spawn(read_again(args, kinds, hangup, shutdown, asking));
         run.run(asked).await;
         view.abort();
         anyhow::Ok(fleet)
@@ -175,7 +184,13 @@ fn run_asked((plan, secrets): Asked, args: Args, screen: Option<Screen>) -> anyh
 }
 
 /// Reads the files again at each hangup, and asks for what they hold now. Files with a problem change nothing.
-async fn read_again(args: Args, hangup: Arc<Notify>, shutdown: CancellationToken, asking: mpsc::Sender<Asked>) {
+async fn read_again(
+    args: Args,
+    kinds: Kinds,
+    hangup: Arc<Notify>,
+    shutdown: CancellationToken,
+    asking: mpsc::Sender<Asked>,
+) {
     let args = Arc::new(args);
     loop {
         hangup.notified().await;
@@ -192,9 +207,10 @@ async fn read_again(args: Args, hangup: Arc<Notify>, shutdown: CancellationToken
             args.wanted(asked).map_err(|problem| vec![problem])
         });
         match read.await {
-            Ok(Ok(asked)) => {
+            Ok(Ok((plan, secrets))) => {
+                let wanted = kinds.of(&plan, &secrets);
                 // Nobody listens any more when it is stopping.
-                let _ = asking.send(asked).await;
+                let _ = asking.send((wanted, secrets)).await;
             }
             Ok(Err(problems)) => {
                 problems.iter().for_each(|problem| error!("{problem}"));

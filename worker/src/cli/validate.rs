@@ -19,7 +19,6 @@ use edgereel_crds::{
     redact,
     storage::Storage,
 };
-
 use edgereel_runtime::plain::plain;
 
 /// How deep directories are searched: deeper than anyone nests them, and an end to links that go round.

@@ -8,18 +8,17 @@ use std::{
 
 use console::style;
 use edgereel_crds::plan::SinkPlan;
+use edgereel_runtime::{
+    cli::log::{self, LogFormat},
+    secrets::Secrets,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{
-    Place,
-    log::{self, LogFormat},
-    say, told,
-};
+use super::{Place, say, told};
 use crate::verify::{
     self, Step,
     report::{Counts, Findings, Report},
 };
-use edgereel_runtime::secrets::Secrets;
 
 /// So many findings of a sink are shown without `--all`.
 const SHOWN: usize = 20;

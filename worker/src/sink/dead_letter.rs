@@ -21,11 +21,6 @@ pub use self::{
     ledger::Mark,
     letter::{OFFSET, PARTITION, TOPIC},
 };
-use self::{
-    ledger::{Ledger, Number, Settled},
-    letter::Letter,
-};
-use crate::metrics::SinkMetrics;
 use edgereel_frame::wire::Invalid;
 use edgereel_kafka::{
     client::KafkaFault,
@@ -34,6 +29,12 @@ use edgereel_kafka::{
     topics,
 };
 use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets};
+
+use self::{
+    ledger::{Ledger, Number, Settled},
+    letter::Letter,
+};
+use crate::sink::metrics::SinkMetrics;
 
 /// What may wait for the brokers' acknowledgement, in bytes.
 const BUDGET: u64 = 8 << 20;

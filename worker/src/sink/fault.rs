@@ -6,7 +6,6 @@ use std::{
 };
 
 use edgereel_crds::status::Reason;
-
 use edgereel_runtime::{fault::Fault, plain::plain};
 
 impl From<OutputError> for Fault {

@@ -7,10 +7,10 @@ use edgereel_crds::template::{
     DEFAULT_TIME, Field, Format, Piece, Template,
     length::{CAMERA_MAX, NAME_MAX},
 };
+use edgereel_frame::reasons::InvalidReason;
 use jiff::{Timestamp, Zoned, fmt::strtime, tz::TimeZone};
 
 use super::{fault::OutputError, output::SinkFrame};
-use edgereel_frame::reasons::InvalidReason;
 
 /// Years have four digits in names. A time before them is written as the first that there is.
 const YEAR_ZERO: Timestamp = Timestamp::constant(-62_167_219_200, 0);

@@ -10,14 +10,14 @@ use std::{
 };
 
 use edgereel_crds::plan::SinkPlan;
-use tokio_util::sync::CancellationToken;
-
-use crate::metrics::lag::Lag;
 use edgereel_kafka::{
     client::{Context, KafkaFault, client_config},
     consumer::behind::Onlooker,
 };
 use edgereel_runtime::secrets::Secrets;
+use tokio_util::sync::CancellationToken;
+
+use crate::sink::metrics::lag::Lag;
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_secs(2);

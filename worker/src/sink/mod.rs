@@ -17,6 +17,7 @@ pub mod file_name;
 pub mod jpeg_files;
 pub mod lag;
 pub mod merge;
+pub mod metrics;
 pub mod output;
 pub mod private_dir;
 pub mod runner;

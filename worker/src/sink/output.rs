@@ -16,10 +16,10 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::frame_sink;
+use edgereel_frame::jpeg::JpegInfo;
 use jiff::Timestamp;
 
 use super::fault::OutputError;
-use edgereel_frame::jpeg::JpegInfo;
 pub use edgereel_kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
 
 /// A frame that came from Kafka, ready to be written.

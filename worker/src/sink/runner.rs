@@ -36,6 +36,11 @@ use edgereel_crds::{
     plan::SinkPlan,
     status::{ConditionStatus, ConditionType, Reason},
 };
+use edgereel_kafka::{
+    client::{Health, KafkaFault},
+    consumer::{Command, Consumer, Event},
+};
+use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets, state::ResourceState, throttle::Throttle};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -46,12 +51,7 @@ use self::{
     writing::Stuck,
 };
 use super::{dead_letter::DeadLetters, output::Output};
-use crate::metrics::SinkMetrics;
-use edgereel_kafka::{
-    client::{Health, KafkaFault},
-    consumer::{Command, Consumer, Event},
-};
-use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets, state::ResourceState, throttle::Throttle};
+use crate::sink::metrics::SinkMetrics;
 
 /// How often the state is looked at when nothing happens.
 const TICK: Duration = Duration::from_millis(250);
@@ -89,7 +89,6 @@ pub fn run(plan: &SinkPlan, replica: u32, env: SinkEnv) -> Result<(), Fault> {
         }
         Err(fault) => env.state.unready(fault.reason, &fault.message),
     }
-    env.metrics.ready.set(0);
     result
 }
 

@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{plan::SinkPlan, status::Reason, storage::Storage};
+use edgereel_runtime::{fault::Fault, plain::plain};
 
 use super::{
     output::output_directory,
     private_dir::{self, make_directory},
 };
-use edgereel_runtime::{fault::Fault, plain::plain};
 
 /// Where the volume is; it may not be there.
 ///

@@ -1,10 +1,10 @@
 //! Takes apart what holds several pictures: each is a frame of its own.
 
 use bytes::Bytes;
+use edgereel_frame::jpeg::first_of;
 use futures::future::BoxFuture;
 
 use super::{FrameStream, Part, SourceError};
-use edgereel_frame::jpeg::first_of;
 
 /// A stream whose parts hold one picture each.
 pub struct Apart {
@@ -37,11 +37,12 @@ impl FrameStream for Apart {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use edgereel_frame::{
         reasons::DropReason,
         samples::{mpo, picture},
     };
+
+    use super::*;
 
     struct Parts(Vec<Part>);
 

@@ -17,6 +17,10 @@ use std::time::Duration;
 use client::Client;
 use cookies::Cookies;
 use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
+use edgereel_runtime::{
+    plain::plain,
+    secrets::{SecretError, Secrets},
+};
 use login::{Challenge, Credentials};
 use native_tls::{Certificate, TlsConnector};
 pub use page::Page;
@@ -30,10 +34,6 @@ use reqwest::{
 use url::Url;
 
 use super::{Again, SourceError};
-use edgereel_runtime::{
-    plain::plain,
-    secrets::{SecretError, Secrets},
-};
 
 const MAX_REDIRECTS: usize = 5;
 /// How much of an error page is read, to keep the connection.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgereel_crds::{camera_stream::MjpegSource, units::ByteSize};
+use edgereel_runtime::secrets::Secrets;
 use futures::future::BoxFuture;
 use reqwest::Response;
 
@@ -15,7 +16,6 @@ use super::{
     http::{HttpCamera, Page, content_type, is_bare},
     multipart::MultipartParser,
 };
-use edgereel_runtime::secrets::Secrets;
 
 /// For how long an answer that calls itself text may be silent before its first part: then it is what it says.
 const PAGE_SILENCE: Duration = Duration::from_secs(1);

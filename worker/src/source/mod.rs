@@ -17,10 +17,9 @@ use edgereel_crds::{
     status::Reason,
     units::ByteSize,
 };
-use futures::future::BoxFuture;
-
 use edgereel_frame::reasons::DropReason;
 use edgereel_runtime::{fault::Fault, plain::plain, secrets::Secrets};
+use futures::future::BoxFuture;
 
 /// A camera that can be dialled.
 pub trait Source: Send {

@@ -30,15 +30,15 @@ use std::{collections::VecDeque, mem};
 
 use boundary::{Begins, Boundary};
 use bytes::{Buf, Bytes, BytesMut};
+use edgereel_frame::{
+    jpeg::{BEGINNING, EOI, SOI},
+    reasons::DropReason,
+};
 use header::{Content, Header, is_part_header};
 use memchr::{memchr, memmem};
 use scan::Scan;
 
 use super::Part;
-use edgereel_frame::{
-    jpeg::{BEGINNING, EOI, SOI},
-    reasons::DropReason,
-};
 
 /// The longest part header.
 const MAX_HEADER: usize = 16 << 10;

@@ -5,6 +5,11 @@ mod tests;
 
 use bytes::Bytes;
 use edgereel_crds::{camera_stream::SnapshotSource, status::Reason, units::ByteSize};
+use edgereel_frame::{
+    jpeg::{BEGINNING, first_of},
+    reasons::DropReason,
+};
+use edgereel_runtime::secrets::Secrets;
 use futures::future::BoxFuture;
 use memchr::memmem;
 use reqwest::Response;
@@ -14,11 +19,6 @@ use super::{
     Again, FrameStream, Part, Source, SourceError,
     http::{HttpCamera, Page, content_type},
 };
-use edgereel_frame::{
-    jpeg::{BEGINNING, first_of},
-    reasons::DropReason,
-};
-use edgereel_runtime::secrets::Secrets;
 
 /// So much may stand before the picture.
 const LEAD: usize = 4 << 10;

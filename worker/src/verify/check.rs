@@ -4,6 +4,9 @@ use edgereel_crds::{
     frame_sink::{OnInvalid, StartFrom},
     plan::SinkPlan,
 };
+use edgereel_frame::wire::{self, Decoded, RecordView};
+use edgereel_kafka::reader::{Began, Extent, StoredRecord, TopicReader};
+use edgereel_runtime::fault::Fault;
 
 use super::{
     Extents, Files, Found, Look, Place, Progress, letters,
@@ -11,9 +14,6 @@ use super::{
     report::{Finding, Report},
 };
 use crate::sink::fault::OutputError;
-use edgereel_frame::wire::{self, Decoded, RecordView};
-use edgereel_kafka::reader::{Began, Extent, StoredRecord, TopicReader};
-use edgereel_runtime::fault::Fault;
 
 /// One sink's check, partition by partition.
 pub(super) struct Check<'a> {

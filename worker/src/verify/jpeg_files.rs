@@ -13,6 +13,7 @@ use std::{
 };
 
 use edgereel_crds::{frame_sink, plan::SinkPlan, status::Reason, template::Template};
+use edgereel_frame::wire::Decoded;
 use jiff::Timestamp;
 
 use super::{
@@ -29,7 +30,6 @@ use crate::sink::{
     output::At,
     private_dir,
 };
-use edgereel_frame::wire::Decoded;
 
 /// The output's directory, and what stood in it when it was walked.
 pub(super) struct JpegFiles {

@@ -1,12 +1,12 @@
 //! Reads the dead-letter topic.
 
 use edgereel_crds::plan::SinkPlan;
-
-use super::{Place, Progress, Step};
-use crate::sink::dead_letter::{OFFSET, PARTITION, TOPIC};
 use edgereel_frame::wire::{self, Header};
 use edgereel_kafka::reader::TopicReader;
 use edgereel_runtime::fault::Fault;
+
+use super::{Place, Progress, Step};
+use crate::sink::dead_letter::{OFFSET, PARTITION, TOPIC};
 
 /// Whether the topic still has what was sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

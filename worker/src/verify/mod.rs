@@ -24,6 +24,12 @@ mod video;
 use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 use edgereel_crds::{frame_sink::Output, plan::SinkPlan, status::Reason};
+use edgereel_frame::wire::Decoded;
+use edgereel_kafka::{
+    consumer::earlier::Earlier,
+    reader::{Extent, TopicReader},
+};
+use edgereel_runtime::{fault::Fault, secrets::Secrets};
 
 use self::{
     check::Check,
@@ -32,12 +38,6 @@ use self::{
     report::{Findings, Report},
 };
 use crate::sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume};
-use edgereel_frame::wire::Decoded;
-use edgereel_kafka::{
-    consumer::earlier::Earlier,
-    reader::{Extent, TopicReader},
-};
-use edgereel_runtime::{fault::Fault, secrets::Secrets};
 
 /// A place in Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
-use crate::sink::video::checkpoint::Checkpoint;
 use edgereel_kafka::{
     consumer::{
         earlier::{Earlier, EarlierTopic, Since, same},
@@ -12,6 +9,9 @@ use edgereel_kafka::{
     },
     reader::Began,
 };
+use jiff::Timestamp;
+
+use crate::sink::video::checkpoint::Checkpoint;
 
 /// What is known of the topics that are read, and of others that were.
 #[derive(Debug, Default)]

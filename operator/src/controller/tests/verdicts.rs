@@ -3,9 +3,10 @@
 use edgereel_crds::{
     resource_status::{CameraStreamStatus, FrameSinkStatus},
     status::{Condition, ConditionStatus, ConditionType, Reason},
-    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+    worker_status::{Figures, ResourceReport, Semantics},
 };
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::controller::{
     figures::{WorthWriting, of_sink},
@@ -27,7 +28,8 @@ fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceRepo
         name: "gate".into(),
         conditions: vec![condition(ConditionType::Ready, ready), condition(ConditionType::CameraOnline, ready)],
         last_error: None,
-        figures: Figures::Camera(CameraFigures::default()),
+        overview: None,
+        figures: Figures::new(),
     }
 }
 
@@ -224,17 +226,15 @@ fn figures_are_written_when_they_matter_and_otherwise_once_in_a_while() {
 
 #[test]
 fn a_sinks_figures_are_those_of_all_its_workers() {
-    let worker = |fps, bytes, stored, lag, free| PodView {
+    let worker = |fps: f64, bytes: u64, stored, lag, free: i64| PodView {
         report: Some(Ok(ResourceReport {
-            figures: Figures::Sink(SinkFigures {
-                fps,
-                frame_bytes: bytes,
-                frames_stored: stored,
-                lag_records: lag,
-                disk_free_bytes: free,
-                disk_size_bytes: 100,
-                ..SinkFigures::default()
-            }),
+            figures: Figures::new()
+                .with("fps", Semantics::Rate, Value::from(fps))
+                .with("frameBytes", Semantics::Mean, Value::from(bytes))
+                .count("framesStored", stored)
+                .amount("lagRecords", lag)
+                .with("diskFreeBytes", Semantics::Least, Value::from(free))
+                .with("diskSizeBytes", Semantics::Least, Value::from(100)),
             ..report(ConditionStatus::True, Reason::Running, "")
         })),
         ..pod()

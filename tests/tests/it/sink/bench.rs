@@ -5,7 +5,6 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -13,23 +12,19 @@ use std::{
 use edgereel_crds::{
     FrameSinkSpec, KafkaConnectionSpec,
     frame_sink::OnInvalid,
-    name::ObjectName,
+    name::{Kind, ObjectName},
     plan::{Connection, SinkPlan, Volume},
     status::{ConditionType, Reason},
 };
-use edgereel_runtime::{
-    fault::Fault,
-    secrets::Secrets,
-    state::{Kind, ResourceState},
-};
+use edgereel_runtime::{fault::Fault, metrics::Metrics, secrets::Secrets, state::ResourceState};
 use edgereel_tests::{
     kafka::{self, Cluster, topics::NewRecord},
     process::Guarded,
     scratch, unique, wait,
 };
-use edgereel_worker::{
-    metrics::{Metrics, SinkMetrics},
-    sink::runner::{self, SinkEnv},
+use edgereel_worker::sink::{
+    metrics::{SinkFamilies, SinkMetrics},
+    runner::{self, SinkEnv},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -220,7 +215,7 @@ pub struct Worker {
 
 impl Worker {
     fn start(plan: SinkPlan, replica: u32, storage_root: Option<PathBuf>) -> Self {
-        let metrics = Arc::new(Metrics::default()).sink(&plan.name);
+        let metrics = SinkFamilies::new(&mut Metrics::default()).of(&plan.name);
         let state = ResourceState::new(Kind::FrameSink, plan.name.clone());
         let shutdown = CancellationToken::new();
         let env = SinkEnv {

@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 
 use edgereel_crds::{
+    name::Kind,
     plan::Plan,
     status::{Condition, ConditionStatus, ConditionType},
 };
+use edgereel_frame::samples::picture;
+use edgereel_runtime::{metrics::Metrics, state::ResourceState};
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::metrics::Metrics;
-use edgereel_frame::samples::picture;
-use edgereel_runtime::state::{Kind, ResourceState};
+use crate::capture::metrics::CameraFamilies;
 
 /// Connections one after the other, each with its parts; then it tells that all were played, and does not answer.
 struct Script {
@@ -80,7 +81,7 @@ async fn play_to(connections: impl IntoIterator<Item = Vec<Part>>, end: Again) -
 async fn run_until(source: impl Source + 'static, played: &Notify) -> (Keep, ResourceState) {
     let plan = plan();
     let plan = &plan.cameras[0];
-    let keep = Keep::new(plan, Metrics::default().camera(&plan.name), None);
+    let keep = Keep::new(plan, CameraFamilies::new(&mut Metrics::default()).of(&plan.name), None);
     keep.outbox.open(1 << 20);
     let state = ResourceState::new(Kind::CameraStream, plan.name.clone());
     let health = Arc::new(Health::new(state.clone()));

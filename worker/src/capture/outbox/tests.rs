@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 use edgereel_crds::{name::ObjectName, units::ByteSize};
+use edgereel_runtime::metrics::Metrics;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::metrics::Metrics;
+use crate::capture::metrics::CameraFamilies;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn metrics() -> CameraMetrics {
-    Metrics::default().camera(&ObjectName { namespace: "lab".into(), name: "gate".into() })
+    CameraFamilies::new(&mut Metrics::default()).of(&ObjectName { namespace: "lab".into(), name: "gate".into() })
 }
 
 fn with_overhead(memory: u64, when_full: WhenFull, overhead: usize) -> Outbox {

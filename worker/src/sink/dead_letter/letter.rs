@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use edgereel_crds::name::ObjectName;
-
 use edgereel_frame::wire::{Header, Invalid};
 use edgereel_kafka::consumer::{self, TopicPartition};
 
@@ -81,9 +80,10 @@ fn annotations(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use edgereel_frame::reasons::InvalidReason;
     use edgereel_kafka::consumer::{TopicPartition, budget::Charge};
+
+    use super::*;
 
     #[test]
     fn a_dead_letter_says_where_it_stood_and_why() {

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::template::Template;
+use edgereel_frame::jpeg::JpegInfo;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -17,7 +18,6 @@ use crate::sink::{
     disk::faults::{CountSyncs, FailAt},
     output::{Standing, TopicPartition},
 };
-use edgereel_frame::jpeg::JpegInfo;
 
 pub(super) fn sink() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "frames".into() }

@@ -3,15 +3,15 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use edgereel_crds::status::Reason;
-use jiff::Timestamp;
-
-use super::{Runner, flusher::Batch, intake::Queue, progress::Progress, stage::Stage};
-use crate::sink::{fault::OutputError, output::Lease};
 use edgereel_kafka::{
     client::KafkaFault,
     consumer::{Begun, Commit, TopicPartition},
 };
 use edgereel_runtime::fault::Fault;
+use jiff::Timestamp;
+
+use super::{Runner, flusher::Batch, intake::Queue, progress::Progress, stage::Stage};
+use crate::sink::{fault::OutputError, output::Lease};
 
 /// One assignment's partitions.
 pub struct Assignment {

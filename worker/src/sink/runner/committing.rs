@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use edgereel_kafka::{client::KafkaFault, consumer::Command};
+use edgereel_runtime::fault::Fault;
 use jiff::Timestamp;
 
 use super::{
@@ -11,8 +13,6 @@ use super::{
     stage::Stage,
 };
 use crate::sink::{fault::OutputError, output::FlushJob};
-use edgereel_kafka::{client::KafkaFault, consumer::Command};
-use edgereel_runtime::fault::Fault;
 
 /// How long an uncommitted flush waits for the next try.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);

@@ -8,11 +8,11 @@ use std::{
 };
 
 use edgereel_crds::status::Reason;
-use jiff::Timestamp;
-
-use crate::metrics::SinkMetrics;
 use edgereel_frame::wire::time;
 use edgereel_runtime::fault::Fault;
+use jiff::Timestamp;
+
+use crate::sink::metrics::SinkMetrics;
 
 /// Capture times kept between two commits; beyond that many, frames count without a latency.
 const MAX_TIMES: usize = 100_000;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Runner, stage::Stage};
-use crate::sink::fault::OutputError;
 use edgereel_kafka::consumer::Command;
 use edgereel_runtime::fault::Fault;
+
+use super::{Runner, stage::Stage};
+use crate::sink::fault::OutputError;
 
 /// How long dead letters may hold up a hand-over; what is not there by then is sent again by the next owner.
 const LETTERS: Duration = Duration::from_secs(3);

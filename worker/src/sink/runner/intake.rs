@@ -10,14 +10,14 @@ use edgereel_crds::{
     frame_sink::{Output, SinkFormat},
     plan::SinkPlan,
 };
+use edgereel_frame::wire::{self, Invalid, RecordView, time};
+use edgereel_kafka::consumer::{Begun, Record, TopicPartition};
 use jiff::Timestamp;
 
 use crate::sink::{
     merge::{Item, Merge, Next},
     output::{SinkFrame, Standing},
 };
-use edgereel_frame::wire::{self, Invalid, RecordView, time};
-use edgereel_kafka::consumer::{Begun, Record, TopicPartition};
 
 /// A record and what it holds. The record stays whole: it may yet have to go to the dead-letter topic.
 pub struct Entry {

@@ -8,6 +8,10 @@ use std::{
 };
 
 use edgereel_crds::status::Reason;
+use edgereel_kafka::consumer::{
+    Begun,
+    earlier::{Earlier, Since},
+};
 use jiff::Timestamp;
 
 use crate::sink::{
@@ -15,10 +19,6 @@ use crate::sink::{
     fault::OutputError,
     output::At,
     private_dir::sync_directory,
-};
-use edgereel_kafka::consumer::{
-    Begun,
-    earlier::{Earlier, Since},
 };
 
 /// The file in the sink's folder.
@@ -122,11 +122,12 @@ fn write(path: &Path, earlier: &Earlier) -> Result<(), OutputError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use edgereel_kafka::consumer::{
         Assigned, TopicPartition,
         mark::{Mark, TopicId},
     };
+
+    use super::*;
 
     fn begun(topic: &str, partition: i32, start: i64, id: &str) -> Begun {
         let source = TopicPartition { topic: topic.into(), partition };

@@ -11,16 +11,16 @@ use edgereel_crds::{
     plan::SinkPlan,
     status::{ConditionStatus, ConditionType, Reason},
 };
-
-use super::{
-    LOG_INTERVAL, Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage,
-};
-use crate::sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume};
 use edgereel_kafka::{
     client::{Context, client_config},
     consumer::{Consumer, Settings},
 };
 use edgereel_runtime::{backoff::Backoff, fault::Fault, throttle::Throttle};
+
+use super::{
+    LOG_INTERVAL, Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage,
+};
+use crate::sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume};
 
 /// Bytes of records that may wait between the consumer and the output.
 const MEMORY: usize = 16 << 20;

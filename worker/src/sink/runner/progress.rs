@@ -124,10 +124,10 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    use edgereel_kafka::consumer::{Assigned, mark::Mark};
     use proptest::prelude::*;
 
     use super::*;
-    use edgereel_kafka::consumer::{Assigned, mark::Mark};
 
     fn source(partition: i32) -> TopicPartition {
         TopicPartition { topic: "frames".into(), partition }

@@ -1,10 +1,10 @@
 //! Whether a sink is ready: a pure decision on what the runner knows.
 
 use edgereel_crds::status::{ConditionType, Reason};
-
-use super::stage::Stage;
 use edgereel_kafka::client::{KafkaFault, Snapshot};
 use edgereel_runtime::state::ResourceState;
+
+use super::stage::Stage;
 
 /// What the sink does, as far as it matters to its users.
 #[derive(Clone, Debug, PartialEq, Eq)]

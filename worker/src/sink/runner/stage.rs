@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use edgereel_crds::status::Reason;
+use edgereel_runtime::fault::Fault;
 
 use super::assignment::Assignment;
-use edgereel_runtime::fault::Fault;
 
 /// How long the group may leave a worker without a word after its right to write has ended.
 const SILENCE: Duration = Duration::from_secs(30);

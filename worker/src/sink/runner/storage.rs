@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-use crate::metrics::SinkMetrics;
+use crate::sink::metrics::SinkMetrics;
 
 /// Tells the size and the free space of the file system.
 pub fn measure(root: &Path, metrics: &SinkMetrics) {

@@ -1,5 +1,6 @@
 //! Says how the sink stands: its conditions and its lag.
 
+use edgereel_frame::wire::time;
 use jiff::Timestamp;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     readiness::{self, Facts, Verdict},
     stage::Stage,
 };
-use edgereel_frame::wire::time;
 
 impl Runner<'_> {
     /// Sets the resource's conditions.
@@ -37,7 +37,6 @@ impl Runner<'_> {
             Some(fault) => Verdict::NotReady(fault.reason, fault.message),
             None => readiness::judge(&facts),
         };
-        self.env.metrics.ready.set(i64::from(matches!(verdict, Verdict::Ready(_))));
         readiness::tell(verdict, &self.env.state);
     }
 

@@ -3,20 +3,18 @@
 use std::time::{Duration, Instant};
 
 use edgereel_crds::{frame_sink::OnInvalid, status::Reason};
-use jiff::Timestamp;
-
-use super::{Runner, TICK, intake::Entry};
-use crate::{
-    metrics::SinkMetrics,
-    sink::{
-        dead_letter::{Sent, place},
-        fault::OutputError,
-        output::{SinkFrame, Written},
-    },
-};
 use edgereel_frame::wire::{Invalid, time};
 use edgereel_kafka::consumer::Record;
 use edgereel_runtime::fault::Fault;
+use jiff::Timestamp;
+
+use super::{Runner, TICK, intake::Entry};
+use crate::sink::{
+    dead_letter::{Sent, place},
+    fault::OutputError,
+    metrics::SinkMetrics,
+    output::{SinkFrame, Written},
+};
 
 /// Entries written between two looks at the events.
 const BURST: usize = 32;

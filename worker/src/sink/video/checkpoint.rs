@@ -2,10 +2,10 @@
 
 use std::path::{Component, Path};
 
+use edgereel_kafka::consumer::mark;
 use serde::{Deserialize, Serialize};
 
 use super::timing::Timing;
-use edgereel_kafka::consumer::mark;
 
 /// A broker keeps at most 4096 bytes of metadata (`offset.metadata.max.bytes`), of which the topic's mark takes its part.
 pub const LONGEST: usize = 4096 - mark::LONGEST;

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use edgereel_crds::frame_sink::VideoRate;
+use edgereel_frame::reasons::InvalidReason;
 
 use super::{
     Video,
@@ -19,7 +20,6 @@ use crate::sink::{
     output::SinkFrame,
     private_dir::{make_directory, sync_way},
 };
-use edgereel_frame::reasons::InvalidReason;
 
 impl Video {
     /// Closes the current segment. Can be tried again after an error.

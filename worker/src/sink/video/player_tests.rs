@@ -3,10 +3,10 @@
 use std::{fs::File, process::Command};
 
 use edgereel_crds::frame_sink::{Codec, VideoRate};
+use edgereel_frame::reasons::InvalidReason;
 
 use super::{tests::*, *};
 use crate::sink::output::Standing;
-use edgereel_frame::reasons::InvalidReason;
 
 /// A picture with some structure whose brightness tells its number.
 fn jpeg(n: u8, width: u16, height: u16) -> Vec<u8> {

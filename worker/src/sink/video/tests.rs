@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::{frame_sink::Segment as SegmentSpec, units::Duration};
+use edgereel_frame::jpeg::JpegInfo;
 use jiff::Timestamp;
 
 use super::*;
@@ -17,7 +18,6 @@ use crate::sink::{
     disk::faults::{FailAt, Full},
     output::{Standing, TopicPartition},
 };
-use edgereel_frame::jpeg::JpegInfo;
 
 pub(super) fn name() -> ObjectName {
     ObjectName { namespace: "lab".into(), name: "gate".into() }

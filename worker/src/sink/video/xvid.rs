@@ -7,6 +7,8 @@
 use std::sync::Once;
 
 use edgereel_crds::status::Reason;
+use edgereel_frame::{reasons::InvalidReason, reencode::MAX_PIXELS};
+use edgereel_runtime::plain::plain;
 use ffmpeg_next::{
     Dictionary, Error, Packet, Rational, codec, decoder, encoder,
     format::Pixel,
@@ -17,8 +19,6 @@ use ffmpeg_next::{
 
 use super::{avi::Rate, scaler::Scaler};
 use crate::sink::fault::OutputError;
-use edgereel_frame::{reasons::InvalidReason, reencode::MAX_PIXELS};
-use edgereel_runtime::plain::plain;
 
 /// Frames from one key frame to the next.
 const KEY_EVERY: u32 = 250;
@@ -169,8 +169,9 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use edgereel_frame::samples::picture;
+
+    use super::*;
 
     #[test]
     fn what_is_wrong_with_a_picture_is_not_said_in_the_systems_words() {

@@ -7,16 +7,16 @@ use std::{
 };
 
 use edgereel_crds::status::Reason;
+use edgereel_frame::{
+    jpeg::{Defect, inspect},
+    reasons::DropReason,
+    samples::picture,
+};
 use tokio::time::timeout;
 
 use super::{
     super::http::test_server::{Reply, TestServer, Then},
     *,
-};
-use edgereel_frame::{
-    jpeg::{Defect, inspect},
-    reasons::DropReason,
-    samples::picture,
 };
 
 const MULTIPART: &str = "multipart/x-mixed-replace; boundary=frame";

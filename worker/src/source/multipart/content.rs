@@ -1,10 +1,10 @@
 //! In a picture: by its length, or up to its own end or the next delimiter.
 
 use bytes::{Buf, Bytes};
+use edgereel_frame::jpeg::{EOI, End, SOI};
 
 use super::{MultipartParser, State, Step, boundary::Begins, header::Header, scan::Scan};
 use crate::source::Part;
-use edgereel_frame::jpeg::{EOI, End, SOI};
 
 /// How much of a part without length is read at a time.
 const SCAN_PIECE: usize = 16 << 10;

@@ -1,7 +1,8 @@
 //! A picture whose end has to be found: what was read of it so far.
 
-use super::boundary::Boundary;
 use edgereel_frame::jpeg::{End, Walk, images};
+
+use super::boundary::Boundary;
 
 pub(super) struct Scan {
     /// The picture's bytes; of one that is too large, the last ones.

@@ -1,9 +1,9 @@
 //! Streams as real and broken cameras send them.
 
+use edgereel_frame::samples::{encode, mpo, picture, with_comment};
 use proptest::prelude::*;
 
 use super::*;
-use edgereel_frame::samples::{encode, mpo, picture, with_comment};
 
 const MAX: usize = 20_000;
 const DECLARED: &str = "multipart/x-mixed-replace; boundary=frame";

@@ -1,12 +1,12 @@
 //! Cameras that are asked for each picture.
 
 use edgereel_crds::{status::Reason, units::Duration};
+use edgereel_frame::samples::picture;
 
 use super::{
     super::http::test_server::{Reply, TestServer, Then},
     *,
 };
-use edgereel_frame::samples::picture;
 
 async fn open(url: &str) -> Result<Box<dyn FrameStream>, SourceError> {
     let spec =

@@ -15,6 +15,10 @@ use edgereel_crds::{
     name::ObjectName,
     plan::{Connection, Volume},
 };
+use edgereel_kafka::consumer::{
+    earlier::{Earlier, EarlierTopic, Since},
+    mark::TopicId,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -26,10 +30,6 @@ use crate::sink::{
     output::{Lease, Output, SinkFrame, Standing, TopicPartition},
     testing::JPEG,
     video,
-};
-use edgereel_kafka::consumer::{
-    earlier::{Earlier, EarlierTopic, Since},
-    mark::TopicId,
 };
 
 const TOPIC: &str = "gate";

@@ -18,6 +18,7 @@ use std::{
 };
 
 use edgereel_crds::{frame_sink, plan::SinkPlan};
+use edgereel_frame::wire::Decoded;
 
 use self::{
     log::Log,
@@ -30,7 +31,6 @@ use super::{
     report::{Finding, Findings},
 };
 use crate::sink::{fault::OutputError, video::transcode::refuses};
-use edgereel_frame::wire::Decoded;
 
 /// All segments.
 pub(super) struct Video {

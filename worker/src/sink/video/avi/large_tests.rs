@@ -3,6 +3,8 @@
 
 use std::{fs::File, os::unix::fs::MetadataExt, path::Path, process::Command};
 
+use edgereel_frame::samples::picture;
+
 use super::{
     Format, Limits, MJPG, Rate,
     read::{self, End},
@@ -10,7 +12,6 @@ use super::{
     write::{AviWriter, new_file},
 };
 use crate::sink::disk::{AppendFile, Disk};
-use edgereel_frame::samples::picture;
 
 /// Bytes of a frame: few of them fill a RIFF, and they do not divide it.
 const FRAME: u32 = 33_000_001;

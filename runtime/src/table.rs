@@ -1,4 +1,4 @@
-//! The live table of `edgereel run` on a terminal, its plain lines in a pipe, and what it says at its end.
+//! The live table of a run on a terminal, its plain lines in a pipe, and what it says at its end.
 
 mod choice;
 mod layout;
@@ -8,14 +8,12 @@ pub mod summary;
 
 use std::{sync::Arc, time::Duration};
 
-use edgereel_crds::worker_status::Figures;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use self::row::Row;
-use super::screen::Screen;
-use crate::run::fleet::Fleet;
+use crate::{cli::screen::Screen, run::fleet::Fleet};
 
 /// How often a pipe gets a line for each resource.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -48,26 +46,17 @@ pub async fn log_forever(fleet: Arc<Fleet>) {
         for member in fleet.members() {
             let report = member.report();
             let resource = format!("{}/{}/{}", report.kind, report.namespace, report.name);
-            let ready = member.state.is_ready();
-            let (camera, sink) = match &report.figures {
-                Figures::Camera(figures) => (Some(figures), None),
-                Figures::Sink(figures) => (None, Some(figures)),
-            };
+            let overview = report.overview.unwrap_or_default();
             // A figure that is `None` is left out of the line.
             info!(
                 resource,
-                ready,
-                fps = camera.map_or_else(|| sink.map(|s| s.fps), |c| Some(c.fps)),
-                frame_bytes = camera.map_or_else(|| sink.map(|s| s.frame_bytes), |c| Some(c.frame_bytes)),
-                frames_captured = camera.map(|c| c.frames_captured),
-                frames_acknowledged = camera.map(|c| c.frames_acknowledged),
-                frames_dropped = camera.map(|c| c.frames_dropped),
-                frames_waiting = camera.and_then(|c| c.frames_waiting),
-                buffer_bytes = camera.map(|c| c.buffer_bytes),
-                frames_stored = sink.map(|s| s.frames_stored),
-                frames_durable = sink.map(|s| s.frames_durable),
-                lag_records = sink.and_then(|s| s.lag_records),
-                lag_seconds = sink.and_then(|s| s.lag_seconds),
+                ready = member.state.is_ready(),
+                fps = report.figures.number("fps"),
+                frame_bytes = report.figures.uint("frameBytes"),
+                captured = overview.came,
+                stored = overview.safe,
+                lag = overview.lag,
+                dropped = overview.dropped_total(),
                 "figures"
             );
         }

@@ -8,7 +8,7 @@ use super::*;
 
 fn good(n: u64) -> Row {
     Row {
-        kind: "cam",
+        kind: "cam".into(),
         name: format!("agricam{n}"),
         state: "Ready".into(),
         light: Light::Green,
@@ -144,7 +144,7 @@ fn each_note_has_a_line_before_any_has_a_second_and_none_has_more_than_three() {
 
 #[test]
 fn a_camera_and_a_sink_of_one_name_are_told_apart() {
-    let sink = Row { kind: "fsink", ..good(1) };
+    let sink = Row { kind: "fsink".into(), ..good(1) };
     let seen = shown(&[good(1), sink], 80, 24);
     assert!(seen[1].starts_with("cam/agricam1 ") && seen[2].starts_with("fsink/agricam1 "), "{seen:?}");
 }

@@ -3,7 +3,12 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::screen::Screen;
 

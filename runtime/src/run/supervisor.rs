@@ -6,8 +6,8 @@ use edgereel_crds::status::{ConditionStatus, ConditionType, Reason};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::work::{Surroundings, Work};
-use edgereel_runtime::{backoff::Backoff, fault::Fault, state::ResourceState};
+use super::fleet::Member;
+use crate::{backoff::Backoff, fault::Fault, state::ResourceState, work::Surroundings};
 
 /// The first wait before a resource is restarted, and the longest.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -15,10 +15,13 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// Runs a resource until shutdown, unless it is suspended.
-pub(super) async fn supervise(state: &ResourceState, work: &Work, around: &Surroundings) {
-    work.watch(around);
+pub(super) async fn supervise(member: &Member, around: &Surroundings) {
+    let Member { state, work, .. } = member;
+    if !work.is_suspended() {
+        work.watch(around);
+    }
     let start = || work.start(state, around);
-    keep_running(state, work.suspended(), &around.shutdown, || work.count_restart(), start).await;
+    keep_running(state, work.is_suspended(), &around.shutdown, || member.count_restart(), start).await;
     work.finish();
 }
 
@@ -65,10 +68,9 @@ async fn keep_running<F: Future<Output = Result<(), Fault>>>(
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use edgereel_crds::name::ObjectName;
+    use edgereel_crds::name::{Kind, ObjectName};
 
     use super::*;
-    use edgereel_runtime::state::Kind;
 
     fn state() -> ResourceState {
         ResourceState::new(Kind::FrameSink, ObjectName { namespace: "d".into(), name: "n".into() })

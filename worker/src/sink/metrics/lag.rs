@@ -6,9 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgereel_runtime::metrics::{FloatGauge, Resource};
 use prometheus_client::metrics::{family::Family, gauge::Gauge};
-
-use super::{FloatGauge, Resource};
 
 /// One sink's lag, in records and in seconds. All clones show the same.
 #[derive(Clone)]
@@ -86,13 +85,15 @@ mod tests {
     use std::time::Duration;
 
     use edgereel_crds::name::ObjectName;
+    use edgereel_runtime::metrics::{Metrics, exposition::Format};
 
-    use crate::metrics::{Metrics, exposition::Format};
+    use super::super::SinkFamilies;
 
     #[test]
     fn a_lag_that_is_not_known_is_absent_and_no_zero() {
-        let metrics = Metrics::default();
-        let lag = metrics.sink(&ObjectName { namespace: "lab".into(), name: "files".into() }).lag;
+        let mut metrics = Metrics::default();
+        let sinks = SinkFamilies::new(&mut metrics);
+        let lag = sinks.of(&ObjectName { namespace: "lab".into(), name: "files".into() }).lag;
         let shown = |what: &str| metrics.text(Format::Prometheus).lines().any(|line| line.starts_with(what));
         assert!(lag.records().is_none() && !shown("edgereel_sink_lag_records{"), "before it is told");
         lag.hear(1857, Duration::from_secs(3600));

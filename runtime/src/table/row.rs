@@ -1,22 +1,25 @@
 //! A resource as the table shows it: from its report to words and numbers, without regard for the room that there is.
 
+use std::collections::BTreeMap;
+
 use edgereel_crds::{
     status::{Condition, ConditionStatus, ConditionType, Reason},
-    worker_status::{CameraFigures, Figures, ResourceReport, SinkFigures},
+    worker_status::ResourceReport,
 };
 use jiff::Timestamp;
 
-use crate::run::fleet::Member;
-use edgereel_runtime::state::is_error;
+use crate::{run::fleet::Member, state::is_error};
 
 /// An error of a resource that works is shown for so long, in seconds.
 const FRESH: i64 = 60;
+/// From this size on a frame is red, unless the resource says otherwise.
+const WARN_BYTES: u64 = 100_000;
 
 /// One resource.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// Its kind, as `kubectl` shortens it.
-    pub kind: &'static str,
+    pub kind: String,
     /// Its name, with the namespace where that is not `default`.
     pub name: String,
     /// `Ready`, or why it is not.
@@ -29,11 +32,11 @@ pub struct Row {
     pub bytes: u64,
     /// How large frames are.
     pub size: Light,
-    /// Frames that came; none for a sink.
+    /// Frames that came; none where only what is stored counts.
     pub captured: Option<u64>,
     /// Frames that are safe: acknowledged by Kafka, or written.
     pub stored: u64,
-    /// Records not yet committed; none for a camera, or where it is not known.
+    /// Records not yet committed; none where there are none to be, or nobody knows.
     pub lag: Option<i64>,
     /// Frames that were dropped, and records that were no frames or were lost.
     pub dropped: u64,
@@ -76,53 +79,28 @@ impl Row {
         let next_try = member.state.next_try().filter(|_| !is_ready && error.is_some());
         let mut notes: Vec<String> = error.or_else(|| waiting.map(|c| c.message.clone())).into_iter().collect();
         notes.extend(next_try.map(|wait| format!("next try in {}", in_words(wait.as_secs() as i64 + 1))));
-        let row = Row { state: state.into(), light, ..Row::default() };
-        let mut row = match &report.figures {
-            Figures::Camera(figures) => row.camera(figures),
-            Figures::Sink(figures) => row.sink(figures),
-        };
-        if !row.note.is_empty() {
-            notes.push(format!("dropped: {}", row.note));
+        let overview = report.overview.clone().unwrap_or_default();
+        if !overview.dropped.is_empty() {
+            notes.push(format!("dropped: {}", counted(&overview.dropped)));
         }
-        row.note = notes.join("; ").replace(|c: char| c.is_control(), " ");
-        row.name = match report.namespace.as_str() {
-            "default" => report.name.clone(),
-            namespace => format!("{namespace}/{}", report.name),
-        };
-        row.size = size_light(row.bytes, member.warn_frame_bytes);
-        row
-    }
-
-    fn camera(self, figures: &CameraFigures) -> Self {
-        let reasons = figures.dropped.iter().map(|(reason, count)| (reason.as_str(), *count));
+        let bytes = report.figures.uint("frameBytes").unwrap_or(0);
         Row {
-            kind: "cam",
-            fps: figures.fps,
-            bytes: figures.frame_bytes,
-            captured: Some(figures.frames_captured),
-            stored: figures.frames_acknowledged,
-            dropped: figures.frames_dropped,
-            losing: figures.dropped.keys().any(|reason| reason != "pacing"),
-            note: counted(reasons),
-            ..self
-        }
-    }
-
-    fn sink(self, figures: &SinkFigures) -> Self {
-        let dropped = figures.records_invalid + figures.records_lost;
-        let skipped = figures.records_invalid.saturating_sub(figures.records_dead_lettered);
-        let reasons =
-            [("dead-lettered", figures.records_dead_lettered), ("not frames", skipped), ("lost", figures.records_lost)];
-        Row {
-            kind: "fsink",
-            fps: figures.fps,
-            bytes: figures.frame_bytes,
-            stored: figures.frames_stored,
-            lag: figures.lag_records,
-            dropped,
-            losing: dropped > 0,
-            note: counted(reasons.into_iter()),
-            ..self
+            name: match report.namespace.as_str() {
+                "default" => report.name.clone(),
+                namespace => format!("{namespace}/{}", report.name),
+            },
+            state: state.into(),
+            light,
+            fps: report.figures.number("fps").unwrap_or(0.0),
+            bytes,
+            size: size_light(bytes, overview.warn_bytes.unwrap_or(WARN_BYTES)),
+            captured: overview.came,
+            stored: overview.safe,
+            lag: overview.lag,
+            dropped: overview.dropped_total(),
+            losing: overview.is_losing(),
+            note: notes.join("; ").replace(|c: char| c.is_control(), " "),
+            kind: overview.short,
         }
     }
 
@@ -154,9 +132,9 @@ fn in_words(seconds: i64) -> String {
 }
 
 /// `12 truncated, 3 pacing`: the most frequent first, without zeros.
-pub fn counted<'a>(reasons: impl Iterator<Item = (&'a str, u64)>) -> String {
-    let mut all: Vec<_> = reasons.filter(|(_, count)| *count > 0).collect();
-    all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+pub fn counted(reasons: &BTreeMap<String, u64>) -> String {
+    let mut all: Vec<_> = reasons.iter().filter(|(_, count)| **count > 0).collect();
+    all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     all.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -173,21 +151,15 @@ fn size_light(bytes: u64, warn: u64) -> Light {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::{name::ObjectName, status::ConditionType};
+    use edgereel_crds::{name::Kind, status::ConditionType};
 
     use super::*;
-    use crate::{
-        metrics::{CameraMetrics, Metrics},
-        run::fleet::Handles,
-    };
-    use edgereel_frame::reasons::DropReason;
-    use edgereel_runtime::state::{Kind, ResourceState};
+    use crate::{state::ResourceState, testing::Idle};
 
-    fn camera() -> (ResourceState, CameraMetrics, Member) {
-        let name = ObjectName { namespace: "default".into(), name: "gate".into() };
-        let state = ResourceState::new(Kind::CameraStream, name.clone());
-        let metrics = Metrics::default().camera(&name);
-        (state.clone(), metrics.clone(), Member::new(state, Handles::Camera(metrics), None))
+    fn camera() -> (ResourceState, Idle, Member) {
+        let idle = Idle::default();
+        let (state, member) = idle.member(Kind::CameraStream);
+        (state, idle, member)
     }
 
     fn later(seconds: i64) -> Timestamp {
@@ -241,12 +213,18 @@ mod tests {
 
     #[test]
     fn dropped_frames_say_why_and_pacing_is_no_loss() {
-        let (state, metrics, member) = camera();
+        let (state, idle, member) = camera();
         state.healthy(ConditionType::CameraOnline, "frames arrive");
-        metrics.refuse(DropReason::pacing);
+        let drop_frames = |reason: &str, count| {
+            idle.set(|overview| {
+                overview.meant = vec!["pacing".into()];
+                overview.dropped.insert(reason.into(), count);
+            });
+        };
         let row = || Row::of(&member, later(1));
+        drop_frames("pacing", 1);
         assert_eq!((row().note.as_str(), row().losing), ("dropped: 1 pacing", false));
-        (0..2).for_each(|_| metrics.refuse(DropReason::truncated));
+        drop_frames("truncated", 2);
         assert_eq!((row().note.as_str(), row().losing), ("dropped: 2 truncated, 1 pacing", true));
     }
 

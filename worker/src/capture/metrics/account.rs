@@ -1,17 +1,14 @@
 //! What became of a camera's frames: captured = acknowledged + dropped + waiting, whenever somebody looks.
 //!
 //! A step changes several counters. Steps may go on side by side, but none while somebody looks, at one camera's
-//! [`Account`] or at [all metrics](super::Metrics::text).
+//! [`Account`] or at [all metrics](edgereel_runtime::metrics::Metrics::text).
 
-use std::{
-    collections::BTreeMap,
-    sync::{PoisonError, RwLockReadGuard},
-};
+use std::collections::BTreeMap;
 
+use edgereel_frame::reasons::DropReason;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{CameraMetrics, Resource, WithReason};
-use edgereel_frame::reasons::DropReason;
+use super::CameraMetrics;
 
 /// A camera's frames at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl Account {
 impl CameraMetrics {
     /// A frame of so many bytes came, goes on, and waits for its acknowledgement.
     pub fn take_in(&self, bytes: usize) {
-        let _step = self.step();
+        let _step = self.counting.step();
         self.captured.inc();
         self.forwarded.inc();
         self.forwarded_bytes.inc_by(bytes as u64);
@@ -45,14 +42,14 @@ impl CameraMetrics {
 
     /// A frame came, and was dropped at once.
     pub fn refuse(&self, reason: DropReason) {
-        let _step = self.step();
+        let _step = self.counting.step();
         self.captured.inc();
         self.dropped(reason).inc();
     }
 
     /// A frame that waited was acknowledged.
     pub fn acknowledge(&self) {
-        let _step = self.step();
+        let _step = self.counting.step();
         self.waiting.dec();
         self.acknowledged.inc();
     }
@@ -60,7 +57,7 @@ impl CameraMetrics {
     /// Frames that waited were dropped.
     pub fn give_up(&self, reason: DropReason, frames: u64) {
         if frames > 0 {
-            let _step = self.step();
+            let _step = self.counting.step();
             self.waiting.dec_by(frames as i64);
             self.dropped(reason).inc_by(frames);
         }
@@ -78,7 +75,7 @@ impl CameraMetrics {
 
     /// How all of them stand at this moment.
     pub fn account(&self) -> Account {
-        let _still = self.counting.write().unwrap_or_else(PoisonError::into_inner);
+        let _still = self.counting.still();
         let dropped = DropReason::ALL.iter().map(|reason| (reason.as_str(), self.dropped(*reason).get()));
         Account {
             captured: self.captured.get(),
@@ -88,13 +85,8 @@ impl CameraMetrics {
         }
     }
 
-    fn step(&self) -> RwLockReadGuard<'_, ()> {
-        self.counting.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn dropped(&self, reason: DropReason) -> Counter {
-        let Resource { namespace, name } = self.resource.clone();
-        self.dropped.get_or_create(&WithReason { namespace, name, reason: reason.as_str() }).clone()
+        self.dropped.get_or_create(&self.resource.because(reason.as_str())).clone()
     }
 }
 
@@ -106,14 +98,15 @@ mod tests {
     };
 
     use edgereel_crds::name::ObjectName;
+    use edgereel_runtime::metrics::Metrics;
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::capture::metrics::CameraFamilies;
 
     #[test]
     fn whoever_looks_while_frames_come_and_go_sees_figures_that_fit() {
-        let metrics = Metrics::default();
-        let camera = metrics.camera(&ObjectName { namespace: "lab".into(), name: "gate".into() });
+        let families = CameraFamilies::new(&mut Metrics::default());
+        let camera = families.of(&ObjectName { namespace: "lab".into(), name: "gate".into() });
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             for step in 0..2 {

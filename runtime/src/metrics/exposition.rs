@@ -1,7 +1,5 @@
 //! All metrics as text: in OpenMetrics for who asks for it, else in the older format that every tool reads.
 
-use std::sync::PoisonError;
-
 use prometheus_client::encoding::text::encode;
 
 use super::Metrics;
@@ -35,7 +33,7 @@ impl Metrics {
     pub fn text(&self, format: Format) -> String {
         let mut text = String::new();
         {
-            let _still = self.counting.write().unwrap_or_else(PoisonError::into_inner);
+            let _still = self.counting.still();
             // Writing to a String cannot fail.
             let _ = encode(&mut text, &self.registry);
         }
@@ -70,9 +68,13 @@ fn older(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::name::ObjectName;
+    use prometheus_client::{
+        metrics::{counter::Counter, family::Family},
+        registry::Unit,
+    };
 
     use super::*;
+    use crate::metrics::Resource;
 
     #[test]
     fn who_asks_for_openmetrics_gets_it_and_everyone_else_what_every_tool_reads() {
@@ -83,8 +85,10 @@ mod tests {
 
     #[test]
     fn the_older_format_has_the_same_samples_each_under_its_own_help() {
-        let metrics = Metrics::default();
-        metrics.camera(&ObjectName { namespace: "lab".into(), name: "gate".into() });
+        let mut metrics = Metrics::default();
+        let captured: Family<Resource, Counter> =
+            metrics.family_in(Unit::Bytes, "camera_captured", "Bytes of frames that came from the camera");
+        captured.get_or_create(&Resource { namespace: "lab".into(), name: "gate".into() }).inc_by(0);
         let (new, old) = (metrics.text(Format::OpenMetrics), metrics.text(Format::Prometheus));
         let samples = |text: &str| {
             let lines = text.lines().filter(|line| !line.starts_with('#'));

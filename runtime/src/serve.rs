@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     metrics::exposition::Format,
     run::fleet::{Fleet, Member},
+    work::Snapshot,
 };
-use edgereel_runtime::state::Kind;
 
 /// Serves until shutdown.
 pub async fn serve(listener: TcpListener, fleet: Arc<Fleet>, shutdown: CancellationToken) -> io::Result<()> {
@@ -46,6 +46,7 @@ async fn index() -> &'static str {
 async fn metrics(State(fleet): State<Arc<Fleet>>, headers: HeaderMap) -> Response {
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));
+    fleet.members().iter().for_each(|member| member.note_readiness());
     ([(header::CONTENT_TYPE, format.content_type())], fleet.metrics.text(format)).into_response()
 }
 
@@ -87,48 +88,45 @@ async fn status(State(fleet): State<Arc<Fleet>>) -> Response {
 
 async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<String, String>>) -> Response {
     let wanted = query.get("camera").map(String::as_str);
-    let members = fleet.members();
     let fits = |m: &&Arc<Member>| {
         let name = &m.state.name;
-        m.state.kind == Kind::CameraStream && wanted.is_none_or(|w| w == name.name || w == name.to_string())
+        wanted.is_none_or(|w| w == name.name || w == name.to_string())
     };
-    let mut cameras = members.iter().filter(fits);
+    let members = fleet.members();
+    let pictures = members.iter().filter(fits).map(|member| member.work.snapshot());
+    let mut cameras = pictures.filter(|picture| !matches!(picture, Snapshot::Nothing));
     let refuse = |status, text: &str| (status, format!("{text}\n")).into_response();
-    let Some(camera) = cameras.next() else {
+    let Some(picture) = cameras.next() else {
         return refuse(StatusCode::NOT_FOUND, "no such camera");
     };
     if cameras.next().is_some() {
         return refuse(StatusCode::BAD_REQUEST, "several cameras fit: add ?camera=NAMESPACE/NAME");
     }
-    let Some(snapshot) = &camera.snapshot else {
-        return refuse(StatusCode::FORBIDDEN, "snapshots are off: start with --snapshots");
-    };
-    let Some(frame) = snapshot.get() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "no frame yet");
-    };
-    let headers = [
-        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-        (header::HeaderName::from_static("x-captured-at"), frame.captured_at.to_string()),
-    ];
-    (headers, frame.jpeg).into_response()
+    match picture {
+        Snapshot::Nothing | Snapshot::Off => refuse(StatusCode::FORBIDDEN, "snapshots are off: start with --snapshots"),
+        Snapshot::None => refuse(StatusCode::SERVICE_UNAVAILABLE, "no frame yet"),
+        Snapshot::Some(jpeg, captured_at) => {
+            let headers = [
+                (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+                (header::CACHE_CONTROL, "no-store".to_owned()),
+                (header::HeaderName::from_static("x-captured-at"), captured_at.to_string()),
+            ];
+            (headers, jpeg).into_response()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::{name::ObjectName, status::ConditionStatus};
+    use edgereel_crds::{name::Kind, status::ConditionStatus};
 
     use super::*;
-    use crate::{metrics::Metrics, run::fleet::Handles};
-    use edgereel_runtime::state::ResourceState;
+    use crate::{metrics::Metrics, testing::Idle};
 
     #[tokio::test]
     async fn a_suspended_resource_does_not_make_the_process_unready_and_a_failing_one_does() {
-        let metrics = Metrics::default();
-        let name = ObjectName { namespace: "d".into(), name: "n".into() };
-        let state = ResourceState::new(Kind::FrameSink, name.clone());
-        let members = vec![Arc::new(Member::new(state.clone(), Handles::Sink(metrics.sink(&name)), None))];
-        let fleet = Arc::new(Fleet::new(metrics, members));
+        let (state, member) = Idle::default().member(Kind::FrameSink);
+        let fleet = Arc::new(Fleet::new(Metrics::default(), vec![Arc::new(member)]));
         assert_eq!(readyz(State(fleet.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
         assert_eq!(readyz(State(fleet)).await.status(), StatusCode::OK);

@@ -1,0 +1,119 @@
+//! Runs every resource that is wanted until shutdown: one supervisor each, so that a failure restarts that resource alone, and
+//! other wishes touch only what differs.
+//!
+//! - [`fleet`] holds the running resources and their figures.
+//! - [`changes`] compares what is wanted with what runs.
+//! - [`supervisor`] starts a resource again and again.
+
+pub mod changes;
+pub mod fleet;
+mod supervisor;
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use self::{
+    changes::changes,
+    fleet::{Fleet, Member},
+};
+use crate::{
+    metrics::Metrics,
+    secrets::Secrets,
+    state::ResourceState,
+    work::{Surroundings, Wanted},
+};
+
+/// What is wanted, with the secrets at hand.
+pub type Asked = (Vec<Box<dyn Wanted>>, Secrets);
+
+/// The resources of a process, and what runs them.
+pub struct Run {
+    /// The running resources.
+    pub fleet: Arc<Fleet>,
+    storage_root: Option<PathBuf>,
+    jobs: Vec<Job>,
+    shutdown: CancellationToken,
+}
+
+/// A running resource.
+struct Job {
+    wanted: Box<dyn Wanted>,
+    member: Arc<Member>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Run {
+    /// Nothing runs yet; everything that will, counts on these metrics and ends with `shutdown`. `storage_root` stands in for
+    /// the resources' volumes.
+    pub fn new(metrics: Metrics, storage_root: Option<PathBuf>, shutdown: CancellationToken) -> Self {
+        Run { fleet: Arc::new(Fleet::new(metrics, vec![])), storage_root, jobs: vec![], shutdown }
+    }
+
+    /// Turns to whatever is asked for until shutdown, and waits then until everything has stopped.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+        let sampler = tokio::spawn(fleet::sample_forever(self.fleet.clone()));
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                Some((wanted, secrets)) = asked.recv() => self.turn_to(wanted, &secrets).await,
+            }
+        }
+        end(self.jobs).await;
+        sampler.abort();
+    }
+
+    /// Ends what is not wanted any more, starts what is new, and leaves alone what is as it was. What changed ends before
+    /// it begins anew: its disk, its place in the group and its camera are free by then.
+    pub async fn turn_to(&mut self, wanted: Vec<Box<dyn Wanted>>, secrets: &Secrets) {
+        let running: Vec<&dyn Wanted> = self.jobs.iter().map(|job| job.wanted.as_ref()).collect();
+        let changes = changes(&running, &wanted);
+        let (starting, stopping) = (changes.beginning.len(), changes.ending.len());
+        info!(starting, stopping, undisturbed = changes.staying.len(), "resources");
+        let mut old: Vec<Option<Job>> = std::mem::take(&mut self.jobs).into_iter().map(Some).collect();
+        let ending: Vec<Job> = changes.ending.iter().filter_map(|place| old[*place].take()).collect();
+        for job in &ending {
+            info!(resource = job.wanted.label(), "changed or gone: stopping");
+            job.stop.cancel();
+        }
+        let gone: Vec<_> = ending.iter().map(|job| job.wanted.shown().clone()).collect();
+        let gone: Vec<_> = gone.into_iter().filter(|gone| wanted.iter().all(|w| w.shown() != gone)).collect();
+        end(ending).await;
+        let mut jobs: Vec<Option<Job>> = wanted.iter().map(|_| None).collect();
+        for (from, to) in changes.staying {
+            jobs[to] = old[from].take();
+        }
+        for (place, wanted) in wanted.into_iter().enumerate() {
+            if jobs[place].is_none() {
+                jobs[place] = Some(self.start(wanted, secrets));
+            }
+        }
+        self.jobs = jobs.into_iter().flatten().collect();
+        self.fleet.set_members(self.jobs.iter().map(|job| job.member.clone()).collect());
+        // Figures of what runs no more would be alarms that nobody can mend.
+        gone.iter().for_each(|gone| self.fleet.metrics.forget(gone));
+    }
+
+    fn start(&self, wanted: Box<dyn Wanted>, secrets: &Secrets) -> Job {
+        let (metrics, stop) = (&self.fleet.metrics, self.shutdown.child_token());
+        let state = ResourceState::new(wanted.kind(), wanted.shown().clone());
+        let member = Arc::new(Member::new(state, wanted.work().into(), metrics));
+        let around =
+            Surroundings { storage_root: self.storage_root.clone(), secrets: secrets.clone(), shutdown: stop.clone() };
+        let supervised = member.clone();
+        let task = tokio::spawn(async move { supervisor::supervise(&supervised, &around).await });
+        Job { wanted, member, stop, task }
+    }
+}
+
+/// Waits until all of them have ended.
+async fn end(jobs: Vec<Job>) {
+    for job in jobs {
+        if let Err(e) = job.task.await {
+            error!(resource = job.wanted.label(), "its supervisor failed: {e}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A sink (one replica of it) as wanted, and its work.
+
+use std::path::{Path, PathBuf};
+
+use edgereel_crds::{
+    name::{Kind, ObjectName},
+    plan::SinkPlan,
+    worker_status::{Figures, Overview, Semantics},
+};
+use edgereel_runtime::{
+    fault::Fault,
+    state::ResourceState,
+    table::summary::in_words,
+    work::{Passed, Rate, Surroundings, Wanted, Work, on_a_thread},
+};
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tracing::warn;
+
+use super::moment;
+use crate::sink::{
+    lag,
+    metrics::{SinkFamilies, SinkMetrics},
+    output::output_directory,
+    runner::{self, SinkEnv},
+    volume,
+};
+
+/// A replica of a sink that is wanted.
+pub struct WantedSink {
+    pub plan: SinkPlan,
+    pub replica: u32,
+    /// The name that it shows.
+    pub shown: ObjectName,
+    /// The secrets that it reads.
+    pub secrets: Vec<Option<Vec<u8>>>,
+    pub storage_root: Option<PathBuf>,
+    pub families: SinkFamilies,
+}
+
+impl Wanted for WantedSink {
+    fn kind(&self) -> Kind {
+        Kind::FrameSink
+    }
+
+    fn shown(&self) -> &ObjectName {
+        &self.shown
+    }
+
+    fn is_same(&self, other: &dyn Wanted) -> bool {
+        let all = |sink: &Self| (sink.plan.clone(), sink.replica, sink.shown.clone(), sink.secrets.clone());
+        other.downcast::<Self>().is_some_and(|other| all(self) == all(other))
+    }
+
+    fn work(&self) -> Box<dyn Work> {
+        let goes_to = goes_to(&self.plan, self.storage_root.as_deref());
+        let metrics = self.families.of(&self.shown);
+        Box::new(SinkWork { plan: self.plan.clone(), replica: self.replica, metrics, goes_to })
+    }
+}
+
+/// Where its frames go, without asking the disk.
+pub fn goes_to(plan: &SinkPlan, storage_root: Option<&Path>) -> String {
+    let directory = output_directory(&plan.spec.output);
+    let root = volume::locate(plan, storage_root).unwrap_or_default();
+    root.components().chain(Path::new(directory).components()).collect::<PathBuf>().display().to_string()
+}
+
+/// The replicas of a sink that this process runs, and the name that each shows: `name`, or `name-<replica>` where this
+/// process runs several.
+///
+/// A process that was told its replica runs just that one, whatever `spec.replicas` says: in a StatefulSet the number of
+/// pods may be ahead of the resource or behind it for a moment, and a pod must neither fail nor idle for that.
+pub fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
+    let replicas = sink.spec.replicas.max(1) as u32;
+    match only {
+        Some(replica) => {
+            if replica >= replicas {
+                warn!(sink = %sink.name, replica, replicas, "running one replica more than spec.replicas, as asked");
+            }
+            vec![(replica, sink.name.clone())]
+        }
+        None if replicas == 1 => vec![(0, sink.name.clone())],
+        None => (0..replicas)
+            .map(|replica| {
+                let name = format!("{}-{replica}", sink.name.name);
+                (replica, ObjectName { namespace: sink.name.namespace.clone(), name })
+            })
+            .collect(),
+    }
+}
+
+struct SinkWork {
+    plan: SinkPlan,
+    replica: u32,
+    metrics: SinkMetrics,
+    goes_to: String,
+}
+
+impl Work for SinkWork {
+    fn is_suspended(&self) -> bool {
+        self.plan.spec.suspend
+    }
+
+    fn watch(&self, around: &Surroundings) {
+        let (secrets, shutdown) = (around.secrets.clone(), around.shutdown.clone());
+        lag::watch(self.plan.clone(), self.metrics.lag.clone(), secrets, shutdown);
+    }
+
+    fn start(&self, state: &ResourceState, around: &Surroundings) -> BoxFuture<'static, Result<(), Fault>> {
+        let Surroundings { storage_root, secrets, shutdown } = around.clone();
+        let (plan, replica, metrics) = (self.plan.clone(), self.replica, self.metrics.clone());
+        let env = SinkEnv { storage_root, secrets, metrics, state: state.clone(), shutdown };
+        let name = format!("sink-{}", plan.name.name);
+        Box::pin(on_a_thread(name, move || runner::run(&plan, replica, env)))
+    }
+
+    fn passed(&self) -> Passed {
+        Passed { frames: self.metrics.stored.get(), bytes: self.metrics.stored_bytes.get() }
+    }
+
+    fn figures(&self, rate: Rate) -> Figures {
+        let m = &self.metrics;
+        let (free, size) = (m.disk_free.get(), m.disk_size.get());
+        let seconds = m.lag.seconds().map(|seconds| (seconds * 1000.0).round() / 1000.0);
+        // None before the group has spoken for the first time.
+        let partitions = Some(m.topic_partitions.get()).filter(|count| *count > 0);
+        Figures::new()
+            .with("fps", Semantics::Rate, Value::from(rate.fps))
+            .with("frameBytes", Semantics::Mean, Value::from(rate.frame_bytes))
+            .count("recordsConsumed", m.consumed.get())
+            .count("framesStored", m.stored.get())
+            .count("bytesStored", m.stored_bytes.get())
+            .count("framesDurable", m.durable.get())
+            .count("recordsInvalid", m.invalid_total())
+            .count("recordsDeadLettered", m.dead_lettered.get())
+            .count("recordsLost", m.lost.get())
+            .amount("lagRecords", m.lag.records())
+            .with("lagSeconds", Semantics::Greatest, seconds.map(Value::from))
+            .with("diskFreeBytes", Semantics::Least, Value::from(free))
+            .with("diskSizeBytes", Semantics::Least, Value::from(size))
+            .with("diskFreeRatio", Semantics::Least, (size > 0).then(|| Value::from(ratio(free, size))))
+            .amount("assignedPartitions", Some(m.assigned_partitions.get()))
+            .with("topicPartitions", Semantics::Greatest, partitions.map(Value::from))
+            .time("lastFrameTime", moment(m.last_frame.get()))
+    }
+
+    fn overview(&self) -> Overview {
+        let m = &self.metrics;
+        let (stored, bytes) = (m.stored.get(), m.stored_bytes.get());
+        let (invalid, letters) = (m.invalid_total(), m.dead_lettered.get());
+        let dropped =
+            [("dead-lettered", letters), ("not frames", invalid.saturating_sub(letters)), ("lost", m.lost.get())];
+        let dropped = dropped.into_iter().filter(|(_, count)| *count > 0);
+        Overview {
+            short: "fsink".into(),
+            came: None,
+            safe: stored,
+            lag: m.lag.records(),
+            dropped: dropped.map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            meant: vec![],
+            bytes,
+            warn_bytes: None,
+            told: format!("{stored} frames ({}) stored in {}", in_words(bytes), self.goes_to),
+        }
+    }
+}
+
+/// A part of a whole, to three digits.
+fn ratio(part: i64, whole: i64) -> f64 {
+    (part as f64 / whole as f64 * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use edgereel_frame::reasons::InvalidReason;
+    use edgereel_runtime::metrics::Metrics;
+
+    use super::*;
+
+    #[test]
+    fn a_sink_tells_its_partitions_bytes_and_free_space() {
+        let families = SinkFamilies::new(&mut Metrics::default());
+        let plan = super::super::tests::plan().sinks.remove(0);
+        let sink = families.of(&plan.name);
+        let work = SinkWork { plan, replica: 0, metrics: sink.clone(), goes_to: "/data/gate".into() };
+        let figures = || work.figures(Rate::default());
+        assert_eq!(
+            (figures().int("topicPartitions"), figures().number("diskFreeRatio")),
+            (None, None),
+            "not known yet"
+        );
+        sink.assigned_partitions.set(2);
+        sink.topic_partitions.set(3);
+        sink.stored_bytes.inc_by(85_000);
+        sink.invalid(InvalidReason::bad_json).inc();
+        sink.disk_free.set(1 << 30);
+        sink.disk_size.set(3 << 30);
+        let figures = figures();
+        assert_eq!((figures.int("assignedPartitions"), figures.int("topicPartitions")), (Some(2), Some(3)));
+        assert_eq!((figures.uint("bytesStored"), figures.uint("recordsInvalid")), (Some(85_000), Some(1)));
+        assert_eq!(figures.number("diskFreeRatio"), Some(0.333));
+        let overview = work.overview();
+        assert_eq!(overview.told, "0 frames (85.0 KB) stored in /data/gate");
+        assert_eq!((overview.dropped["not frames"], overview.is_losing()), (1, true));
+    }
+}

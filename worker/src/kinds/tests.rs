@@ -1,0 +1,101 @@
+//! What is wanted, and what another file changes of it.
+
+use std::{fs, path::Path};
+
+use edgereel_runtime::run::changes::{Changes, changes};
+
+use super::*;
+
+const DOCUMENTS: &str = "
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: lab}
+spec: {bootstrapServers: [\"127.0.0.1:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: gate}
+spec:
+  source: {mjpeg: {url: \"http://gate/video\", credentialsSecretRef: {name: login}}}
+  topic: {name: gate}
+  kafka: {connectionRef: {name: lab}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: files}
+spec:
+  from: {topics: [frames]}
+  kafka: {connectionRef: {name: lab}}
+  output: {jpegFiles: {directory: gate}}
+  storage: {hostPath: {path: /data/}}
+  placement: {nodes: [edge-1]}
+  replicas: 3
+";
+
+/// A camera and three replicas of a sink.
+pub fn plan() -> Plan {
+    read(DOCUMENTS)
+}
+
+fn read(documents: &str) -> Plan {
+    edgereel_crds::load(&[("lab.yaml".into(), documents.into())]).expect("sound")
+}
+
+fn kinds() -> Kinds {
+    Kinds::new(Options::default(), &mut Metrics::default())
+}
+
+fn wanted(documents: &str) -> Vec<Box<dyn Wanted>> {
+    kinds().of(&read(documents), &Secrets::default())
+}
+
+fn compared(old: &str, new: &str) -> Changes {
+    let (old, new) = (wanted(old), wanted(new));
+    changes(&old.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &new)
+}
+
+#[test]
+fn a_process_runs_all_replicas_or_the_one_that_it_was_told() {
+    let plan = plan();
+    let names = |only| replicas(&plan.sinks[0], only).into_iter().map(|(n, name)| (n, name.name)).collect::<Vec<_>>();
+    assert_eq!(names(None), [(0, "files-0".into()), (1, "files-1".into()), (2, "files-2".into())]);
+    assert_eq!(names(Some(1)), [(1, "files".into())]);
+    assert_eq!(names(Some(5)), [(5, "files".into())], "a pod that is ahead of the resource works all the same");
+}
+
+#[test]
+fn only_what_changed_is_touched() {
+    let same = Changes { staying: (0..4).map(|n| (n, n)).collect(), ..Changes::default() };
+    assert_eq!(compared(DOCUMENTS, DOCUMENTS), same);
+    let camera = Changes { ending: vec![0], beginning: vec![0], staying: (1..4).map(|n| (n, n)).collect() };
+    assert_eq!(compared(DOCUMENTS, &DOCUMENTS.replace("gate/video", "gate/live")), camera);
+    let connection = DOCUMENTS.replace("127.0.0.1:9092", "127.0.0.1:9093");
+    let all = Changes { ending: (0..4).collect(), beginning: (0..4).collect(), staying: vec![] };
+    assert_eq!(compared(DOCUMENTS, &connection), all, "all of them use it");
+    let (first, sink) = DOCUMENTS.rsplit_once("---").expect("several documents");
+    let gone = Changes { ending: vec![1, 2, 3], beginning: vec![], staying: vec![(0, 0)] };
+    assert_eq!(compared(DOCUMENTS, first), gone);
+    let (connection, camera) = first.rsplit_once("---").expect("several documents");
+    let moved = format!("{connection}---{sink}---{camera}");
+    assert_eq!(compared(DOCUMENTS, &moved), same, "the order of the documents changes nothing");
+}
+
+#[test]
+fn another_password_concerns_whoever_reads_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("login")).expect("a directory");
+    let secrets = Secrets::new(Some(dir.path().into()), Default::default());
+    let write = |password| fs::write(dir.path().join("login/password"), password).expect("a file");
+    let look = || kinds().of(&plan(), &secrets);
+    write("one");
+    let before = look();
+    write("two");
+    let changes = changes(&before.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &look());
+    assert_eq!((changes.ending, changes.beginning), (vec![0], vec![0]), "the camera alone");
+}
+
+#[test]
+fn where_frames_go_is_said_without_asking_the_disk() {
+    let said = |root: Option<&str>| sink::goes_to(&plan().sinks[0], root.map(Path::new));
+    assert_eq!([said(None), said(Some("/mnt"))], ["/data/gate", "/mnt/gate"]);
+}

@@ -1,0 +1,164 @@
+//! A sink's metrics: families, and one sink's handles. [`lag`] is there while it is known, [`counted`] keeps what is read again
+//! from being counted again.
+
+pub mod counted;
+pub mod lag;
+
+use std::sync::atomic::AtomicI64;
+
+use edgereel_crds::name::ObjectName;
+use edgereel_frame::reasons::InvalidReason;
+use edgereel_runtime::metrics::{FloatGauge, Histograms, Metrics, Resource, WithReason, latency};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Unit,
+};
+
+use self::{counted::Counted, lag::Lag};
+
+/// What is counted of sinks.
+#[derive(Clone)]
+pub struct SinkFamilies {
+    consumed: Family<Resource, Counter>,
+    stored: Family<Resource, Counter>,
+    stored_bytes: Family<Resource, Counter>,
+    durable: Family<Resource, Counter>,
+    invalid: Family<WithReason, Counter>,
+    dead_lettered: Family<Resource, Counter>,
+    repeated: Family<Resource, Counter>,
+    skipped: Family<Resource, Counter>,
+    late: Family<Resource, Counter>,
+    implausible: Family<Resource, Counter>,
+    lost: Family<Resource, Counter>,
+    lag: Family<Resource, Gauge>,
+    lag_seconds: Family<Resource, FloatGauge>,
+    disk_free: Family<Resource, Gauge<i64, AtomicI64>>,
+    disk_size: Family<Resource, Gauge<i64, AtomicI64>>,
+    last_frame: Family<Resource, FloatGauge>,
+    assigned_partitions: Family<Resource, Gauge>,
+    topic_partitions: Family<Resource, Gauge>,
+    rebalances: Family<Resource, Counter>,
+    file_latency: Histograms,
+    durable_latency: Histograms,
+    flush: Histograms,
+}
+
+impl SinkFamilies {
+    /// Declares them.
+    pub fn new(m: &mut Metrics) -> Self {
+        let reasons = InvalidReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        SinkFamilies {
+            consumed: m.family("sink_records_consumed", "Records read from Kafka"),
+            stored: m.family("sink_frames_stored", "Frames written (not yet necessarily durable)"),
+            stored_bytes: m.family_in(Unit::Bytes, "sink_stored", "Bytes of frames written"),
+            durable: m.family("sink_frames_durable", "Frames durable on disk with their offsets committed"),
+            invalid: m.by_reason("sink_records_invalid", "Records that are not frames, by reason", reasons),
+            dead_lettered: m.family("sink_records_dead_lettered", "Records sent to the dead-letter topic"),
+            repeated: m.family("sink_frames_repeated", "Pictures shown again to keep real time"),
+            skipped: m.family("sink_frames_skipped", "Pictures left out of a video to keep real time"),
+            late: m.family("sink_frames_late", "Frames that came after the merge window and stand out of order"),
+            implausible: m.family(
+                "sink_frames_implausible",
+                "Frames whose capture time is far from their neighbours' and does not order them",
+            ),
+            lost: m.family("sink_records_lost", "Records that were gone from the topic before they were read"),
+            lag: m.family("sink_lag_records", "Records of the topic that are not yet committed"),
+            lag_seconds: m.family_in(Unit::Seconds, "sink_lag", "Age of the oldest record not yet stored"),
+            disk_free: m.family_in(Unit::Bytes, "sink_disk_free", "Free space of the output's file system"),
+            disk_size: m.family_in(Unit::Bytes, "sink_disk_size", "Size of the output's file system"),
+            last_frame: m.family_in(
+                Unit::Seconds,
+                "sink_last_frame_timestamp",
+                "Unix time at which the last frame written was captured",
+            ),
+            assigned_partitions: m.family("sink_assigned_partitions", "Partitions that this worker reads now"),
+            topic_partitions: m.family("sink_topic_partitions", "Partitions of the topics, whoever reads them"),
+            rebalances: m.family("sink_rebalances", "Assignments of partitions"),
+            file_latency: m.histograms(
+                Unit::Seconds,
+                "sink_capture_to_file",
+                "From capture to the frame's bytes standing in their file",
+                latency,
+            ),
+            durable_latency: m.histograms(
+                Unit::Seconds,
+                "sink_capture_to_durable",
+                "From capture to the frame being durable",
+                latency,
+            ),
+            flush: m.histograms(Unit::Seconds, "sink_flush", "How long a flush to the disk took", latency),
+        }
+    }
+
+    /// The handles of a sink.
+    pub fn of(&self, name: &ObjectName) -> SinkMetrics {
+        let r = Resource::from(name);
+        SinkMetrics {
+            invalid: self.invalid.clone(),
+            counted: Counted::default(),
+            lag: Lag::new(r.clone(), self.lag.clone(), self.lag_seconds.clone()),
+            consumed: self.consumed.get_or_create(&r).clone(),
+            stored: self.stored.get_or_create(&r).clone(),
+            stored_bytes: self.stored_bytes.get_or_create(&r).clone(),
+            durable: self.durable.get_or_create(&r).clone(),
+            dead_lettered: self.dead_lettered.get_or_create(&r).clone(),
+            repeated: self.repeated.get_or_create(&r).clone(),
+            skipped: self.skipped.get_or_create(&r).clone(),
+            late: self.late.get_or_create(&r).clone(),
+            implausible: self.implausible.get_or_create(&r).clone(),
+            lost: self.lost.get_or_create(&r).clone(),
+            disk_free: self.disk_free.get_or_create(&r).clone(),
+            disk_size: self.disk_size.get_or_create(&r).clone(),
+            last_frame: self.last_frame.get_or_create(&r).clone(),
+            assigned_partitions: self.assigned_partitions.get_or_create(&r).clone(),
+            topic_partitions: self.topic_partitions.get_or_create(&r).clone(),
+            rebalances: self.rebalances.get_or_create(&r).clone(),
+            file_latency: self.file_latency.get_or_create(&r).clone(),
+            durable_latency: self.durable_latency.get_or_create(&r).clone(),
+            flush: self.flush.get_or_create(&r).clone(),
+            resource: r,
+        }
+    }
+}
+
+/// One sink's handles.
+#[derive(Clone)]
+#[allow(missing_docs)] // each field's meaning is its metric's help text above
+pub struct SinkMetrics {
+    resource: Resource,
+    invalid: Family<WithReason, Counter>,
+    pub consumed: Counter,
+    pub stored: Counter,
+    pub stored_bytes: Counter,
+    pub durable: Counter,
+    pub dead_lettered: Counter,
+    pub repeated: Counter,
+    pub skipped: Counter,
+    pub late: Counter,
+    pub implausible: Counter,
+    pub lost: Counter,
+    pub lag: Lag,
+    /// How far it has counted, so that what is read again is not counted again.
+    pub counted: Counted,
+    pub disk_free: Gauge<i64, AtomicI64>,
+    pub disk_size: Gauge<i64, AtomicI64>,
+    pub last_frame: FloatGauge,
+    pub assigned_partitions: Gauge,
+    pub topic_partitions: Gauge,
+    pub rebalances: Counter,
+    pub file_latency: Histogram,
+    pub durable_latency: Histogram,
+    pub flush: Histogram,
+}
+
+impl SinkMetrics {
+    /// The counter of records that are not frames, for this reason.
+    pub fn invalid(&self, reason: InvalidReason) -> Counter {
+        self.invalid.get_or_create(&self.resource.because(reason.as_str())).clone()
+    }
+
+    /// Records that are not frames, over all reasons.
+    pub fn invalid_total(&self) -> u64 {
+        InvalidReason::ALL.iter().map(|reason| self.invalid(*reason).get()).sum()
+    }
+}
