@@ -68,7 +68,7 @@ fetch_jars() {
   local files=0 line silent_until=$((SECONDS + 5))
   say "fetching Kafka $version with Maven, once: 160 files, 49 MB; seconds on a fast line, minutes on a slow one"
   # What an earlier run was cut off from.
-  rm -rf "$cache/fetching"
+  rm -rf "$cache/fetching" "$cache/fetching.notes"
   mvn -B -f "$here/pom.xml" antrun:run -DoutputDirectory="$cache/fetching" "-Dkafka.version=$version" 2>&1 |
     while read -r -t 5 line || [ $? -gt 128 ]; do # a large file is silent for long
       case $line in
@@ -79,6 +79,7 @@ fetch_jars() {
       [ $SECONDS -lt $silent_until ] || { say "fetching Kafka: $files files so far" && silent_until=$((SECONDS + 5)); }
     done || die "Maven could not fetch Kafka $version: see above"
   mv -T "$cache/fetching" "$cache/libs"
+  rm -rf "$cache/fetching.notes"
   say "Kafka $version is fetched"
 }
 
