@@ -8,10 +8,11 @@
 //!
 //! - [`open`] opens everything; here is the loop, and what each event does stands in the file of its stage:
 //! - [`stage`] is what it is doing, [`memory`] what its folder remembers of an earlier life;
-//! - [`assignment`] takes partitions up, [`writing`] writes their frames ([`intake`] decodes and queues them),
+//! - [`assigned`] takes partitions up ([`assignment`] is what is known of them), [`writing`] writes their frames ([`intake`] decodes and queues them),
 //!   [`committing`] flushes ([`flusher`]) and commits ([`progress`]), [`handing_over`] gives the partitions back.
 //! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] looks at the disk.
 
+mod assigned;
 mod assignment;
 mod committing;
 mod flusher;

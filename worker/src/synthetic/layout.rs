@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use jpeg_encoder::{ImageBuffer, JpegColorType};
 
-use super::font;
+use super::{entropy::encode, font};
 
 /// The side of a unit with 4:2:0 colour, in pixels.
 pub const UNIT: usize = 16;
@@ -114,6 +114,11 @@ impl Layout {
             if lit() == Some(true) { INK } else { PAPER }
         }));
     }
+}
+
+/// The entropy-coded bytes of cells.
+pub fn strip_intervals(layout: &Layout, cells: &[Cell], quality: u8) -> Result<Vec<Vec<u8>>, String> {
+    Ok(encode(Cells { layout, cells }, quality, layout.interval)?.intervals)
 }
 
 /// Cells one below the other, as a picture to encode.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     entropy::{comment, encode},
-    layout::{Cell, Cells, Layout},
+    layout::{Cell, Layout, strip_intervals},
     scene::{PHASES, Rows, Scene},
     size::{self, Look},
     stamp::Stamp,
@@ -174,11 +174,6 @@ impl Pattern {
         }
         cells.iter().map(|cell| remembered[cell].clone()).collect()
     }
-}
-
-/// The entropy-coded bytes of cells.
-pub(super) fn strip_intervals(layout: &Layout, cells: &[Cell], quality: u8) -> Result<Vec<Vec<u8>>, String> {
-    Ok(encode(Cells { layout, cells }, quality, layout.interval)?.intervals)
 }
 
 /// The marker after a picture's interval.

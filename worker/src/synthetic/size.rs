@@ -4,8 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     entropy::encode,
-    layout::{Cell, Layout},
-    pattern::strip_intervals,
+    layout::{Cell, Layout, strip_intervals},
     scene::{MAX_NOISE, PHASES, Rows, Scene},
 };
 
