@@ -48,6 +48,16 @@ pub struct NewTopic<'a> {
     pub config: &'a BTreeMap<String, String>,
 }
 
+/// What librdkafka is told as the time of a request about a group: longer than any client with such a request lives.
+///
+/// In librdkafka 2.12 the request looks for the group's coordinator first. If its time is over before that is found, it is
+/// freed twice when the coordinator is there again: `rd_kafka_coord_req_fsm` calls `rd_kafka_admin_coord_request`, which
+/// finds nobody, and for that `rd_kafka_admin_coord_response_parse`, with the same `eonce`. An assertion
+/// (`rd_kafka_enq_once_del_source_return: eonce->refcnt > 0`) then ends the process (confluentinc/librdkafka#4605, mended by
+/// #5397, which no release has that there is a crate of). So its time is never over: patience is ours, and a client whose
+/// request stays without an answer is dropped, which answers it first (`rd_kafka_coord_reqs_term`).
+pub(super) const GROUP_REQUEST: Duration = Duration::from_secs(3600);
+
 /// Whether a request changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
@@ -195,15 +205,10 @@ pub(super) fn request<C: ClientContext>(
     let (Some(options), Some(queue)) = (options, queue) else {
         return Err(Refusal::new(Code::InvalidArgument, "librdkafka does not know the request"));
     };
-    let mut why = [0 as c_char; 512];
-    // SAFETY: options and buffer live through the calls.
-    unsafe {
-        let set = rd::rd_kafka_AdminOptions_set_request_timeout(options.ptr, millis, why.as_mut_ptr(), why.len());
-        succeeded(set, || text(why.as_ptr()))?;
-    }
+    set_time(options.ptr, timeout)?;
     prepare(options.ptr)?;
     send(options.ptr, queue.ptr);
-    // librdkafka answers a request by its timeout at the latest; the second is for its timers.
+    // librdkafka answers a request by its timeout at the latest, unless `prepare` set another; the second is for its timers.
     // SAFETY: the queue lives through the call; the event belongs to us and is destroyed once.
     let event = unsafe {
         let event = rd::rd_kafka_queue_poll(queue.ptr, millis.saturating_add(1000));
@@ -216,6 +221,16 @@ pub(super) fn request<C: ClientContext>(
         succeeded(rd::rd_kafka_event_error(event.ptr), words)?;
     }
     Ok(event)
+}
+
+/// Sets how long a request may take.
+pub(super) fn set_time(options: *mut rd::rd_kafka_AdminOptions_t, time: Duration) -> Result<(), Refusal> {
+    let mut why = [0 as c_char; 512];
+    // SAFETY: options and buffer live through the calls.
+    unsafe {
+        let set = rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(time), why.as_mut_ptr(), why.len());
+        succeeded(set, || text(why.as_ptr()))
+    }
 }
 
 pub(super) fn succeeded(code: RDKafkaRespErr, words: impl FnOnce() -> String) -> Result<(), Refusal> {

@@ -10,7 +10,7 @@ use rdkafka::{
     types::RDKafkaAdminOp,
 };
 
-use super::admin::{Owned, Refusal, c_string, request, succeeded, text};
+use super::admin::{GROUP_REQUEST, Owned, Refusal, c_string, request, set_time, succeeded, text};
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn on_topic<C: ClientContext>(
 }
 
 /// The rights on a consumer group, which need not be there, and how many members it has; `None` where the brokers do not
-/// tell. Blocks, `timeout` at most.
+/// tell. Blocks, `timeout` at most; a client that was not answered must be dropped ([`GROUP_REQUEST`]).
 pub fn on_group<C: ClientContext>(
     client: &Client<C>,
     group: &str,
@@ -70,7 +70,8 @@ pub fn on_group<C: ClientContext>(
     let name = c_string(group)?;
     let mut names = [name.as_ptr()];
     let describe = RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
-    let answer = request(client, describe, timeout, with_rights, |options, queue| {
+    let prepare = |options| with_rights(options).and_then(|()| set_time(options, GROUP_REQUEST));
+    let answer = request(client, describe, timeout, prepare, |options, queue| {
         // SAFETY: the request copies the name; options and queue live through the call.
         unsafe { rd::rd_kafka_DescribeConsumerGroups(client.native_ptr(), names.as_mut_ptr(), 1, options, queue) }
     });

@@ -68,8 +68,8 @@ impl Onlooker {
 }
 
 impl Onlooker {
-    /// What the group has committed. Not by the admin request for it: in librdkafka 2.12 one that waits for a coordinator that
-    /// is away ends the process with an assertion (`rd_kafka_enq_once_del_source_return`) when its time is over.
+    /// What the group has committed. Not by the admin request for it, which must not run out of time
+    /// ([`GROUP_REQUEST`](crate::admin::GROUP_REQUEST)): this client stays whether it is answered or not.
     fn committed(&self, partitions: &[TopicPartition]) -> Option<Vec<Element>> {
         let mut wanted = TopicPartitionList::with_capacity(partitions.len());
         for source in partitions {

@@ -1,7 +1,7 @@
 //! A note that one process leaves in Kafka for others: the metadata of an offset, committed for a group without members.
 //!
-//! By the calls that every consumer makes. The admin requests for the same may end the process in librdkafka 2.12, where a
-//! group's coordinator is away ([`behind`](super::behind)).
+//! By the calls that every consumer makes. The admin requests for the same must not run out of time
+//! ([`GROUP_REQUEST`](crate::admin::GROUP_REQUEST)), and this client stays whether it is answered or not.
 
 use std::time::Duration;
 

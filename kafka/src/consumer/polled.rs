@@ -23,6 +23,7 @@ use rdkafka::{
     error::KafkaError,
 };
 
+use self::joining::Unanswered;
 use super::{
     Listener, Settings,
     configure::{HEARTBEAT, SESSION_TIMEOUT},
@@ -157,6 +158,7 @@ struct Poll<'a> {
     rejoins: u32,
     /// The question which topics are there, asked because one is not.
     missing: Option<u64>,
+    unanswered: Unanswered,
     listening: bool,
     end: Option<End>,
 }
@@ -172,6 +174,7 @@ impl<'a> Poll<'a> {
             number,
             rejoins: 0,
             missing: None,
+            unanswered: Unanswered::default(),
             listening: true,
             end: None,
         }
@@ -247,6 +250,9 @@ impl<'a> Poll<'a> {
 
     /// What the time brings.
     fn look(&mut self, now: Instant) {
+        if self.unanswered.too_long(now) {
+            self.give_up();
+        }
         match &mut self.stage {
             Stage::Joining => {}
             Stage::TakingUp(taking) => match taking.overdue(now) {

@@ -15,7 +15,7 @@ use super::{
     messages::TopicPartition,
     native::{Element, EventQueue, NativeAnswer, element, elements, opaque},
 };
-use crate::admin::{self, Owned, c_string, text};
+use crate::admin::{self, GROUP_REQUEST, Owned, c_string, text};
 
 /// A failed question: the code, and the broker's or the library's words.
 pub type Refused = (Code, String);
@@ -77,8 +77,9 @@ pub struct Members {
 }
 
 impl EventQueue<'_> {
-    /// Asks all that a group has committed: [`committed`] reads the answer.
-    pub fn ask_committed(&self, group: &str, number: u64, patience: Duration) {
+    /// Asks all that a group has committed: [`committed`] reads the answer. A client that gets none must be dropped
+    /// ([`GROUP_REQUEST`]).
+    pub fn ask_committed(&self, group: &str, number: u64) {
         let Ok(group) = c_string(group) else { return };
         // SAFETY: the name lives through the call, which copies it; no list means all partitions; the request is freed
         // once.
@@ -86,7 +87,7 @@ impl EventQueue<'_> {
             let request = rd::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
             let Some(request) = Owned::new(request, rd::rd_kafka_ListConsumerGroupOffsets_destroy) else { return };
             let operation = Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-            let Some(options) = self.options(operation, number, patience) else { return };
+            let Some(options) = self.options(operation, number, GROUP_REQUEST) else { return };
             let mut requests = [request.ptr];
             let (client, queue) = (self.client(), self.native());
             rd::rd_kafka_ListConsumerGroupOffsets(client, requests.as_mut_ptr(), 1, options.ptr, queue);
@@ -124,26 +125,25 @@ impl EventQueue<'_> {
         }
     }
 
-    /// Asks what the members of a group have: [`members`] reads the answer.
-    pub fn ask_members(&self, group: &str, number: u64, patience: Duration) {
+    /// Asks what the members of a group have: [`members`] reads the answer. A client that gets none must be dropped
+    /// ([`GROUP_REQUEST`]).
+    pub fn ask_members(&self, group: &str, number: u64) {
         let Ok(group) = c_string(group) else { return };
         // SAFETY: the name lives through the call, which copies it.
         unsafe {
-            let Some(options) = self.options(Op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, number, patience) else {
-                return;
-            };
+            let operation = Op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
+            let Some(options) = self.options(operation, number, GROUP_REQUEST) else { return };
             let mut groups = [group.as_ptr()];
             rd::rd_kafka_DescribeConsumerGroups(self.client(), groups.as_mut_ptr(), 1, options.ptr, self.native());
         }
     }
 
     fn options(&self, operation: Op, number: u64, patience: Duration) -> Option<Owned<rd::rd_kafka_AdminOptions_t>> {
-        let millis = c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX).max(1);
-        // SAFETY: the client lives; options are freed once; a null buffer of no length takes no words.
+        // SAFETY: the client lives; options are freed once.
         unsafe {
             let options = rd::rd_kafka_AdminOptions_new(self.client(), operation);
             let options = Owned::new(options, rd::rd_kafka_AdminOptions_destroy)?;
-            rd::rd_kafka_AdminOptions_set_request_timeout(options.ptr, millis, ptr::null_mut(), 0);
+            admin::set_time(options.ptr, patience).ok()?;
             rd::rd_kafka_AdminOptions_set_opaque(options.ptr, opaque(number));
             Some(options)
         }
@@ -338,5 +338,72 @@ pub fn members(answer: &NativeAnswer) -> Result<Members, Refused> {
             }
         }
         Ok(Members { stable, assigned })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use edgereel_crds::{KafkaConnectionSpec, name::ObjectName, plan::Connection};
+    use edgereel_runtime::secrets::Secrets;
+    use rdkafka::{
+        ClientConfig,
+        consumer::BaseConsumer,
+        mocking::{MockCluster, MockCoordinator},
+    };
+
+    use super::{
+        super::{
+            context::GroupContext,
+            native::{Happened, Waker},
+        },
+        *,
+    };
+    use crate::client::Context;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const MOMENT: Duration = Duration::from_millis(200);
+
+    fn client(brokers: &MockCluster<'_, impl ClientContext>) -> BaseConsumer<GroupContext> {
+        let servers = brokers.bootstrap_servers();
+        let spec: KafkaConnectionSpec = serde_json::from_str(r#"{"bootstrapServers": ["mock:9092"]}"#).expect("sound");
+        let connection = Connection { name: ObjectName { namespace: "default".into(), name: "lab".into() }, spec };
+        let context = Context::new(&connection, &Secrets::default()).expect("no login");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", servers).set("group.id", "g");
+        config.create_with_context(GroupContext(context)).expect("a client")
+    }
+
+    /// What is answered within this time, by its number.
+    fn answer(queue: &EventQueue<'_>, within: Duration) -> Option<(u64, NativeAnswer)> {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.checked_duration_since(Instant::now())?;
+            if let Some(Happened::Answered(number, answer)) = queue.poll(left) {
+                return Some((number, answer));
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_may_go_while_its_groups_coordinator_is_away_and_has_not_answered() {
+        let brokers = MockCluster::new(2).expect("brokers");
+        brokers.coordinator(MockCoordinator::Group("g".into()), 2).expect("set");
+        brokers.broker_down(2).expect("down");
+        for _ in 0..10 {
+            let consumer = client(&brokers);
+            let queue = EventQueue::new(&consumer, &Waker::default());
+            queue.ask_committed("g", 1);
+            queue.ask_members("g", 2);
+            assert!(answer(&queue, MOMENT).is_none(), "nobody can have answered");
+        }
+        let consumer = client(&brokers);
+        let queue = EventQueue::new(&consumer, &Waker::default());
+        queue.ask_committed("g", 1);
+        assert!(answer(&queue, MOMENT).is_none(), "nobody can have answered");
+        brokers.broker_up(2).expect("up");
+        let (number, answer) = answer(&queue, PATIENCE).expect("answered when the coordinator is there");
+        assert_eq!((number, committed(&answer)), (1, Ok(Vec::new())));
     }
 }

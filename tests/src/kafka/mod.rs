@@ -2,9 +2,10 @@
 //!
 //! Settings, keys and jars are `dev/kafka/kafka-up.sh`'s business; here each broker is a child of this process.
 //!
-//! - [`topics`] makes topics and looks into them; `raw` writes what no client library does.
+//! - [`topics`] makes topics and looks into them; `raw` writes what no client library does; [`tap`] sees what clients ask.
 
 mod raw;
+pub mod tap;
 pub mod topics;
 
 use std::{

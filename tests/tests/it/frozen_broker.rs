@@ -1,10 +1,21 @@
-//! A stop while the brokers are silent: it ends in time, says what it could not do, and the next run makes it good.
+//! Brokers that fall silent. A stop ends in time, says what it could not do, and the next run makes it good; what is being
+//! taken up is taken up when they are back.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use edgereel_tests::{
     Edgereel,
-    kafka::{Cluster, Options, topics::NewRecord},
+    kafka::{
+        Cluster, Options,
+        tap::{FIND_COORDINATOR, SYNC_GROUP, Tap},
+        topics::NewRecord,
+    },
     resources, scratch, unique, video, wait,
 };
 use serde_json::{Value, json};
@@ -61,5 +72,44 @@ fn sinks_end_in_time_though_the_broker_is_silent_and_lose_nothing() {
     assert!(worker.stop().success());
     assert!(contents(&disk.join("frames"), ".jpg") == sorted(values(&kafka.consume_all(&topic))));
     assert_eq!(video::ffprobe(&disk.join("film/film.avi")).frames, 60);
+    assert_verified(&file);
+}
+
+/// Longer than the client waits for one answer.
+const SILENCE: Duration = Duration::from_secs(17);
+
+#[test]
+fn a_coordinator_that_is_silent_while_a_sink_takes_up_is_waited_for() {
+    let tap = Tap::bind();
+    let (address, settings) = (tap.address(), vec![format!("advertised.listeners=CLIENT://{}", tap.address())]);
+    let kafka = Arc::new(Cluster::start(1, Options { settings, ..Options::default() }).expect("a broker"));
+    // The group gives the partitions; then the sink looks for whom to ask what is committed.
+    let (given, frozen) = (AtomicBool::new(false), Arc::new(OnceLock::new()));
+    tap.serve(kafka.bootstrap(), {
+        let (kafka, frozen) = (Arc::downgrade(&kafka), frozen.clone());
+        move |request| match request {
+            SYNC_GROUP => given.store(true, Ordering::SeqCst),
+            FIND_COORDINATOR if given.load(Ordering::SeqCst) => {
+                let freeze = || kafka.upgrade().map(|kafka| kafka.freeze(0)).map(|()| Instant::now());
+                frozen.get_or_init(freeze);
+            }
+            _ => {}
+        }
+    });
+    let (topic, disk) = (unique("coordinator"), scratch::dir("disk"));
+    kafka.create_topic(&topic, 1, &[]);
+    kafka.produce(&topic, video::pictures(30).into_iter().map(NewRecord::value));
+    let file = resources::write(&[
+        resources::connection(&address),
+        resources::sink("frames", &topic, jpeg_files("frames"), &disk, json!({})),
+    ]);
+    let worker = Edgereel::run([&file]);
+    wait::until("the broker is silent and has been for a while", PATIENCE, || {
+        frozen.get().copied().flatten().is_some_and(|since| since.elapsed() > SILENCE)
+    });
+    assert_eq!(files(&disk.join("frames"), ".jpg").len(), 0, "it was not taken up before");
+    kafka.thaw(0);
+    await_lag_zero(&kafka, &worker, "frames", &topic);
+    assert!(worker.stop().success());
     assert_verified(&file);
 }

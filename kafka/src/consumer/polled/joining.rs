@@ -1,6 +1,7 @@
 //! From the group's gift to the first record: questions, their answers, and what is decided then.
 
 use std::{
+    collections::BTreeMap,
     sync::PoisonError,
     time::{Duration, Instant},
 };
@@ -21,10 +22,33 @@ use crate::{
     },
 };
 
-/// How long the brokers may take for one answer.
+/// How long the brokers may take for one answer. What is asked of the group's coordinator waits for it, however long.
 pub(super) const ANSWER: Duration = Duration::from_secs(15);
+/// How long the group's coordinator may leave a question without an answer before the client is made anew: well within
+/// what librdkafka was told ([`GROUP_REQUEST`](crate::admin::GROUP_REQUEST)).
+const UNANSWERED: Duration = Duration::from_secs(600);
 /// So often in a row the group is asked for another assignment before that is a fault.
 const REJOINS: u32 = 4;
+
+/// Questions to the group's coordinator that have no answer yet, and when they were asked; also those that nobody waits
+/// for any more, as when the partitions were lost.
+#[derive(Default)]
+pub(super) struct Unanswered(BTreeMap<u64, Instant>);
+
+impl Unanswered {
+    fn asked(&mut self, number: u64, now: Instant) {
+        self.0.insert(number, now);
+    }
+
+    fn answered(&mut self, number: u64) {
+        self.0.remove(&number);
+    }
+
+    /// Whether the client has to go.
+    pub(super) fn too_long(&self, now: Instant) -> bool {
+        self.0.values().any(|asked| now.duration_since(*asked) > UNANSWERED)
+    }
+}
 
 impl Poll<'_> {
     pub(super) fn ask(&mut self, now: Instant) {
@@ -42,17 +66,24 @@ impl Poll<'_> {
         for (number, question) in asked {
             match question {
                 Question::Topics => self.queue.ask_topics(&settings.topics, number, ANSWER),
-                Question::Committed => self.queue.ask_committed(&settings.group, number, ANSWER),
+                Question::Committed => {
+                    self.unanswered.asked(number, now);
+                    self.queue.ask_committed(&settings.group, number);
+                }
                 Question::Low => self.queue.ask_offsets(&given, Wanted::First, number, ANSWER),
                 Question::High => self.queue.ask_offsets(&given, Wanted::End, number, ANSWER),
                 Question::AtTime => self.queue.ask_offsets(&given, Wanted::At(time), number, ANSWER),
-                Question::Members => self.queue.ask_members(&settings.group, number, ANSWER),
+                Question::Members => {
+                    self.unanswered.asked(number, now);
+                    self.queue.ask_members(&settings.group, number);
+                }
             }
         }
     }
 
     pub(super) fn on_answer(&mut self, number: u64, answer: &NativeAnswer) {
         let now = Instant::now();
+        self.unanswered.answered(number);
         if self.missing.take_if(|asked| *asked == number).is_some() {
             let missing = questions::topics(answer).map(|topics| questions::missing(&topics)).unwrap_or_default();
             return self.send(Event::Missing(missing));
@@ -128,6 +159,16 @@ impl Poll<'_> {
         }
     }
 
+    /// The group's coordinator has been away for so long that the client is made anew.
+    pub(super) fn give_up(&mut self) {
+        let message = format!(
+            "the coordinator of group {} has not answered for {} min; joining anew",
+            self.polled.settings.group,
+            UNANSWERED.as_secs() / 60
+        );
+        self.hand_over(Then::Anew(KafkaFault::passing(Reason::KafkaUnreachable, message)));
+    }
+
     /// The group gave what belongs to an earlier subscription: a static member that comes back within its session gets its
     /// old partitions, whatever it asks for now (apache/kafka#22593). Asking again makes the group assign anew.
     fn rejoin(&mut self, why: &str) {
@@ -149,5 +190,24 @@ impl Poll<'_> {
         if let Err(fault) = self.polled.subscribe(self.consumer) {
             self.fail(fault);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::GROUP_REQUEST;
+
+    #[test]
+    fn a_client_goes_long_before_librdkafka_is_out_of_patience_with_a_coordinator() {
+        assert!(UNANSWERED * 3 < GROUP_REQUEST);
+        let (mut unanswered, start) = (Unanswered::default(), Instant::now());
+        unanswered.asked(1, start);
+        unanswered.asked(2, start + UNANSWERED);
+        assert!(!unanswered.too_long(start + UNANSWERED));
+        let later = start + UNANSWERED + Duration::from_secs(1);
+        assert!(unanswered.too_long(later));
+        unanswered.answered(1);
+        assert!(!unanswered.too_long(later));
     }
 }
