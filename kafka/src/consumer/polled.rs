@@ -40,6 +40,11 @@ use crate::client::{Context, KafkaFault, Subject};
 /// How long a poll waits when nothing is due: commands, events and a writer that has made room end it at once.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long a client may wait for the group to give something, before another client asks in its place: longer than the group
+/// takes for anything. After an outage librdkafka may wait for an answer that was lost, up to `max.poll.interval.ms`, or for a
+/// connection to the coordinator that it does not make. Twice as long each time, up to the longest.
+const JOIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+
 /// Everything that the polling thread owns beside the consumer.
 pub struct Polled {
     /// The connection's settings and the group's.
@@ -64,6 +69,8 @@ enum End {
     Closed,
     /// What is known of the group or its topics is over: join anew.
     Anew(KafkaFault),
+    /// The group gives nothing: join anew, and do not wait for this client, which may be stuck.
+    Stuck(KafkaFault),
     /// It cannot go on.
     Failed(KafkaFault),
 }
@@ -107,15 +114,18 @@ impl Polled {
     pub fn run(self, mut consumer: BaseConsumer<GroupContext>) {
         // Whatever ends this thread, the writer hears of it.
         let farewell = Farewell(self.send.clone());
-        let mut number = 0;
+        let (mut number, mut stuck) = (0, 0);
         loop {
-            let end = Poll::new(&self, &consumer, &mut number).run();
+            let end = Poll::new(&self, &consumer, &mut number, &mut stuck).run();
             // Dropping a consumer lets its partitions go; they have been handed over by now, or are lost.
-            drop(consumer);
+            match end {
+                End::Stuck(_) => leave_behind(consumer),
+                _ => drop(consumer),
+            }
             let fault = match end {
                 End::Closed => break,
                 End::Failed(fault) => fault,
-                End::Anew(fault) => {
+                End::Anew(fault) | End::Stuck(fault) => {
                     (self.send)(Event::Fault { fault, last: false });
                     match self.open() {
                         Ok(next) => {
@@ -130,6 +140,14 @@ impl Polled {
             break;
         }
         drop(farewell);
+    }
+}
+
+/// Ends a consumer that may not end: on a thread of its own, which nobody waits for.
+fn leave_behind(consumer: BaseConsumer<GroupContext>) {
+    let spawned = thread::Builder::new().name("kafka-left".into()).spawn(move || drop(consumer));
+    if let Err(e) = spawned {
+        tracing::warn!("no thread to end a Kafka client on: {e}");
     }
 }
 
@@ -156,6 +174,11 @@ struct Poll<'a> {
     number: &'a mut u64,
     /// How often in a row the group gave what cannot be read.
     rejoins: u32,
+    /// Since when the group has given nothing, and how many clients in a row it has given nothing to.
+    joining: Option<Instant>,
+    stuck: &'a mut u32,
+    /// There is nothing to give yet.
+    topics_missing: bool,
     /// The question which topics are there, asked because one is not.
     missing: Option<u64>,
     unanswered: Unanswered,
@@ -164,7 +187,12 @@ struct Poll<'a> {
 }
 
 impl<'a> Poll<'a> {
-    fn new(polled: &'a Polled, consumer: &'a BaseConsumer<GroupContext>, number: &'a mut u64) -> Self {
+    fn new(
+        polled: &'a Polled,
+        consumer: &'a BaseConsumer<GroupContext>,
+        number: &'a mut u64,
+        stuck: &'a mut u32,
+    ) -> Self {
         let queue = EventQueue::new(consumer, &polled.waker);
         Poll {
             polled,
@@ -173,6 +201,9 @@ impl<'a> Poll<'a> {
             stage: Stage::Joining,
             number,
             rejoins: 0,
+            joining: None,
+            stuck,
+            topics_missing: false,
             missing: None,
             unanswered: Unanswered::default(),
             listening: true,
@@ -254,7 +285,7 @@ impl<'a> Poll<'a> {
             self.give_up();
         }
         match &mut self.stage {
-            Stage::Joining => {}
+            Stage::Joining => return self.join(now),
             Stage::TakingUp(taking) => match taking.overdue(now) {
                 Some(fault) => self.fail(fault),
                 None => self.ask(now),
@@ -277,6 +308,7 @@ impl<'a> Poll<'a> {
             }
             Stage::HandingOver { .. } => {}
         }
+        self.joining = None;
     }
 
     fn on(&mut self, happened: Happened) {

@@ -4,7 +4,12 @@
 //! another that was not there at the look before was written meanwhile: that one captures, too. So nothing is concluded from a
 //! note that stays, for whoever wrote it may be gone; nothing waits for an answer, and nothing but what is said depends on it.
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use edgereel_crds::plan::CameraPlan;
 use edgereel_kafka::consumer::notes::{NoNote, Notes};
@@ -15,6 +20,10 @@ use tracing::{debug, info, warn};
 
 use super::{Keep, health::Health};
 
+/// How often the thread looks whether something is due.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What was known so long ago is known no more.
+const STALE: Duration = Duration::from_secs(90);
 /// From one look to the next, and how much of it is left to chance: of two that look in step one would never be seen.
 const LOOK: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(2));
 /// After a refusal.
@@ -48,56 +57,63 @@ impl Note {
 #[derive(Debug)]
 struct Twins {
     own: Note,
-    others: BTreeMap<String, Other>,
-}
-
-#[derive(Debug)]
-struct Other {
-    last: Note,
-    /// Notes that were written since the first was seen.
+    /// What the last look found; nothing before the first one.
+    found: Option<Option<Note>>,
+    /// How many looks found a note that another had just written, since nobody else was known.
     signs: u32,
-    /// Looks since the last of them.
-    quiet: u32,
+    /// Who wrote them, by session, and how many looks ago the last.
+    others: BTreeMap<String, (String, u32)>,
 }
 
 impl Twins {
     /// Nothing is known yet. The session is this process's alone; `who` is for people.
     fn new(session: &str, who: String) -> Self {
-        Twins { own: Note { session: session.to_owned(), number: 0, who }, others: BTreeMap::new() }
+        let own = Note { session: session.to_owned(), number: 0, who };
+        Twins { own, found: None, signs: 0, others: BTreeMap::new() }
     }
 
     /// The note was looked at, and this was there. Gives what to write over it.
-    fn look(&mut self, found: Option<&str>) -> String {
-        self.age();
-        if let Some(note) = found.and_then(Note::parse).filter(|note| note.session != self.own.session) {
-            match self.others.get_mut(&note.session) {
-                Some(other) if other.last != note => {
-                    *other = Other { last: note, signs: other.signs.saturating_add(1), quiet: 0 };
-                }
-                Some(_) => {}
-                None => drop(self.others.insert(note.session.clone(), Other { last: note, signs: 0, quiet: 0 })),
-            }
+    fn look(&mut self, text: Option<&str>) -> String {
+        self.others.values_mut().for_each(|(_, quiet)| *quiet += 1);
+        let note = text.and_then(Note::parse);
+        let before = self.found.replace(note.clone());
+        if let (Some(note), Some(before)) = (note, before)
+            && note.session != self.own.session
+            && before.as_ref() != Some(&note)
+        {
+            self.signs = self.signs.saturating_add(1);
+            self.others.insert(note.session, (note.who, 0));
+        }
+        self.others.retain(|_, (_, quiet)| *quiet <= GONE_AFTER);
+        if self.others.is_empty() {
+            self.signs = 0;
         }
         self.own.number += 1;
         self.own.text()
     }
 
-    /// A look is over, or could not be made.
-    fn age(&mut self) {
-        self.others.values_mut().for_each(|other| other.quiet += 1);
-        self.others.retain(|_, other| other.quiet <= GONE_AFTER);
-    }
-
-    /// This process does not capture for now.
+    /// What was known may be so no more.
     fn forget(&mut self) {
+        (self.found, self.signs) = (None, 0);
         self.others.clear();
     }
 
-    /// The other processes, if there are any.
-    fn others(&self) -> Option<String> {
-        let all: Vec<_> = self.others.values().filter(|o| o.signs >= SAID_AFTER).map(|o| &*o.last.who).collect();
-        (!all.is_empty()).then(|| all.join(", "))
+    fn said(&self) -> Said {
+        match (&self.found, self.signs >= SAID_AFTER) {
+            (None, _) => Said::Nothing,
+            (_, false) => Said::Alone,
+            (_, true) => Said::Others(self.others.values().map(|(who, _)| &**who).collect::<Vec<_>>().join(", ")),
+        }
     }
+}
+
+/// What is to be said of other processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    /// Nobody has looked lately.
+    Nothing,
+    Alone,
+    Others(String),
 }
 
 /// This process, for people: where it runs, and its number there.
@@ -107,51 +123,43 @@ fn who() -> String {
     format!("process {} on {host}", std::process::id())
 }
 
-/// Looks for others on a thread of its own, since a look may block, as long as somebody listens.
-pub(super) fn look_out(
-    plan: &CameraPlan,
-    secrets: &Secrets,
-    keep: &Keep,
-    health: Arc<Health>,
-) -> watch::Receiver<Option<String>> {
-    let (tell, told) = watch::channel(None);
+/// What is heard of others.
+pub(super) struct Heard(watch::Receiver<Said>);
+
+/// Looks for others on a thread of its own, since a look may block, as long as somebody listens. Nobody looks while the camera
+/// is away: then this process captures nothing.
+pub(super) fn look_out(plan: &CameraPlan, secrets: &Secrets, keep: &Keep, health: Arc<Health>) -> Heard {
+    let (tell, told) = watch::channel(Said::Nothing);
     let mut twins = Twins::new(keep.encoder.session(), who());
     let (plan, secrets) = (plan.clone(), secrets.clone());
     let name = format!("twin-{}", plan.name.name);
     let watch = move || {
-        let mut notes = None;
-        let mut wait = Duration::ZERO;
+        let (mut notes, mut looked, mut due) = (None, Instant::now(), Instant::now() + LOOK.0);
         while !tell.is_closed() {
-            thread::sleep(LOOK.0 + LOOK.1.mul_f64(rand::random::<f64>()));
-            wait = wait.saturating_sub(LOOK.0);
-            if !health.is_online() {
+            thread::sleep(PAUSE);
+            if looked.elapsed() >= STALE {
                 twins.forget();
-            } else if wait.is_zero() {
+            }
+            if Instant::now() >= due && health.is_online() {
+                due = Instant::now() + LOOK.0 + LOOK.1.mul_f64(rand::random::<f64>());
                 match look(&plan, &secrets, &mut notes, &mut twins) {
-                    Ok(()) => {}
-                    Err(NoNote::Passing(why)) => {
-                        twins.age();
-                        debug!(camera = %plan.name, "no look for other processes: {why}");
-                    }
+                    Ok(()) => looked = Instant::now(),
+                    Err(NoNote::Passing(why)) => debug!(camera = %plan.name, "no look for other processes: {why}"),
                     Err(NoNote::Refused(why)) => {
                         twins.forget();
-                        wait = REFUSED;
+                        due = Instant::now() + REFUSED;
                         info!(camera = %plan.name, "not looking for other processes that capture this camera: {why}");
                     }
                 }
             }
-            let others = twins.others();
-            tell.send_if_modified(|said| {
-                let news = *said != others;
-                *said = others;
-                news
-            });
+            let said = twins.said();
+            tell.send_if_modified(|before| std::mem::replace(before, said.clone()) != said);
         }
     };
     if let Err(e) = thread::Builder::new().name(name).spawn(watch) {
         warn!("no thread that looks for other processes: {e}");
     }
-    told
+    Heard(told)
 }
 
 fn look(plan: &CameraPlan, secrets: &Secrets, notes: &mut Option<Notes>, twins: &mut Twins) -> Result<(), NoNote> {
@@ -169,7 +177,7 @@ fn look(plan: &CameraPlan, secrets: &Secrets, notes: &mut Option<Notes>, twins: 
 /// Says what is heard of others until `stop`. It stops nothing: which of them is to end is not known here.
 pub(super) async fn tell(
     plan: &CameraPlan,
-    mut told: watch::Receiver<Option<String>>,
+    Heard(mut told): Heard,
     health: &Health,
     keep: &Keep,
     stop: &CancellationToken,
@@ -181,16 +189,18 @@ pub(super) async fn tell(
             () = stop.cancelled() => break,
             heard = told.changed() => if heard.is_err() { break },
         }
-        let message = told.borrow_and_update().as_ref().map(|others| {
-            format!(
-                "frames flow, but this camera is captured into topic {topic} by {others}, too: each frame stands there twice; \
-                 stop all but one, or give each a topic of its own"
-            )
-        });
+        let heard = told.borrow_and_update().clone();
+        let message = match &heard {
+            Said::Others(others) => Some(format!(
+                "frames flow, but this camera is captured into topic {topic} by {others}, too: each frame stands there more \
+                 than once; stop all but one, or give each a topic of its own"
+            )),
+            Said::Alone | Said::Nothing => None,
+        };
         keep.metrics.captured_twice.set(i64::from(message.is_some()));
         match (&message, said) {
             (Some(message), false) => warn!(%camera, "{message}"),
-            (None, true) => info!(%camera, "no other process captures this camera any more"),
+            (None, true) if heard == Said::Alone => info!(%camera, "no other process captures this camera any more"),
             _ => {}
         }
         said = message.is_some();
@@ -209,6 +219,10 @@ mod tests {
         Twins::new(session, format!("process {session}"))
     }
 
+    fn others(who: &str) -> Said {
+        Said::Others(who.into())
+    }
+
     /// A note in Kafka, and who looks at it.
     #[derive(Default)]
     struct Kafka(Option<String>);
@@ -223,14 +237,14 @@ mod tests {
     fn two_at_once_are_told_and_one_that_goes_is_taken_back() {
         let (mut kafka, mut a, mut b) = (Kafka::default(), twins("a"), twins("b"));
         (0..5).for_each(|_| kafka.look(&mut a));
-        assert_eq!(a.others(), None);
+        assert_eq!(a.said(), Said::Alone);
         for _ in 0..=SAID_AFTER {
             kafka.look(&mut b);
             kafka.look(&mut a);
         }
-        assert_eq!((a.others().as_deref(), b.others().as_deref()), (Some("process b"), Some("process a")));
+        assert_eq!((a.said(), b.said()), (others("process b"), others("process a")));
         (0..=GONE_AFTER + 1).for_each(|_| kafka.look(&mut a));
-        assert_eq!(a.others(), None);
+        assert_eq!(a.said(), Said::Alone);
     }
 
     #[test]
@@ -241,7 +255,7 @@ mod tests {
             kafka.look(if turn % 2 == 0 { &mut c } else { &mut a });
             kafka.look(if turn % 2 == 0 { &mut a } else { &mut c });
         }
-        assert_eq!(a.others().as_deref(), Some("process b, process c"));
+        assert_eq!(a.said(), others("process b, process c"));
     }
 
     #[test]
@@ -254,19 +268,32 @@ mod tests {
         }
         for _ in 0..10 {
             kafka.look(&mut new);
-            assert_eq!((old.others(), new.others()), (None, None));
+            assert_eq!((old.said(), new.said()), (Said::Alone, Said::Alone));
         }
     }
 
     #[test]
-    fn a_process_whose_camera_is_away_knows_of_nobody() {
+    fn what_is_not_known_any_more_is_not_said() {
         let (mut kafka, mut a, mut b) = (Kafka::default(), twins("a"), twins("b"));
         for _ in 0..10 {
             kafka.look(&mut b);
             kafka.look(&mut a);
         }
         a.forget();
-        assert_eq!(a.others(), None);
+        assert_eq!(a.said(), Said::Nothing);
+        kafka.look(&mut a);
+        assert_eq!(a.said(), Said::Alone);
+    }
+
+    #[test]
+    fn one_that_dies_and_starts_again_and_again_is_told() {
+        let (mut kafka, mut a) = (Kafka::default(), twins("a"));
+        kafka.look(&mut a);
+        for life in ["b", "c", "d"] {
+            kafka.look(&mut twins(life));
+            kafka.look(&mut a);
+        }
+        assert!(matches!(a.said(), Said::Others(_)));
     }
 
     #[test]
@@ -274,7 +301,7 @@ mod tests {
         let mut a = twins("a");
         for text in ["", "b", "b 1", "b one process 2", " 1 ", "\u{fffd}"] {
             (0..10).for_each(|_| drop(a.look(Some(text))));
-            assert_eq!(a.others(), None, "{text:?}");
+            assert_eq!(a.said(), Said::Alone, "{text:?}");
         }
     }
 
@@ -291,7 +318,7 @@ mod tests {
                 if written {
                     kafka.0 = Some(note);
                 }
-                prop_assert_eq!(only.others(), None);
+                prop_assert_eq!(only.said(), Said::Alone);
             }
         }
 
@@ -303,7 +330,7 @@ mod tests {
             for first in order {
                 kafka.look(if first { &mut a } else { &mut b });
                 kafka.look(if first { &mut b } else { &mut a });
-                (told_a, told_b) = (told_a || a.others().is_some(), told_b || b.others().is_some());
+                (told_a, told_b) = (told_a || a.said() != Said::Alone, told_b || b.said() != Said::Alone);
             }
             prop_assert!(told_a && told_b);
         }

@@ -9,7 +9,7 @@ use std::{
 use edgereel_crds::status::Reason;
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
 
-use super::{Poll, Stage, Then};
+use super::{End, JOIN, Poll, Stage, Then};
 use crate::{
     client::KafkaFault,
     consumer::{
@@ -50,7 +50,26 @@ impl Unanswered {
     }
 }
 
+/// How long a client waits for the group, after so many that did in vain.
+fn join_patience(stuck: u32) -> Duration {
+    JOIN.0.saturating_mul(2u32.saturating_pow(stuck)).min(JOIN.1)
+}
+
 impl Poll<'_> {
+    /// Waits for the group, but not for ever.
+    pub(super) fn join(&mut self, now: Instant) {
+        let since = *self.joining.get_or_insert(now);
+        let patience = if self.topics_missing { JOIN.1 } else { join_patience(*self.stuck) };
+        if now.duration_since(since) < patience {
+            return;
+        }
+        *self.stuck += 1;
+        let (group, seconds) = (&self.polled.settings.group, patience.as_secs());
+        let message = format!("consumer group {group} has given nothing for {seconds} s: asking by a new connection");
+        tracing::info!(group, "{message}");
+        self.end = Some(End::Stuck(KafkaFault::passing(Reason::KafkaUnreachable, message)));
+    }
+
     pub(super) fn ask(&mut self, now: Instant) {
         let Stage::TakingUp(taking) = &mut self.stage else { return };
         let settings = &self.polled.settings;
@@ -86,6 +105,7 @@ impl Poll<'_> {
         self.unanswered.answered(number);
         if self.missing.take_if(|asked| *asked == number).is_some() {
             let missing = questions::topics(answer).map(|topics| questions::missing(&topics)).unwrap_or_default();
+            self.topics_missing = !missing.is_empty();
             return self.send(Event::Missing(missing));
         }
         match &mut self.stage {
@@ -134,7 +154,7 @@ impl Poll<'_> {
             Err(fault) => self.fail(fault),
             Ok(Some(Decision::Rejoin(why))) => self.rejoin(&why),
             Ok(Some(Decision::TakeUp(begun, total))) => {
-                self.rejoins = 0;
+                (self.rejoins, *self.stuck) = (0, 0);
                 let missing = taking.missing();
                 self.send(Event::Missing(missing));
                 let mut list = TopicPartitionList::with_capacity(begun.len());
