@@ -1,14 +1,17 @@
 //! What every Kafka client calls back to: it feeds the [`Health`], logs, and hands out tokens.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     error::Error,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{plan::Connection, status::Reason};
-use edgereel_runtime::{secrets::Secrets, throttle::Throttles};
+use edgereel_crds::{name::ObjectName, plan::Connection, status::Reason};
+use edgereel_runtime::{
+    secrets::Secrets,
+    throttle::{Throttle, Throttles},
+};
 use rdkafka::{
     ClientContext,
     client::OAuthToken,
@@ -18,14 +21,16 @@ use rdkafka::{
 use serde::Deserialize;
 
 use super::{
-    detail::without_guesses,
+    detail::{is_getting_up, is_unreached, without_guesses},
     fault::{KafkaFault, Subject},
-    health::Health,
+    health::{Health, Snapshot},
     oauth::{TokenSource, keeper::Keeper},
 };
 
 /// The same line is logged once in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The kind of line that says that no broker is connected.
+const DOWN: &str = "DOWN";
 /// How long a client that is to be made waits for its first token: less than a pod's grace period.
 const FIRST_TOKEN: Duration = Duration::from_secs(20);
 
@@ -37,7 +42,17 @@ pub struct Context {
     subject: Subject,
     tokens: Option<Arc<Keeper>>,
     throttles: Arc<Throttles>,
+    unreached: Arc<Throttle>,
     unheard: bool,
+}
+
+/// By the name of their `KafkaConnection`: how often it is said that its brokers cannot be reached. Each of a process's
+/// clients has a thread for each broker, and all of them say so at once.
+static UNREACHED: Mutex<BTreeMap<String, Arc<Throttle>>> = Mutex::new(BTreeMap::new());
+
+fn unreached(connection: &ObjectName) -> Arc<Throttle> {
+    let mut all = UNREACHED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.entry(connection.to_string()).or_insert_with(|| Arc::new(Throttle::new(LOG_INTERVAL))).clone()
 }
 
 impl Context {
@@ -52,8 +67,14 @@ impl Context {
             keeper.wait(FIRST_TOKEN).map_err(|why| subject.no_token(&why))?;
             Ok(keeper)
         });
-        let throttles = Arc::new(Throttles::new(LOG_INTERVAL));
-        Ok(Context { health: Health::default(), subject, tokens: tokens.transpose()?, throttles, unheard: false })
+        Ok(Context {
+            health: Health::default(),
+            subject,
+            tokens: tokens.transpose()?,
+            throttles: Arc::new(Throttles::new(LOG_INTERVAL)),
+            unreached: unreached(&connection.name),
+            unheard: false,
+        })
     }
 
     /// The same context about one topic, so that faults name it.
@@ -104,8 +125,18 @@ impl Context {
     fn say(&self, level: RDKafkaLogLevel, kind: &str, message: &str) {
         let client = &self.subject;
         // librdkafka warns of settings for consumers in producers; a KafkaConnection's properties serve both.
-        let quiet = self.unheard || kind == "CONFWARN" || matches!(level, RDKafkaLogLevel::Debug);
-        match self.throttles.allow(message, Instant::now()).filter(|_| !quiet) {
+        let quiet = self.unheard
+            || kind == "CONFWARN"
+            || matches!(level, RDKafkaLogLevel::Debug)
+            || kind == "GETPID" && is_getting_up(message);
+        let (now, unreached) = (Instant::now(), is_unreached(message) || kind == DOWN);
+        // A client that is not heard holds nobody's line back.
+        let allowed = match quiet {
+            true => None,
+            false if unreached => self.unreached.allow(now),
+            false => self.throttles.allow(message, now),
+        };
+        match allowed {
             Some(0) => tracing::warn!(target: "librdkafka", %client, kind, "{message}"),
             Some(held_back) => tracing::warn!(target: "librdkafka", %client, kind, held_back, "{message}"),
             None => tracing::debug!(target: "librdkafka", %client, kind, "{message}"),
@@ -154,7 +185,19 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code() {
             self.note(code, &reason, false);
         }
-        self.say(RDKafkaLogLevel::Error, "ERROR", &reason);
+        match error.rdkafka_error_code() {
+            // "0/2 brokers are down" counts a broker twice, or not at all: what is known of the way there says more.
+            Some(Code::AllBrokersDown) => {
+                if let Snapshot::Down(fault) = self.health.snapshot() {
+                    self.say(RDKafkaLogLevel::Error, DOWN, &fault.message);
+                }
+            }
+            // Whoever needs the topic says so, with what to do.
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                self.say(RDKafkaLogLevel::Debug, "ERROR", &reason);
+            }
+            _ => self.say(RDKafkaLogLevel::Error, "ERROR", &reason),
+        }
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -176,16 +219,19 @@ mod tests {
     use edgereel_crds::{KafkaConnectionSpec, name::ObjectName, status::Reason};
 
     use super::*;
-    use crate::health::Snapshot;
 
     fn context() -> Context {
+        context_of("lab")
+    }
+
+    fn context_of(name: &str) -> Context {
         let spec = KafkaConnectionSpec {
             bootstrap_servers: vec!["a:9092".into()],
             tls: None,
             sasl: None,
             properties: Default::default(),
         };
-        let name = ObjectName { namespace: "default".into(), name: "lab".into() };
+        let name = ObjectName { namespace: "default".into(), name: name.into() };
         Context::new(&Connection { name, spec }, &Secrets::default()).expect("no login, nothing to go wrong")
     }
 
@@ -221,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_frozen_broker_is_not_called_old_in_the_status_or_in_the_log() {
-        let context = context();
+        let context = context_of("frozen");
         let words = "a:9092/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see \
                      api.version.request configuration) (after 10001ms in state APIVERSION_QUERY)";
         let said = warnings(|| {
@@ -287,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_message_hides_no_other_of_its_kind() {
-        let context = context();
+        let context = context_of("flood");
         let lost = "[thrd:a:9092/1]: a:9092/1: Disconnected (after 12ms in state UP)";
         let refused = "[thrd:b:9092/2]: b:9092/2: SASL authentication error";
         let said = warnings(|| {
@@ -296,5 +342,45 @@ mod tests {
         });
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains("Disconnected") && said.contains("SASL"), "{said}");
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_one_line_for_all_clients_of_its_connection() {
+        let refused = |broker: &str| format!("{broker}: Connect to ipv4#10.0.0.1:9092 failed: Connection refused");
+        let away = || {
+            for client in [context_of("away"), context_of("away"), context_of("away")] {
+                for broker in ["a:9092/bootstrap", "a:9092/1", "GroupCoordinator: a:9092"] {
+                    client.log(RDKafkaLogLevel::Error, "FAIL", &format!("[thrd:x]: {}", refused(broker)));
+                    client.error(KafkaError::Global(Code::BrokerTransportFailure), &refused(broker));
+                }
+                client.log(RDKafkaLogLevel::Info, "FAIL", "[thrd:x]: b:9092/2: Disconnected (after 3ms in state UP)");
+                client.error(KafkaError::Global(Code::AllBrokersDown), "0/2 brokers are down");
+            }
+        };
+        let said = warnings(away);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let other = warnings(|| {
+            context_of("away").unheard().log(RDKafkaLogLevel::Error, "FAIL", "a:9092/1: Disconnected");
+            context_of("elsewhere").error(KafkaError::Global(Code::AllBrokersDown), "2/2 brokers are down");
+        });
+        assert!(other.lines().count() == 1 && other.contains("no broker of [a:9092] answers"), "{other}");
+    }
+
+    #[test]
+    fn a_new_cluster_and_a_topic_that_is_yet_to_be_made_are_no_warnings() {
+        let context = context();
+        let pid =
+            |why: &str| format!("[thrd:main]: Failed to acquire idempotence PID from broker a:9092/1: {why}: retrying");
+        let said = warnings(|| {
+            for why in ["Broker: Coordinator load in progress", "Broker: Coordinator not available"] {
+                context.log(RDKafkaLogLevel::Warning, "GETPID", &pid(why));
+            }
+            let missing = "Subscribed topic not available: gate: Broker: Unknown topic or partition";
+            context.error(KafkaError::Global(Code::UnknownTopicOrPartition), missing);
+        });
+        assert_eq!(said, "");
+        let denied = pid("Broker: Transactional Id authorization failed");
+        let said = warnings(|| context.log(RDKafkaLogLevel::Warning, "GETPID", &denied));
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
 }

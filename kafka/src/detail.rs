@@ -90,6 +90,59 @@ pub fn without_guesses(message: &str) -> Cow<'_, str> {
     })
 }
 
+/// How librdkafka tells that a broker cannot be reached, or is no longer: all of these come again and again while it is away.
+const UNREACHED: [&str; 10] = [
+    "Disconnected",
+    "Connect to ",
+    "Connection setup timed out",
+    "Failed to resolve",
+    "ApiVersionRequest failed: Local: Timed out",
+    "timed out",
+    "Timed out",
+    "Broken pipe",
+    "reset by peer",
+    "Send failed",
+];
+
+/// Whether a line is about a connection that is lost or cannot be had.
+pub fn is_unreached(message: &str) -> bool {
+    UNREACHED.iter().any(|words| message.contains(words))
+}
+
+/// Whether a line says that a cluster is still getting up: its new internal topic has no leader yet, or is being read. It
+/// is asked again within a moment.
+pub fn is_getting_up(message: &str) -> bool {
+    message.starts_with("Failed to acquire ")
+        && ["Coordinator load in progress", "Coordinator not available"].iter().any(|words| message.contains(words))
+}
+
+/// What a tidied message of a broker's thread says of the way to the broker, in plain words; none of other messages.
+pub fn way_words(detail: &str) -> Option<String> {
+    let (broker, what) = detail.split_once(": ").filter(|(name, _)| !name.contains(' '))?;
+    // `sasl_ssl://host:9092/bootstrap`, `GroupCoordinator: host:9092`.
+    let (broker, what) = match what.split_once(": ") {
+        Some((node, rest)) if broker.ends_with("Coordinator") => (node, rest),
+        _ => (broker, what),
+    };
+    let broker = broker.rsplit_once("://").map_or(broker, |(_, rest)| rest);
+    let broker = broker.split_once('/').map_or(broker, |(address, _)| address);
+    let failed = |why: &str| what.starts_with("Connect to ") && what.contains(why);
+    let why = what.rsplit_once("failed: ").map_or(what, |(_, why)| why);
+    if failed("Connection refused") {
+        Some(format!("nothing listens at {broker} (connection refused)"))
+    } else if failed("timed out") || what.starts_with("Connection setup timed out in state CONNECT") {
+        Some(format!("{broker} does not take the connection (timed out)"))
+    } else if failed("") {
+        Some(format!("there is no way to {broker} ({})", why.to_lowercase()))
+    } else if let Some(name) = what.strip_prefix("Failed to resolve '").and_then(|rest| rest.split_once('\'')) {
+        Some(format!("the name of {} is not found", name.0))
+    } else if what.starts_with("Disconnected") {
+        Some(format!("{broker} has closed the connection"))
+    } else {
+        None
+    }
+}
+
 /// librdkafka's message without what only its authors need: source files of OpenSSL, times in states, counts.
 pub fn tidy(detail: &str) -> String {
     let mut text = detail.trim();
@@ -133,6 +186,64 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_is_not_there_is_said_to_be_that() {
+        for (tidied, said) in [
+            (
+                "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused",
+                Some("nothing listens at 127.0.0.1:9092 (connection refused)"),
+            ),
+            (
+                "sasl_ssl://kafka.lab:9093/2: Connect to ipv4#10.0.0.1:9093 failed: No route to host",
+                Some("there is no way to kafka.lab:9093 (no route to host)"),
+            ),
+            (
+                "GroupCoordinator: kafka.lab:9092: Connect to ipv4#10.0.0.1:9092 failed: Connection timed out",
+                Some("kafka.lab:9092 does not take the connection (timed out)"),
+            ),
+            (
+                "a:9092/1: Connection setup timed out in state CONNECT",
+                Some("a:9092 does not take the connection (timed out)"),
+            ),
+            (
+                "a:9092/bootstrap: Failed to resolve 'a:9092': Name or service not known",
+                Some("the name of a:9092 is not found"),
+            ),
+            (
+                "a:9092/1: Disconnected: connection closed by peer: receive 0 after POLLIN",
+                Some("a:9092 has closed the connection"),
+            ),
+            ("a:9092/1: SASL authentication error", None),
+            ("the broker said: no", None),
+            ("", None),
+        ] {
+            assert_eq!(way_words(tidied).as_deref(), said, "{tidied}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_broker_that_is_away_are_told_from_others() {
+        for (line, unreached) in [
+            ("a:9092/1: Disconnected (after 12ms in state UP)", true),
+            ("a:9092/1: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)", true),
+            ("a:9092/1: Failed to resolve 'a:9092': Name or service not known (after 1ms in state CONNECT)", true),
+            ("a:9092/1: 3 request(s) timed out: disconnect (average rtt 2.1ms) (after 9000ms in state UP)", true),
+            ("a:9092/1: SASL authentication error: no (after 3ms in state AUTH_REQ)", false),
+            ("ssl://a:9092/1: SSL handshake failed: certificate verify failed", false),
+        ] {
+            assert_eq!(is_unreached(line), unreached, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_is_getting_up_is_no_fault_and_one_that_refuses_is() {
+        let line =
+            |why: &str| format!("Failed to acquire idempotence PID from broker 127.0.0.1:9092/1: {why}: retrying");
+        assert!(is_getting_up(&line("Broker: Coordinator load in progress")));
+        assert!(is_getting_up(&line("Broker: Coordinator not available")));
+        assert!(!is_getting_up(&line("Broker: Cluster authorization failed")));
+    }
+
+    #[test]
     fn a_frozen_broker_is_not_called_old() {
         for (raw, said) in [
             (
@@ -167,6 +278,7 @@ mod tests {
             Misfit::guess(&detail, tls, sasl);
             prop_assert!(tidy(&detail).len() <= detail.len());
             prop_assert!(tls_words(&detail).contains("spec.tls"));
+            way_words(&tidy(&detail));
         }
     }
 }

@@ -9,7 +9,7 @@ use rdkafka::{
     types::RDKafkaConfRes,
 };
 
-use super::detail::{Misfit, tidy, tls_words};
+use super::detail::{Misfit, tidy, tls_words, way_words};
 
 /// Why Kafka cannot be used, or did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -173,6 +173,8 @@ impl Subject {
         match code {
             Code::SSL => KafkaFault::lasting(Reason::KafkaUnreachable, format!("{at}: {}", tls_words(&detail))),
             Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException | Code::BrokerNotAvailable => {
+                // That so many of so many are down says no more than the rest, and counts a broker twice.
+                let because = if code == Code::AllBrokersDown { String::new() } else { way(&detail) };
                 KafkaFault::passing(
                     Reason::KafkaUnreachable,
                     format!(
@@ -184,7 +186,11 @@ impl Subject {
             }
             Code::Resolve => KafkaFault::passing(
                 Reason::KafkaUnreachable,
-                format!("{at}: a broker's name does not resolve{because}; check spec.bootstrapServers and the DNS"),
+                format!(
+                    "{at}: no broker of [{}] answers{}; check spec.bootstrapServers and the DNS",
+                    self.brokers,
+                    if detail.is_empty() { ": a name is not found".into() } else { way(&detail) }
+                ),
             ),
             Code::OperationTimedOut | Code::RequestTimedOut | Code::TimedOutQueue => KafkaFault::passing(
                 Reason::KafkaUnreachable,
@@ -339,6 +345,15 @@ impl Subject {
             }
             other => KafkaFault::passing(Reason::KafkaUnreachable, format!("{at}: {other}{because}")),
         }
+    }
+}
+
+/// What is the matter with the way to a broker, as a clause.
+fn way(detail: &str) -> String {
+    match way_words(detail) {
+        Some(words) => format!(": {words}"),
+        None if detail.is_empty() => String::new(),
+        None => format!(": {detail}"),
     }
 }
 

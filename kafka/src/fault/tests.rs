@@ -84,10 +84,24 @@ fn each_error_has_its_reason_its_remedy_and_whether_a_person_is_needed() {
             "a:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
             Reason::KafkaUnreachable,
             true,
-            "KafkaConnection default/lab: no broker of [a:9092, b:9092] answers: a:9092/bootstrap: Connect to \
-             ipv4#10.0.0.1:9092 failed: Connection refused; check spec.bootstrapServers",
+            "KafkaConnection default/lab: no broker of [a:9092, b:9092] answers: nothing listens at a:9092 (connection \
+             refused); check spec.bootstrapServers",
         ),
-        (Code::Resolve, "", Reason::KafkaUnreachable, true, "does not resolve"),
+        (
+            Code::AllBrokersDown,
+            "0/2 brokers are down",
+            Reason::KafkaUnreachable,
+            true,
+            "no broker of [a:9092, b:9092] answers; check",
+        ),
+        (
+            Code::Resolve,
+            "a:9092/bootstrap: Failed to resolve 'a:9092': Name or service not known (after 3ms in state CONNECT)",
+            Reason::KafkaUnreachable,
+            true,
+            "no broker of [a:9092, b:9092] answers: the name of a:9092 is not found; check",
+        ),
+        (Code::Resolve, "", Reason::KafkaUnreachable, true, "a name is not found"),
         (
             Code::Authentication,
             "SASL says no",

@@ -315,7 +315,11 @@ impl Camera {
         if dropped > 0
             && let Some(held) = self.lines.complaint(now)
         {
-            warn!(camera = self.name, held_back = held, "buffer.memory is full: Kafka is slower than the camera");
+            warn!(
+                camera = self.name,
+                held_back = held,
+                "buffer.memory is full: Kafka is away or slower than the camera"
+            );
         }
         Ok(standing)
     }

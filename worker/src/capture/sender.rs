@@ -213,20 +213,48 @@ impl Sender {
     fn look(&self, brokers: &Brokers, silent: &mut Silent) {
         let outbox = &self.keep.outbox;
         let is_silent = silent.observe(outbox.landings(), outbox.bytes_in_flight() > 0, Instant::now());
-        let (reason, message) = match brokers.snapshot() {
-            Snapshot::Down(fault) => (fault.reason, fault.message),
-            _ if is_silent => {
-                let message = format!(
-                    "Kafka has acknowledged nothing for more than {} s though frames are on their way: it is connected but \
-                     does not answer; check the brokers' disks and load",
-                    SILENCE.as_secs()
-                );
-                (Reason::KafkaUnreachable, message)
-            }
-            _ => return,
-        };
+        let Some((reason, message)) = trouble(brokers.snapshot(), brokers.last_fault(), is_silent) else { return };
         if self.health.kafka(End::Down(reason, message.clone())) {
             warn!(camera = self.camera, "{message}");
         }
+    }
+}
+
+/// What is wrong with Kafka, as far as its connections and its silence tell.
+fn trouble(now: Snapshot, last: Option<KafkaFault>, is_silent: bool) -> Option<(Reason, String)> {
+    let (reason, message) = match (now, last) {
+        (Snapshot::Down(fault), _) => (fault.reason, fault.message),
+        _ if !is_silent => return None,
+        // Between two tries librdkafka counts a broker neither as connected nor as failed: the last try tells.
+        (Snapshot::Connecting, Some(fault)) => (fault.reason, fault.message),
+        (Snapshot::Connecting, None) => {
+            (Reason::KafkaUnreachable, "no broker is connected, and frames wait for one".to_owned())
+        }
+        (Snapshot::Up, _) => {
+            let message = format!(
+                "Kafka has acknowledged nothing for more than {} s though frames are on their way: it is connected but \
+                 does not answer; check the brokers' disks and load",
+                SILENCE.as_secs()
+            );
+            (Reason::KafkaUnreachable, message)
+        }
+    };
+    Some((reason, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broker_that_is_there_is_said_to_be_connected() {
+        let refused = || KafkaFault::passing(Reason::KafkaUnreachable, "connection refused");
+        let said = |now, last| trouble(now, last, true).map(|(_, message)| message).unwrap_or_default();
+        assert_eq!(said(Snapshot::Connecting, Some(refused())), "connection refused");
+        assert_eq!(said(Snapshot::Down(refused()), None), "connection refused");
+        assert!(said(Snapshot::Connecting, None).starts_with("no broker is connected"));
+        assert!(said(Snapshot::Up, Some(refused())).contains("connected but does not answer"));
+        assert_eq!(trouble(Snapshot::Up, Some(refused()), false), None);
+        assert_eq!(trouble(Snapshot::Connecting, Some(refused()), false), None);
     }
 }

@@ -47,9 +47,13 @@ impl Wanted for WantedSink {
         &self.shown
     }
 
+    /// Whether its volume is the only one decides where a sink begins below a storage root, and one that runs has begun.
     fn is_same(&self, other: &dyn Wanted) -> bool {
-        let all = |sink: &Self| (sink.plan.clone(), sink.replica, sink.shown.clone(), sink.secrets.clone());
-        other.downcast::<Self>().is_some_and(|other| all(self) == all(other))
+        let Some(wish) = other.downcast::<Self>() else { return false };
+        let mut plan = self.plan.clone();
+        plan.volume.alone = wish.plan.volume.alone;
+        plan == wish.plan
+            && (self.replica, &self.shown, &self.secrets) == (wish.replica, &wish.shown, &wish.secrets)
     }
 
     fn work(&self) -> Box<dyn Work> {

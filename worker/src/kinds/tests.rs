@@ -81,6 +81,20 @@ fn only_what_changed_is_touched() {
 }
 
 #[test]
+fn a_second_volume_beside_theirs_does_not_disturb_sinks() {
+    let (_, sink) = DOCUMENTS.rsplit_once("---").expect("several documents");
+    let second = sink.replace("name: files", "name: other").replace("/data/", "/mnt/other");
+    let two = format!("{DOCUMENTS}---{second}");
+    let added = Changes { ending: vec![], beginning: vec![4, 5, 6], staying: (0..4).map(|n| (n, n)).collect() };
+    assert_eq!(compared(DOCUMENTS, &two), added);
+    let gone = Changes { ending: vec![4, 5, 6], beginning: vec![], staying: (0..4).map(|n| (n, n)).collect() };
+    assert_eq!(compared(&two, DOCUMENTS), gone);
+    let moved = DOCUMENTS.replace("/data/", "/mnt/other");
+    let all = Changes { ending: vec![1, 2, 3], beginning: vec![1, 2, 3], staying: vec![(0, 0)] };
+    assert_eq!(compared(DOCUMENTS, &moved), all, "another volume is another place");
+}
+
+#[test]
 fn another_password_concerns_whoever_reads_it() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::create_dir(dir.path().join("login")).expect("a directory");

@@ -61,6 +61,8 @@ const DISK_INTERVAL: Duration = Duration::from_secs(5);
 const STOP_TIME: Duration = Duration::from_secs(9);
 /// A kind of log line is written this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a topic may be missing before that is said: a camera that starts with this sink is about to make it.
+const TOPIC_TIME: Duration = Duration::from_secs(5);
 /// How long partitions may be assigned without being written, because their start cannot be committed.
 const START_TIME: Duration = Duration::from_secs(60);
 
@@ -121,6 +123,8 @@ struct Runner<'a> {
     backoff: Backoff,
     ending: Option<Ending>,
     fault: Option<KafkaFault>,
+    /// A topic is missing since then, and it was not said yet.
+    awaited: Option<(KafkaFault, Instant)>,
     /// Topics of its list that are not there.
     missing: Vec<String>,
     disk_measured: Instant,
@@ -179,6 +183,9 @@ impl Runner<'_> {
                 if let Err(error) = self.memory.note_missing(&topics) {
                     tracing::warn!(sink = %self.plan.name, "{error}");
                 }
+                if topics.is_empty() {
+                    self.awaited = None;
+                }
                 self.missing = topics;
             }
             Event::Assigned { generation, partitions, total } => self.on_assigned(generation, partitions, total)?,
@@ -227,16 +234,23 @@ impl Runner<'_> {
                 Some(_) => {}
                 None => return Err(fault.into()),
             },
-            Event::Fault { fault, last: false } => {
-                if self.fault.as_ref() != Some(&fault) {
-                    tracing::warn!(sink = %self.plan.name, "{fault}");
-                }
-                self.env.state.note_error(&fault.message);
-                self.fault = Some(fault);
+            Event::Fault { fault, last: false } if fault.reason == Reason::TopicMissing && self.fault.is_none() => {
+                let since = self.awaited.take().map_or_else(Instant::now, |(_, since)| since);
+                self.awaited = Some((fault, since));
             }
+            Event::Fault { fault, last: false } => self.complain(fault),
             Event::Closed => {}
         }
         Ok(())
+    }
+
+    /// Says what is wrong and may pass.
+    fn complain(&mut self, fault: KafkaFault) {
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::warn!(sink = %self.plan.name, "{fault}");
+        }
+        self.env.state.note_error(&fault.message);
+        self.fault = Some(fault);
     }
 
     /// Flush, commit, finish, leave; then the result.
@@ -253,6 +267,9 @@ impl Runner<'_> {
             self.end(Ok(()));
         }
         self.stage.check(Instant::now())?;
+        if let Some((fault, _)) = self.awaited.take_if(|(_, since)| since.elapsed() >= TOPIC_TIME) {
+            self.complain(fault);
+        }
         if self.disk_measured.elapsed() >= DISK_INTERVAL {
             self.disk_measured = Instant::now();
             storage::measure(&self.root, &self.env.metrics);

@@ -85,6 +85,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
         ending: None,
         fault: None,
+        awaited: None,
         missing: Vec::new(),
         disk_measured: Instant::now(),
         state_told: None,
