@@ -362,7 +362,6 @@ mod tests {
     };
     use crate::client::Context;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
     const MOMENT: Duration = Duration::from_millis(200);
 
     fn client(brokers: &MockCluster<'_, impl ClientContext>) -> BaseConsumer<GroupContext> {
@@ -398,12 +397,5 @@ mod tests {
             queue.ask_members("g", 2);
             assert!(answer(&queue, MOMENT).is_none(), "nobody can have answered");
         }
-        let consumer = client(&brokers);
-        let queue = EventQueue::new(&consumer, &Waker::default());
-        queue.ask_committed("g", 1);
-        assert!(answer(&queue, MOMENT).is_none(), "nobody can have answered");
-        brokers.broker_up(2).expect("up");
-        let (number, answer) = answer(&queue, PATIENCE).expect("answered when the coordinator is there");
-        assert_eq!((number, committed(&answer)), (1, Ok(Vec::new())));
     }
 }

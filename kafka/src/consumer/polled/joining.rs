@@ -24,9 +24,11 @@ use crate::{
 
 /// How long the brokers may take for one answer. What is asked of the group's coordinator waits for it, however long.
 pub(super) const ANSWER: Duration = Duration::from_secs(15);
-/// How long the group's coordinator may leave a question without an answer before the client is made anew: well within
-/// what librdkafka was told ([`GROUP_REQUEST`](crate::admin::GROUP_REQUEST)).
-const UNANSWERED: Duration = Duration::from_secs(600);
+/// How long the group's coordinator may leave a question without an answer before the client is made anew. That is long
+/// before librdkafka is out of patience ([`GROUP_REQUEST`](crate::admin::GROUP_REQUEST)), and heals what asking again would
+/// not: a coordinator that was not in the metadata for a moment is a broker that librdkafka 2.12 does not dial any more,
+/// though its cache of coordinators still leads there.
+const UNANSWERED: Duration = Duration::from_secs(30);
 /// So often in a row the group is asked for another assignment before that is a fault.
 const REJOINS: u32 = 4;
 
@@ -182,9 +184,9 @@ impl Poll<'_> {
     /// The group's coordinator has been away for so long that the client is made anew.
     pub(super) fn give_up(&mut self) {
         let message = format!(
-            "the coordinator of group {} has not answered for {} min; joining anew",
+            "the coordinator of group {} has not answered for {} s; joining anew",
             self.polled.settings.group,
-            UNANSWERED.as_secs() / 60
+            UNANSWERED.as_secs()
         );
         self.hand_over(Then::Anew(KafkaFault::passing(Reason::KafkaUnreachable, message)));
     }
