@@ -154,7 +154,9 @@ impl Ledger {
         self.brokers.retain(|_, fault| fault.is_some());
         self.working = false;
         if self.brokers.is_empty() {
-            self.brokers.insert(String::new(), Some(fault));
+            // librdkafka says it of the brokers together, and keeps to itself what it has said of each before.
+            let known = self.last_fault.clone().filter(|known| known.reason == fault.reason);
+            self.brokers.insert(String::new(), Some(known.unwrap_or(fault)));
         }
         true
     }
@@ -230,6 +232,19 @@ mod tests {
         assert_eq!(health.snapshot(), Snapshot::Down(wrong_password()));
         health.broker_failed("a/bootstrap", refused(), false);
         assert_eq!(health.snapshot(), Snapshot::Down(refused()), "the broker has gone meanwhile");
+    }
+
+    #[test]
+    fn all_brokers_together_are_down_for_the_reason_that_was_told_of_one() {
+        let health = Health::default();
+        let all = || KafkaFault::passing(Reason::KafkaUnreachable, "all are down");
+        health.all_down(all());
+        assert_eq!(health.snapshot(), Snapshot::Down(all()));
+        health.broker_failed("a/1", refused(), false);
+        health.statistics([("a/1", "INIT")]);
+        assert_eq!(health.snapshot(), Snapshot::Connecting, "about to be dialled again");
+        health.all_down(all());
+        assert_eq!(health.snapshot(), Snapshot::Down(refused()));
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use edgereel_tests::{
     Edgereel, edgereel,
-    kafka::{self, topics::Record},
+    kafka::{
+        self,
+        topics::{NewRecord, Record},
+    },
     process::Signal,
     resources, scratch,
     synthetic::Cameras,
-    unique, wait,
+    unique, video, wait,
 };
 use serde_json::{Value, json};
 
@@ -107,4 +110,33 @@ fn a_changed_camera_is_started_anew_and_the_others_frames_go_on_without_a_gap() 
     assert_eq!(files(&disk, ".jpg").len(), records.len());
     let (sessions, _) = ids(&kafka.consume_all(&moved));
     assert_eq!(sessions.len(), 2, "the changed camera was started anew once");
+}
+
+#[test]
+fn a_second_volume_below_a_storage_root_leaves_the_sinks_of_the_first_running() {
+    let kafka = kafka::shared();
+    let ([a, b], root) = (["one", "two"].map(unique), scratch::dir("root"));
+    for topic in [&a, &b] {
+        kafka.create_topic(topic, 1, &[]);
+        kafka.produce(topic, video::pictures(10).into_iter().map(NewRecord::value));
+    }
+    let sink = |name: &str, topic: &str, disk: &str| {
+        resources::sink(name, topic, jpeg_files("frames"), Path::new(disk), json!({}))
+    };
+    let file = resources::write(&[]);
+    rewrite(&file, vec![sink("first", &a, "/ssd")]);
+    let worker = Edgereel::run_args([&file], &["--storage-root", root.to_str().expect("text"), "--log-format", "text"]);
+    await_lag_zero(kafka, &worker, "first", &a);
+    let rebalances = worker.metrics().count("sink_rebalances", "first");
+    rewrite(&file, vec![sink("first", &a, "/ssd"), sink("second", &b, "/mnt/other")]);
+    worker.signal(Signal::SIGHUP);
+    await_lag_zero(kafka, &worker, "second", &b);
+    kafka.produce(&a, video::pictures(10).into_iter().map(NewRecord::value));
+    await_lag_zero(kafka, &worker, "first", &a);
+    let metrics = worker.metrics();
+    assert_eq!(metrics.count("sink_rebalances", "first"), rebalances, "the sink left its group");
+    assert!(worker.log().contains("stopping=0 undisturbed=1"), "{}", worker.log());
+    assert_eq!(files(&root.join("frames"), ".jpg").len(), 20, "it goes on where it was begun");
+    assert_eq!(files(&root.join("mnt/other/frames"), ".jpg").len(), 10);
+    assert!(worker.stop().success());
 }
