@@ -166,7 +166,11 @@ fn a_name_that_does_not_resolve_is_named() {
     let connection = connection("no-such-host.invalid:9092");
     let fault =
         ensure(&connection, &Secrets::default(), &topic("t", 1, EnsureTopic::Create), 1).expect_err("no broker");
-    assert_fault(&fault, Reason::KafkaUnreachable, &["does not resolve", "no-such-host.invalid"]);
+    assert_fault(
+        &fault,
+        Reason::KafkaUnreachable,
+        &["the name of no-such-host.invalid:9092 is not found", "spec.bootstrapServers"],
+    );
 }
 
 #[test]
