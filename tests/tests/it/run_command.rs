@@ -1,6 +1,11 @@
 //! `edgereel run` as a process: what it serves, logs and exits with, and that one resource's trouble stays its own.
 
-use std::{fs, net::TcpListener, process::Command, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use edgereel_frame::jpeg;
 use edgereel_tests::{
@@ -302,4 +307,19 @@ fn secrets_are_read_below_the_secrets_directory() {
     fs::write(dir.join("login/password"), "s3cret\n").expect("written");
     fs::write(wanted, "ann\n").expect("written");
     worker.await_ready("cam");
+}
+
+#[test]
+fn a_topic_that_may_be_about_to_be_made_is_not_called_missing_at_once() {
+    let (kafka, topic, disk) = (kafka::shared(), unique("later"), scratch::dir("disk"));
+    let start = Instant::now();
+    let worker = Edgereel::run([with_connection([resources::sink("s", &topic, jpeg_files("s"), &disk, json!({}))])]);
+    worker.await_status_of("s", "says what it waits for", |entry| is_unready(entry, "TopicMissing"));
+    assert!(start.elapsed() > Duration::from_secs(5), "said after {:?}", start.elapsed());
+    let log = worker.log();
+    assert_eq!(log.matches("there is no topic").count(), 1, "{log}");
+    assert!(!log.contains("Subscribed topic not available"), "{log}");
+    kafka.create_topic(&topic, 1, &[]);
+    worker.await_ready("s");
+    assert!(worker.stop().success());
 }
