@@ -52,8 +52,7 @@ impl Wanted for WantedSink {
         let Some(wish) = other.downcast::<Self>() else { return false };
         let mut plan = self.plan.clone();
         plan.volume.alone = wish.plan.volume.alone;
-        plan == wish.plan
-            && (self.replica, &self.shown, &self.secrets) == (wish.replica, &wish.shown, &wish.secrets)
+        plan == wish.plan && (self.replica, &self.shown, &self.secrets) == (wish.replica, &wish.shown, &wish.secrets)
     }
 
     fn work(&self) -> Box<dyn Work> {
