@@ -19,17 +19,16 @@ import base64, datetime, glob, json, sys, time
 from kafka import KafkaProducer
 bootstrap, topic, form, pictures = sys.argv[1:]
 producer = KafkaProducer(bootstrap_servers=bootstrap.split(','))
-last = 0
 for path in sorted(glob.glob(pictures + '/*.jpg')):
-    # A camera's pictures are not two in one millisecond, which is all that Kafka's time tells apart.
-    while int(time.time() * 1000) == last:
-        pass
-    last = int(time.time() * 1000)
     frame = open(path, 'rb').read()
     if form == 'json':
         frame = json.dumps({'frame': base64.b64encode(frame).decode('utf-8'),
             'timestamp': datetime.datetime.now().isoformat(), 'size': round(len(frame) / 1024, 2)}).encode('utf-8')
     producer.send(topic, value=frame).get(timeout=30)
+    # A camera's pictures are not two in one millisecond, which is all that Kafka's time tells apart.
+    sent = int(time.time() * 1000)
+    while int(time.time() * 1000) == sent:
+        pass
 producer.flush()
 producer.close()
 "#;
