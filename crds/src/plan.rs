@@ -10,6 +10,7 @@ use crate::api::{
     frame_sink::{FrameSinkSpec, OnInvalid},
     kafka_connection::KafkaConnectionSpec,
     name::Kind,
+    secret_uses::{SecretUses, camera_secrets, connection_secrets, merged},
     storage::Storage,
 };
 
@@ -92,11 +93,58 @@ pub struct Plan {
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
 }
 
+/// One resource that is to run, whatever its kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: &'a ObjectName,
+    /// How many workers share its work; at least one.
+    pub replicas: u32,
+    /// `spec.suspend`.
+    pub suspend: bool,
+    /// The Secrets that it and its Kafka cluster name.
+    pub secrets: SecretUses,
+}
+
+impl CameraPlan {
+    /// It as any other.
+    pub fn planned(&self) -> Planned<'_> {
+        let secrets = merged(camera_secrets(&self.spec), connection_secrets(&self.connection.spec));
+        Planned { kind: Kind::CameraStream, name: &self.name, replicas: 1, suspend: self.spec.suspend, secrets }
+    }
+}
+
+impl SinkPlan {
+    /// It as any other.
+    pub fn planned(&self) -> Planned<'_> {
+        let (replicas, suspend) = (self.spec.replicas.max(1) as u32, self.spec.suspend);
+        let secrets = connection_secrets(&self.connection.spec);
+        Planned { kind: Kind::FrameSink, name: &self.name, replicas, suspend, secrets }
+    }
+}
+
 impl Plan {
-    /// Takes out every camera and sink but the one called `only`, as in `FrameSink/gate-files`.
+    /// All that is to run: cameras, then sinks.
+    pub fn runs(&self) -> Vec<Planned<'_>> {
+        self.cameras.iter().map(CameraPlan::planned).chain(self.sinks.iter().map(SinkPlan::planned)).collect()
+    }
+
+    /// Takes out every resource that is not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(Kind, &ObjectName) -> bool) {
+        self.cameras.retain(|camera| keep(Kind::CameraStream, &camera.name));
+        self.sinks.retain(|sink| keep(Kind::FrameSink, &sink.name));
+    }
+
+    /// Takes out every resource but the one called `only`: `FrameSink/gate-files`, or `FrameSink/lab/gate-files` with its
+    /// namespace.
     pub fn keep_only(&mut self, only: &str) {
-        let is = |kind: Kind, name: &ObjectName| only.split_once('/') == Some((kind.as_str(), name.name.as_str()));
-        self.cameras.retain(|camera| is(Kind::CameraStream, &camera.name));
-        self.sinks.retain(|sink| is(Kind::FrameSink, &sink.name));
+        let parts: Vec<&str> = only.split('/').collect();
+        self.retain(|kind, name| match parts[..] {
+            [k, n] => (k, n) == (kind.as_str(), name.name.as_str()),
+            [k, ns, n] => (k, ns, n) == (kind.as_str(), name.namespace.as_str(), name.name.as_str()),
+            _ => false,
+        });
     }
 }

@@ -9,15 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use edgereel_crds::{
-    status::{ConditionType, Reason},
-    worker_status::WorkerStatus,
-};
+use edgereel_crds::status::{ConditionType, Reason};
+use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    metrics::exposition::Format,
+    metrics::exposition::{Format, merged},
     run::fleet::{Fleet, Member},
     work::Snapshot,
 };
@@ -46,8 +44,11 @@ async fn index() -> &'static str {
 async fn metrics(State(fleet): State<Arc<Fleet>>, headers: HeaderMap) -> Response {
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));
-    fleet.members().iter().for_each(|member| member.note_readiness());
-    ([(header::CONTENT_TYPE, format.content_type())], fleet.metrics.text(format)).into_response()
+    let members = fleet.members();
+    members.iter().for_each(|member| member.note_readiness());
+    let others = join_all(members.iter().map(|member| member.work.exposition(format))).await;
+    let others: Vec<String> = others.into_iter().flatten().collect();
+    ([(header::CONTENT_TYPE, format.content_type())], merged(fleet.metrics.text(format), &others)).into_response()
 }
 
 async fn healthz() -> &'static str {
@@ -82,8 +83,7 @@ fn unready_line(member: &Member) -> Option<String> {
 }
 
 async fn status(State(fleet): State<Arc<Fleet>>) -> Response {
-    let resources = fleet.members().iter().map(|member| member.report()).collect();
-    Json(WorkerStatus { version: env!("CARGO_PKG_VERSION").into(), resources }).into_response()
+    Json(fleet.status()).into_response()
 }
 
 async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<String, String>>) -> Response {
@@ -93,8 +93,8 @@ async fn snapshot(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<S
         wanted.is_none_or(|w| w == name.name || w == name.to_string())
     };
     let members = fleet.members();
-    let pictures = members.iter().filter(fits).map(|member| member.work.snapshot());
-    let mut cameras = pictures.filter(|picture| !matches!(picture, Snapshot::Nothing));
+    let pictures = join_all(members.iter().filter(fits).map(|member| member.work.snapshot())).await;
+    let mut cameras = pictures.into_iter().filter(|picture| !matches!(picture, Snapshot::Nothing));
     let refuse = |status, text: &str| (status, format!("{text}\n")).into_response();
     let Some(picture) = cameras.next() else {
         return refuse(StatusCode::NOT_FOUND, "no such camera");

@@ -95,6 +95,28 @@ impl ResourceState {
         self.unready(reason, message);
     }
 
+    /// Takes over what another process says of it.
+    pub fn take_over(&self, conditions: Vec<Condition>, last_error: Option<LastError>) {
+        let mut inner = self.lock();
+        let stops = |c: &Condition| c.kind == ConditionType::Ready && c.reason == Reason::Stopping;
+        if conditions.iter().any(stops) && inner.before_stopping.is_none() {
+            inner.before_stopping = inner.conditions.get(&ConditionType::Ready).cloned();
+        }
+        inner.conditions = conditions.into_iter().map(|condition| (condition.kind, condition)).collect();
+        let newer = |last: &LastError| inner.last_error.as_ref().is_none_or(|known| known.time < last.time);
+        if let Some(last) = last_error.filter(newer) {
+            inner.last_error = Some(last);
+        }
+    }
+
+    /// Nobody knows any more how all but `Ready` stands, for this reason.
+    pub fn unknown_but_ready(&self, reason: Reason, message: &str) {
+        let kinds: Vec<ConditionType> = self.lock().conditions.keys().copied().collect();
+        for kind in kinds.into_iter().filter(|kind| *kind != ConditionType::Ready) {
+            self.set(kind, ConditionStatus::Unknown, reason, message);
+        }
+    }
+
     /// Remembers an error without changing a condition.
     pub fn note_error(&self, message: impl Into<String>) {
         self.lock().last_error = Some(LastError { time: Timestamp::now(), message: message.into() });

@@ -54,7 +54,7 @@ impl Work for Idle {
         self.0.lock().expect("whole").clone()
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::Off
+    fn snapshot(&self) -> BoxFuture<'_, Snapshot> {
+        Box::pin(async { Snapshot::Off })
     }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fault::Fault, secrets::Secrets, state::ResourceState};
+use crate::{fault::Fault, metrics::exposition::Format, secrets::Secrets, state::ResourceState};
 
 /// One resource (one replica of it) as it is wanted, with all that it depends on.
 pub trait Wanted: Any + Send + Sync {
@@ -66,9 +66,29 @@ pub trait Work: Send + Sync {
     fn overview(&self) -> Overview;
 
     /// Its last picture.
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::Nothing
+    fn snapshot(&self) -> BoxFuture<'_, Snapshot> {
+        Box::pin(async { Snapshot::Nothing })
     }
+
+    /// The metrics that another process counts for it.
+    fn exposition(&self, _format: Format) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async { None })
+    }
+}
+
+/// The replicas of a resource that a process runs, and the name that each shows: `name`, or `name-<replica>` where one process
+/// runs several, or `numbered` says that others of this machine run the others.
+///
+/// A process that was told its replica runs just that one, whatever the resource says: in a StatefulSet the number of pods may
+/// be ahead of the resource or behind it for a moment, and a pod must neither fail nor idle for that.
+pub fn replicas(name: &ObjectName, replicas: u32, only: Option<u32>, numbered: bool) -> Vec<(u32, ObjectName)> {
+    let shown = |replica: u32| {
+        let numbered = replicas > 1 && (only.is_none() || numbered);
+        let suffix = if numbered { format!("-{replica}") } else { String::new() };
+        ObjectName { namespace: name.namespace.clone(), name: format!("{}{suffix}", name.name) }
+    };
+    let all = only.map_or(0..replicas.max(1), |only| only..only + 1);
+    all.map(|replica| (replica, shown(replica))).collect()
 }
 
 /// What has gone through a resource.

@@ -53,8 +53,12 @@ impl Edgereel {
         Edgereel::start(files, command, &["--log-format", "text"])
     }
 
+    /// As [`Edgereel::run`], with a command that ends in the worker's path, and further arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
     #[track_caller]
-    fn start<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, mut command: Command, args: &[&str]) -> Edgereel {
+    pub fn start<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, mut command: Command, args: &[&str]) -> Edgereel {
         let http = format!("127.0.0.1:{}", free_port());
         command.arg("run");
         for file in files {

@@ -16,7 +16,10 @@ use std::{
 };
 
 use nix::{
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigHandler, Signal, signal},
+    },
     unistd::getppid,
 };
 
@@ -44,11 +47,13 @@ pub(crate) fn spawn_on_terminal(mut command: Command) -> io::Result<Child> {
 fn start(mut command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
     let us = std::process::id();
-    // SAFETY: between fork and exec only prctl and getppid are called, which are async-signal-safe, and nothing is
-    // allocated. The closure runs after a change of user, which would clear the setting.
+    // SAFETY: between fork and exec only prctl, getppid and sigaction are called, which are async-signal-safe, and nothing
+    // is allocated. The closure runs after a change of user, which would clear the setting.
     unsafe {
         command.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // Tests that are run under `nohup` find what others find.
+            signal(Signal::SIGHUP, SigHandler::SigDfl)?;
             // We may have died before the line above.
             let orphan = getppid().as_raw() as u32 != us;
             if orphan { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(()) }

@@ -85,19 +85,34 @@ pub fn cache_dir() -> PathBuf {
 /// # Panics
 /// When it is not there or older than its sources: `cargo test` alone does not build another crate's binary.
 pub fn edgereel_bin() -> PathBuf {
+    built("edgereel", &["crds/src", "frame/src", "kafka/src", "runtime/src", "worker/src"], "cargo build --bins")
+}
+
+/// The built example `edgereel-toy`, of the same profile as this executable: a program of kinds of its own.
+///
+/// # Panics
+/// When it is not there or older than its sources.
+pub fn toy_bin() -> PathBuf {
+    built(
+        "examples/edgereel-toy",
+        &["crds/src", "runtime/src", "runtime/examples"],
+        "cargo build -p edgereel-runtime --examples",
+    )
+}
+
+fn built(name: &str, sources: &[&str], command: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("the kernel knows this executable");
     let mut dir = exe.parent().expect("an executable lies in a directory");
     if dir.ends_with("deps") {
         dir = dir.parent().expect("target/<profile>");
     }
-    let bin = dir.join("edgereel");
+    let bin = dir.join(name);
     let built = fs::metadata(&bin).and_then(|m| m.modified());
-    let newest = ["crds/src", "frame/src", "kafka/src", "runtime/src", "worker/src"]
-        .map(|d| newest_source(&project_root().join(d)));
-    match (built, newest.into_iter().flatten().max()) {
-        (Err(_), _) => panic!("{} is not built: run `cargo build --bins` (`make test` does)", bin.display()),
+    let newest = sources.iter().map(|dir| newest_source(&project_root().join(dir)));
+    match (built, newest.flatten().max()) {
+        (Err(_), _) => panic!("{} is not built: run `{command}` (`make test` does)", bin.display()),
         (Ok(built), Some(newest)) if built < newest => {
-            panic!("{} is older than its sources: run `cargo build --bins` (`make test` does)", bin.display())
+            panic!("{} is older than its sources: run `{command}` (`make test` does)", bin.display())
         }
         _ => bin,
     }

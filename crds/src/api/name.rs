@@ -45,6 +45,33 @@ impl Kind {
     }
 }
 
+/// A program that runs resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its file's name.
+    pub name: &'static str,
+    /// The Debian package that brings it.
+    pub package: &'static str,
+}
+
+/// Cameras to Kafka, Kafka to disk.
+pub const WORKER: Program = Program { name: "edgereel", package: "edgereel" };
+
+impl Kind {
+    /// The program that runs its resources; none where others refer to them and nothing runs.
+    pub fn program(self) -> Option<Program> {
+        match self {
+            Kind::KafkaConnection => None,
+            Kind::CameraStream | Kind::FrameSink => Some(WORKER),
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
 impl Kind {
     /// A resource as problems name it: `FrameSink/lab`, with the namespace where it is not `default`.
     pub fn label(self, name: &ObjectName) -> String {

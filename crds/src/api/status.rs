@@ -59,6 +59,10 @@ pub enum Reason {
     StorageError,
     /// Another process writes the same output.
     StorageLocked,
+    /// Another program does this work, and is not installed.
+    ProgramMissing,
+    /// The program that does this work has ended, or does not answer.
+    ProgramFailed,
     /// A fault of ours.
     InternalError,
     /// The operator is changing the workload.
@@ -115,6 +119,8 @@ impl Reason {
             StorageFull => "StorageFull",
             StorageError => "StorageError",
             StorageLocked => "StorageLocked",
+            ProgramMissing => "ProgramMissing",
+            ProgramFailed => "ProgramFailed",
             InternalError => "InternalError",
             RolloutInProgress => "RolloutInProgress",
             Unschedulable => "Unschedulable",

@@ -170,6 +170,17 @@ impl Figures {
         self.figures.get(name)?.as_str()
     }
 
+    /// These with all that was counted before they began from zero.
+    pub fn after(&self, former: &Figures) -> Figures {
+        let counted = former.iter().filter(|(_, kind, _)| matches!(kind, Semantics::Count | Semantics::Counts));
+        let counted = counted.fold(Figures::new(), |all, (name, kind, value)| all.with(name, kind, value.clone()));
+        let mut sum = self.clone();
+        for (name, kind, _) in counted.iter() {
+            sum = sum.with(name, kind, one_of(name, kind, &[self, &counted]));
+        }
+        sum
+    }
+
     /// Those of several workers as one.
     pub fn added_up(all: &[&Figures]) -> Figures {
         let mut sum = Figures::new();
@@ -263,6 +274,19 @@ impl Overview {
         self.dropped.values().sum()
     }
 
+    /// This with all that was counted before it began from zero.
+    pub fn after(mut self, former: &Overview) -> Overview {
+        self.came = [self.came, former.came].into_iter().flatten().reduce(|a, b| a + b);
+        self.safe += former.safe;
+        self.bytes += former.bytes;
+        for (reason, count) in &former.dropped {
+            *self.dropped.entry(reason.clone()).or_default() += count;
+        }
+        let meant = former.meant.iter().filter(|reason| !self.meant.contains(reason)).cloned();
+        self.meant.extend(meant.collect::<Vec<_>>());
+        self
+    }
+
     /// Whether something was dropped that nobody wants to be.
     pub fn is_losing(&self) -> bool {
         self.dropped.iter().any(|(reason, count)| *count > 0 && !self.meant.contains(reason))
@@ -316,6 +340,29 @@ mod tests {
         assert_eq!(json["figures"]["dropped"], serde_json::json!({"late": 4}));
         let unknown = worker(0.0, 0, None, 1, "late");
         assert_eq!(Figures::added_up(&[&a, &unknown]).int("lagRecords"), None, "what one does not know is no zero");
+    }
+
+    #[test]
+    fn counts_go_on_where_a_process_began_again_and_nothing_else_does() {
+        let process = |count: u64, fps: f64, reason: &str| {
+            let figures = Figures::new().count("framesStored", count).amount("lagRecords", Some(count as i64));
+            figures.with("fps", Semantics::Rate, Value::from(fps)).counts("dropped", [(reason, count)])
+        };
+        let sum = process(3, 10.0, "late").after(&process(40, 30.0, "torn"));
+        let of = |name: &str| sum.number(name);
+        assert_eq!((of("framesStored"), of("lagRecords"), of("fps")), (Some(43.0), Some(3.0), Some(10.0)));
+        let json = serde_json::to_value(&sum).expect("JSON");
+        assert_eq!(json["figures"]["dropped"], serde_json::json!({"late": 3, "torn": 40}));
+        let overview = |safe, reason: &str| Overview {
+            safe,
+            came: Some(safe),
+            lag: Some(1),
+            dropped: [(reason.to_owned(), 2)].into(),
+            ..Overview::default()
+        };
+        let sum = overview(3, "late").after(&overview(40, "late"));
+        assert_eq!((sum.safe, sum.came, sum.lag, sum.dropped_total()), (43, Some(43), Some(1), 4));
+        assert_eq!(Figures::new().after(&process(5, 1.0, "late")).uint("framesStored"), Some(5), "it has just begun");
     }
 
     #[test]

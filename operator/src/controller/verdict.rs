@@ -193,10 +193,12 @@ fn nature(reason: Reason) -> Nature {
         }
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | WorkerUnreachable | ReplicasCapped | OperatorError => Nature::Waits,
+        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
-        | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed => Nature::NeedsPerson,
+        | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | ProgramMissing => {
+            Nature::NeedsPerson
+        }
     }
 }
 

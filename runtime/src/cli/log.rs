@@ -1,11 +1,15 @@
 //! Log lines on standard error: text for people, JSON for collectors; above the live table where there is one.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use clap::ValueEnum;
 use tracing_subscriber::{
     EnvFilter,
-    fmt::{self, MakeWriter},
+    fmt::{MakeWriter, layer},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -22,19 +26,58 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is in the form of `RUST_LOG`. With a table, lines are printed above it.
-pub fn start(format: LogFormat, filter: &str, screen: Option<Screen>) -> Result<(), String> {
+impl LogFormat {
+    /// As `--log-format` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+/// Where log lines go: to standard error, or above the table. All clones are the same.
+#[derive(Clone)]
+pub struct Lines(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Lines {
+    /// Above the table of a screen; without one, to standard error. A terminal or pipe that has gone away must not stop the
+    /// frames.
+    pub fn new(screen: Option<Screen>) -> Self {
+        match screen {
+            Some(screen) => Lines::to(move |text| screen.print(text)),
+            None => Lines::to(|text| _ = io::stderr().write_all(text.as_bytes())),
+        }
+    }
+
+    /// To anywhere.
+    pub fn to(print: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Lines(Arc::new(print))
+    }
+
+    /// Prints lines, each with its end.
+    pub fn print(&self, lines: &str) {
+        (self.0)(lines);
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lines")
+    }
+}
+
+/// Starts logging. `filter` is in the form of `RUST_LOG`.
+pub fn start(format: LogFormat, filter: &str, lines: Lines) -> Result<(), String> {
     let filter = filter_of(filter)?;
     let colour = console::colors_enabled_stderr();
-    let writer = Writer { screen };
+    let writer = Writer(lines);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
-        LogFormat::Text => {
-            registry.with(fmt::layer().with_ansi(colour).with_target(false).with_writer(writer)).try_init()
+        LogFormat::Text => registry.with(layer().with_ansi(colour).with_target(false).with_writer(writer)).try_init(),
+        LogFormat::Json => {
+            registry.with(layer().json().flatten_event(true).with_current_span(false).with_writer(writer)).try_init()
         }
-        LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer))
-            .try_init(),
     };
     started.map_err(|e| format!("logging: {e}"))
 }
@@ -47,14 +90,12 @@ fn filter_of(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(format!("{closing},{text}")).map_err(|e| format!("--log-level `{text}`: {e}"))
 }
 
-/// Standard error, or the lines above the table.
-struct Writer {
-    screen: Option<Screen>,
-}
+/// Gives each event a line of its own.
+struct Writer(Lines);
 
 /// Collects one event's text and prints it whole.
 struct Line<'a> {
-    screen: Option<&'a Screen>,
+    lines: &'a Lines,
     text: Vec<u8>,
 }
 
@@ -62,7 +103,7 @@ impl<'a> MakeWriter<'a> for Writer {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { screen: self.screen.as_ref(), text: Vec::with_capacity(256) }
+        Line { lines: &self.0, text: Vec::with_capacity(256) }
     }
 }
 
@@ -79,14 +120,7 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        // A terminal or pipe that has gone away must not stop the frames.
-        let _ = match self.screen {
-            Some(screen) => {
-                screen.print(&String::from_utf8_lossy(&self.text));
-                Ok(())
-            }
-            None => io::stderr().write_all(&self.text),
-        };
+        self.lines.print(&String::from_utf8_lossy(&self.text));
     }
 }
 
@@ -108,7 +142,7 @@ mod tests {
         }
         let lines = Lines::default();
         let writer = lines.clone();
-        let layer = fmt::layer().with_writer(move || writer.clone());
+        let layer = layer().with_writer(move || writer.clone());
         let registry = tracing_subscriber::registry().with(filter_of(filter).expect("a filter")).with(layer);
         tracing::subscriber::with_default(registry, warn);
         !lines.0.lock().expect("whole").is_empty()

@@ -54,6 +54,24 @@ pub fn watch(shutdown: CancellationToken, reread: Arc<Notify>) -> anyhow::Result
     Ok(())
 }
 
+/// SIGINT and SIGTERM stop in order, however often they come: whoever runs this program ends it at once if need be, and a
+/// service manager may send to all processes what it sends to the first. SIGHUP is not for it.
+pub fn watch_supervised(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch SIGHUP")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => shutdown.cancel(),
+                _ = terminate.recv() => shutdown.cancel(),
+                _ = hangup.recv() => {}
+            }
+        }
+    });
+    Ok(())
+}
+
 /// SIGHUP; none under `nohup`, where it is to do nothing.
 pub fn hangup() -> io::Result<Option<Signal>> {
     let ignored = ignores_hangups(&fs::read_to_string("/proc/self/status").unwrap_or_default());

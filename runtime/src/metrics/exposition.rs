@@ -1,5 +1,7 @@
 //! All metrics as text: in OpenMetrics for who asks for it, else in the older format that every tool reads.
 
+use std::{collections::HashSet, iter};
+
 use prometheus_client::encoding::text::encode;
 
 use super::Metrics;
@@ -66,6 +68,62 @@ fn older(text: &str) -> String {
     out
 }
 
+/// This process's metrics with what other processes count for its resources, as one text: each family once, and a series that
+/// both tell as it is told here. What others say of themselves (their memory, their CPU) is left out.
+pub fn merged(own: String, others: &[String]) -> String {
+    if others.is_empty() {
+        return own;
+    }
+    let mut known: HashSet<&str> = HashSet::new();
+    let mut families: Vec<Family<'_>> = vec![];
+    for (origin, text) in iter::once(&own).chain(others).enumerate() {
+        let mut place = None;
+        for line in text.lines().filter(|line| !line.is_empty() && *line != "# EOF") {
+            if let Some(name) = line.strip_prefix("# ").and_then(|rest| rest.split(' ').nth(1)) {
+                let found = families.iter().position(|family| family.name == name);
+                let at = found.unwrap_or(families.len());
+                if found.is_none() {
+                    families.push(Family { name, origin, ..Family::default() });
+                }
+                if families[at].origin == origin {
+                    families[at].head.push(line);
+                }
+                place = Some(at);
+                continue;
+            }
+            let series = line.rsplit_once(' ').map_or(line, |(series, _)| series);
+            let of_resource = series.contains("namespace=\"");
+            if let Some(at) = place
+                && (origin == 0 || of_resource)
+                && known.insert(series)
+            {
+                families[at].samples.push(line);
+            }
+        }
+    }
+    let mut out = String::with_capacity(own.len() + others.iter().map(String::len).sum::<usize>());
+    for family in families.iter().filter(|family| family.origin == 0 || !family.samples.is_empty()) {
+        for line in family.head.iter().chain(&family.samples) {
+            out += line;
+            out.push('\n');
+        }
+    }
+    if own.ends_with("# EOF\n") {
+        out += "# EOF\n";
+    }
+    out
+}
+
+/// A metric with all its series, as lines.
+#[derive(Default)]
+struct Family<'a> {
+    name: &'a str,
+    /// Which text told it first; ours is 0.
+    origin: usize,
+    head: Vec<&'a str>,
+    samples: Vec<&'a str>,
+}
+
 #[cfg(test)]
 mod tests {
     use prometheus_client::{
@@ -100,5 +158,33 @@ mod tests {
                     edgereel_camera_captured_bytes_total{namespace=\"lab\",name=\"gate\"} 0\n";
         assert!(old.contains(head), "{old}");
         assert!(!old.contains("# UNIT") && !old.contains("# EOF") && new.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_others_count_stands_in_its_family_and_nothing_stands_twice() {
+        let own = "# HELP ready Whether.\n# TYPE ready gauge\nready{namespace=\"a\",name=\"x\"} 1\n\
+                   # HELP memory Bytes.\n# TYPE memory gauge\nmemory 7\n# EOF\n";
+        let other = "# HELP faces Seen.\n# TYPE faces counter\nfaces_total{namespace=\"a\",name=\"x\"} 5\n\
+                     # HELP ready Whether.\n# TYPE ready gauge\nready{namespace=\"a\",name=\"x\"} 0\n\
+                     ready{namespace=\"a\",name=\"y\"} 1\n# HELP memory Bytes.\n# TYPE memory gauge\nmemory 9\n\
+                     # HELP load Its own.\n# TYPE load gauge\nload 1\n# EOF\n";
+        assert_eq!(
+            merged(own.into(), &[other.into(), other.into()]),
+            "# HELP ready Whether.\n# TYPE ready gauge\nready{namespace=\"a\",name=\"x\"} 1\n\
+             ready{namespace=\"a\",name=\"y\"} 1\n# HELP memory Bytes.\n# TYPE memory gauge\nmemory 7\n\
+             # HELP faces Seen.\n# TYPE faces counter\nfaces_total{namespace=\"a\",name=\"x\"} 5\n# EOF\n"
+        );
+        assert_eq!(merged(own.into(), &[]), own);
+    }
+
+    #[test]
+    fn merging_keeps_every_line_of_our_own() {
+        let mut metrics = Metrics::default();
+        let times = metrics.histograms(Unit::Seconds, "flush", "Flushes", crate::metrics::latency);
+        times.get_or_create(&Resource { namespace: "lab".into(), name: "gate".into() }).observe(0.1);
+        for format in [Format::OpenMetrics, Format::Prometheus] {
+            let text = metrics.text(format);
+            assert_eq!(merged(text.clone(), std::slice::from_ref(&text)), text);
+        }
     }
 }

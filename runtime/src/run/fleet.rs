@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edgereel_crds::worker_status::ResourceReport;
+use edgereel_crds::worker_status::{ResourceReport, WorkerStatus};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 use crate::{
@@ -34,6 +34,12 @@ impl Fleet {
     /// The resources that run now, in the documents' order, as it was asked for.
     pub fn members(&self) -> Vec<Arc<Member>> {
         self.members.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How all of them fare.
+    pub fn status(&self) -> WorkerStatus {
+        let resources = self.members().iter().map(|member| member.report()).collect();
+        WorkerStatus { version: env!("CARGO_PKG_VERSION").into(), resources }
     }
 
     /// From now on these run.

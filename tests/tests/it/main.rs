@@ -18,6 +18,7 @@ mod players;
 mod records;
 mod reload;
 mod run_command;
+mod siblings;
 mod sink;
 mod support;
 mod terminal;

@@ -9,12 +9,13 @@ use std::{
 use console::{Term, style};
 use edgereel_crds::units;
 use edgereel_runtime::{
-    cli::log::{self, LogFormat},
+    cli::log::{self, Lines, LogFormat},
+    command::place::{Loaded, Place},
     plain::plain,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Place, print};
+use super::print;
 use crate::check::{self, Finding, Verdict};
 
 /// What takes longer shows how far it is.
@@ -52,7 +53,7 @@ the files have problems, 2 when the arguments are wrong.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let (plan, secrets) = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read() {
         Ok(read) => read,
         Err(code) => return code,
     };
@@ -61,7 +62,7 @@ pub fn run(args: Args) -> ExitCode {
         return ExitCode::from(2);
     }
     // What librdkafka says on the way is in the findings.
-    if let Err(message) = log::start(LogFormat::Text, "off", None) {
+    if let Err(message) = log::start(LogFormat::Text, "off", Lines::new(None)) {
         eprintln!("edgereel: {message}");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

@@ -2,14 +2,11 @@
 
 pub mod camera;
 pub mod check;
-pub mod run;
 pub mod validate;
 pub mod verify;
 
 use std::{
-    fmt::Display,
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
@@ -18,8 +15,13 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
-use edgereel_crds::{plan::Plan, problem::Problem};
-use edgereel_runtime::{plain::plain, secrets::Secrets};
+use edgereel_crds::name::WORKER;
+use edgereel_runtime::{
+    command::{self, say},
+    plain::plain,
+};
+
+use crate::kinds::Kinds;
 
 /// Cameras to Kafka, Kafka to disk: declared as resources, with nothing lost.
 #[derive(Debug, Parser)]
@@ -27,46 +29,6 @@ use edgereel_runtime::{plain::plain, secrets::Secrets};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-}
-
-/// Which resources, and what of them differs by place.
-#[derive(Debug, clap::Args)]
-pub struct Place {
-    /// Files or directories with resources (YAML or JSON; `-` is standard input). May be given several times.
-    #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE|DIR")]
-    pub files: Vec<PathBuf>,
-    /// What stands in for the resources' volumes: the volume itself where they name one only, DIR/<hostPath> and so on where
-    /// they name several. Without it, `storage.hostPath.path` itself.
-    #[arg(long, value_name = "DIR")]
-    pub storage_root: Option<PathBuf>,
-    /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key. Secrets among the files work too.
-    #[arg(long, value_name = "DIR")]
-    pub secrets_dir: Option<PathBuf>,
-}
-
-impl Place {
-    /// The plan that the files make, and the secrets at hand; or, the problems being printed, the exit status.
-    fn read(&self) -> Result<(Plan, Secrets), ExitCode> {
-        self.load().map_err(|problems| {
-            validate::print_problems(&problems);
-            ExitCode::FAILURE
-        })
-    }
-
-    /// The plan that the files make, and the secrets at hand.
-    ///
-    /// # Errors
-    /// Every problem of the files.
-    fn load(&self) -> Result<(Plan, Secrets), Vec<Problem>> {
-        let (mut plan, _) = validate::load_plan(&self.files)?;
-        let secrets = Secrets::new(self.secrets_dir.clone(), std::mem::take(&mut plan.secrets));
-        Ok((plan, secrets))
-    }
-
-    /// Whether standard input is one of the files: it can be read once.
-    fn reads_stdin(&self) -> bool {
-        self.files.iter().any(|file| file.as_os_str() == "-")
-    }
 }
 
 const EXAMPLES: &str = "\
@@ -79,10 +41,28 @@ Examples:
   edgereel crds | kubectl apply -f -  teach a cluster the resources
   edgereel completions bash           what makes Tab complete commands";
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  edgereel run -f lab/
+          a laptop: every resource in the folder
+  edgereel run -f camera.yaml -f sink.yaml --snapshots
+          two files, and each camera's last frame at /snapshot.jpg
+  edgereel run -f resources.yaml --storage-root /data --secrets-dir /secrets \\
+               --http 0.0.0.0:9464 --log-format json
+          a pod
+
+On a terminal it shows a live table; in a pipe, log lines on standard error.
+SIGINT or SIGTERM stops it: frames on their way are delivered and committed
+first. A second signal ends it at once; even then nothing acknowledged is lost.
+SIGHUP has it read its files again: what changed in them is started, stopped or
+restarted, and all else goes on. When the terminal goes away (an SSH session is
+closed), it stops as for SIGTERM; `nohup`, systemd or tmux keep it.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every resource in the files until SIGINT or SIGTERM.
-    Run(run::Args),
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(command::Args),
     /// Check files without running anything: every problem, with its place and remedy.
     Validate(validate::Args),
     /// Ask every camera, Kafka and disk once whether the resources will work; changes nothing.
@@ -109,7 +89,7 @@ pub fn main() -> ExitCode {
         Err(error) => with_hint(error).exit(),
     };
     match command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => command::run(WORKER, args, Kinds::new),
         Command::Validate(args) => validate::run(args),
         Command::Check(args) => check::run(args),
         Command::Verify(args) => verify::run(args),
@@ -154,11 +134,6 @@ fn told(written: io::Result<()>) -> bool {
         }
         _ => true,
     }
-}
-
-/// A line for people, on standard error; `eprintln!` panics where that is closed.
-fn say(message: impl Display) {
-    let _ = writeln!(io::stderr(), "edgereel: {message}");
 }
 
 #[cfg(test)]

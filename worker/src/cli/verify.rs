@@ -9,12 +9,16 @@ use std::{
 use console::style;
 use edgereel_crds::plan::SinkPlan;
 use edgereel_runtime::{
-    cli::log::{self, LogFormat},
+    cli::log::{self, Lines, LogFormat},
+    command::{
+        place::{Loaded, Place},
+        say,
+    },
     secrets::Secrets,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Place, say, told};
+use super::told;
 use crate::verify::{
     self, Step,
     report::{Counts, Findings, Report},
@@ -56,11 +60,11 @@ disk or without Kafka.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let (plan, secrets) = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read() {
         Ok(read) => read,
         Err(code) => return code,
     };
-    if let Err(message) = log::start(LogFormat::Text, "error", None) {
+    if let Err(message) = log::start(LogFormat::Text, "error", Lines::new(None)) {
         say(message);
     }
     let wanted = |sink: &&SinkPlan| {

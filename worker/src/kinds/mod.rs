@@ -3,31 +3,18 @@
 mod camera;
 mod sink;
 
-use std::path::PathBuf;
-
-use edgereel_crds::{
-    plan::Plan,
-    secret_uses::{camera_secrets, connection_secrets, merged},
+use edgereel_crds::plan::Plan;
+use edgereel_runtime::{
+    command::kinds::{self, Options},
+    metrics::Metrics,
+    secrets::Secrets,
+    work::{Wanted, replicas},
 };
-use edgereel_runtime::{metrics::Metrics, secrets::Secrets, work::Wanted};
 use jiff::Timestamp;
+use tracing::warn;
 
-use self::{
-    camera::WantedCamera,
-    sink::{WantedSink, replicas},
-};
+use self::{camera::WantedCamera, sink::WantedSink};
 use crate::{capture::metrics::CameraFamilies, sink::metrics::SinkFamilies};
-
-/// What differs by place and is no field of a resource.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Where the resources' volumes are mounted; without it, `storage.hostPath.path` itself.
-    pub storage_root: Option<PathBuf>,
-    /// Which replica of its sinks this process is; without it, all of them.
-    pub replica: Option<u32>,
-    /// Keep each camera's last frame for `/snapshot.jpg`.
-    pub snapshots: bool,
-}
 
 /// What of plans this program runs, with the metrics that it counts on.
 #[derive(Clone)]
@@ -43,19 +30,25 @@ impl Kinds {
         let (cameras, sinks) = (CameraFamilies::new(metrics), SinkFamilies::new(metrics));
         Kinds { options, cameras, sinks }
     }
+}
 
-    /// All of a plan, in its order, cameras first.
-    pub fn of(&self, plan: &Plan, secrets: &Secrets) -> Vec<Box<dyn Wanted>> {
+impl kinds::Kinds for Kinds {
+    fn of(&self, plan: &Plan, secrets: &Secrets) -> Vec<Box<dyn Wanted>> {
         let mut all: Vec<Box<dyn Wanted>> = vec![];
         for plan in &plan.cameras {
-            let uses = merged(camera_secrets(&plan.spec), connection_secrets(&plan.connection.spec));
-            let secrets = secrets.values(&plan.name.namespace, &uses);
+            let secrets = secrets.values(&plan.name.namespace, &plan.planned().secrets);
             let (snapshots, families) = (self.options.snapshots, self.cameras.clone());
             all.push(Box::new(WantedCamera { plan: plan.clone(), secrets, snapshots, families }));
         }
         for plan in &plan.sinks {
-            let secrets = secrets.values(&plan.name.namespace, &connection_secrets(&plan.connection.spec));
-            for (replica, shown) in replicas(plan, self.options.replica) {
+            let planned = plan.planned();
+            let secrets = secrets.values(&plan.name.namespace, &planned.secrets);
+            let Options { replica, numbered, .. } = self.options;
+            for (replica, shown) in replicas(&plan.name, planned.replicas, replica, numbered) {
+                if replica >= planned.replicas {
+                    let replicas = planned.replicas;
+                    warn!(sink = %plan.name, replica, replicas, "running one replica more than spec.replicas, as asked");
+                }
                 all.push(Box::new(WantedSink {
                     plan: plan.clone(),
                     replica,

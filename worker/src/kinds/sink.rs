@@ -15,7 +15,6 @@ use edgereel_runtime::{
 };
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tracing::warn;
 
 use super::moment;
 use crate::sink::{
@@ -67,30 +66,6 @@ pub fn goes_to(plan: &SinkPlan, storage_root: Option<&Path>) -> String {
     let directory = output_directory(&plan.spec.output);
     let root = volume::locate(plan, storage_root).unwrap_or_default();
     root.components().chain(Path::new(directory).components()).collect::<PathBuf>().display().to_string()
-}
-
-/// The replicas of a sink that this process runs, and the name that each shows: `name`, or `name-<replica>` where this
-/// process runs several.
-///
-/// A process that was told its replica runs just that one, whatever `spec.replicas` says: in a StatefulSet the number of
-/// pods may be ahead of the resource or behind it for a moment, and a pod must neither fail nor idle for that.
-pub fn replicas(sink: &SinkPlan, only: Option<u32>) -> Vec<(u32, ObjectName)> {
-    let replicas = sink.spec.replicas.max(1) as u32;
-    match only {
-        Some(replica) => {
-            if replica >= replicas {
-                warn!(sink = %sink.name, replica, replicas, "running one replica more than spec.replicas, as asked");
-            }
-            vec![(replica, sink.name.clone())]
-        }
-        None if replicas == 1 => vec![(0, sink.name.clone())],
-        None => (0..replicas)
-            .map(|replica| {
-                let name = format!("{}-{replica}", sink.name.name);
-                (replica, ObjectName { namespace: sink.name.namespace.clone(), name })
-            })
-            .collect(),
-    }
 }
 
 struct SinkWork {

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use edgereel_runtime::run::changes::{Changes, changes};
+use edgereel_runtime::{
+    command::kinds::Kinds as _,
+    run::changes::{Changes, changes},
+};
 
 use super::*;
 
@@ -57,10 +60,15 @@ fn compared(old: &str, new: &str) -> Changes {
 #[test]
 fn a_process_runs_all_replicas_or_the_one_that_it_was_told() {
     let plan = plan();
-    let names = |only| replicas(&plan.sinks[0], only).into_iter().map(|(n, name)| (n, name.name)).collect::<Vec<_>>();
-    assert_eq!(names(None), [(0, "files-0".into()), (1, "files-1".into()), (2, "files-2".into())]);
-    assert_eq!(names(Some(1)), [(1, "files".into())]);
-    assert_eq!(names(Some(5)), [(5, "files".into())], "a pod that is ahead of the resource works all the same");
+    let names = |only, numbered| {
+        replicas(&plan.sinks[0].name, 3, only, numbered).into_iter().map(|(n, name)| (n, name.name)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, false), [(0, "files-0".into()), (1, "files-1".into()), (2, "files-2".into())]);
+    assert_eq!(names(Some(1), false), [(1, "files".into())]);
+    assert_eq!(names(Some(5), false), [(5, "files".into())], "a pod that is ahead of the resource works all the same");
+    assert_eq!(names(Some(1), true), [(1, "files-1".into())], "others of this machine run the others");
+    let alone: Vec<_> = replicas(&plan.sinks[0].name, 1, Some(0), true);
+    assert_eq!(alone, [(0, plan.sinks[0].name.clone())]);
 }
 
 #[test]
