@@ -1,9 +1,11 @@
 //! What is wanted, and what another file changes of it.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
+use edgereel_frame::reasons::{DropReason, InvalidReason, MendReason};
 use edgereel_runtime::{
     command::kinds::Kinds as _,
+    metrics::exposition::Format,
     run::changes::{Changes, changes},
 };
 
@@ -120,4 +122,43 @@ fn another_password_concerns_whoever_reads_it() {
 fn where_frames_go_is_said_without_asking_the_disk() {
     let said = |root: Option<&str>| sink::goes_to(&plan().sinks[0], root.map(Path::new));
     assert_eq!([said(None), said(Some("/mnt"))], ["/data/gate", "/mnt/gate"]);
+}
+
+/// What a name in the document's table may look like: with labels, several in a cell.
+fn documented(row: &str) -> Vec<(String, String)> {
+    let mut cells = row.trim_matches('|').split('|').map(str::trim);
+    let (names, kind) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+    let name = |name: &str| name.trim().trim_matches('`').split('{').next().unwrap_or_default().to_owned();
+    names.split(',').map(|n| (name(n), kind.to_owned())).filter(|(name, _)| name.starts_with("edgereel_")).collect()
+}
+
+#[test]
+fn the_document_of_metrics_names_all_that_are_exported_and_no_others() {
+    let mut metrics = Metrics::default();
+    let kinds = Kinds::new(Options::default(), &mut metrics);
+    let plan = plan();
+    let (camera, sink) = (kinds.cameras.of(&plan.cameras[0].name), kinds.sinks.of(&plan.sinks[0].name));
+    (metrics.ready(&plan.sinks[0].name), metrics.restarts(&plan.sinks[0].name));
+    // These have no series before there is something to say.
+    DropReason::ALL.iter().for_each(|reason| camera.refuse(*reason));
+    MendReason::ALL.iter().for_each(|reason| _ = camera.mended(*reason).inc());
+    InvalidReason::ALL.iter().for_each(|reason| _ = sink.invalid(*reason).inc());
+    sink.lag.tell(1, 1.0);
+
+    let text = metrics.text(Format::Prometheus);
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE edgereel_")?.split_once(' '));
+    let exported: BTreeSet<(String, String)> =
+        types.map(|(name, kind)| (format!("edgereel_{name}"), kind.to_owned())).collect();
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md"));
+    let document = document.expect("docs/metrics.md");
+    let workers = document.split("## The operator's").next().unwrap_or_default();
+    let documented: BTreeSet<(String, String)> = workers.lines().flat_map(documented).collect();
+    let missing: Vec<_> = exported.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&exported).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "not in the document: {missing:?}; nowhere else: {unknown:?}");
+
+    let reasons = text.lines().filter_map(|line| Some(line.split_once("reason=\"")?.1.split('"').next()?));
+    let untold: BTreeSet<&str> = reasons.filter(|reason| !workers.contains(&format!("\n| `{reason}` | "))).collect();
+    assert!(untold.is_empty(), "reasons that the document does not tell: {untold:?}");
+    assert!(text.contains("reason=\"not_jpeg\""), "{text}");
 }
