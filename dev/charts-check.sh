@@ -3,7 +3,8 @@
 #
 #   dev/charts-check.sh [--fix]
 #
-#     helm lint --strict; values that the schema has to refuse; the charts' unit tests (helm-unittest)
+#     helm lint --strict; values that the schema has to refuse; each value set to null; names that are no strings to YAML;
+#     the charts' unit tests (helm-unittest)
 #     the definitions' chart holds what crds/yaml holds; the table in the chart's README is that of values.yaml
 #     alerts fire when they should and not otherwise, and the dashboards' questions can be asked (promtool)
 #     what the charts and the examples come to is what Kubernetes takes (kubeconform) and good practice (kube-score)
@@ -46,6 +47,18 @@ while IFS='|' read -r value words; do
     wrong "the value $value is refused without the words «$words»: $said"
   fi
 done < <(grep -v '^#' charts/edgereel/ci/refused.txt)
+
+# Who sets a value to null takes its default away: what is left is either rendered, or the schema says what is missing.
+mkdir "$work/nulls"
+while read -r value; do
+  if ! render charts/edgereel --values charts/edgereel/ci/everything-values.yaml --set "$value=null" \
+    > "$work/nulls/$value.yaml" 2> "$work/said"; then
+    rm "$work/nulls/$value.yaml"
+    grep -q "values don't meet the specifications of the schema" "$work/said" ||
+      wrong "the value $value=null is refused by a template, and should be by the schema: $(cat "$work/said")"
+  fi
+done < <(awk '/^ *[A-Za-z_]+:/ { match($0, /^ */); depth = RLENGTH / 2; key = $0; gsub(/^ *|:.*/, "", key); path[depth] = key
+  name = path[0]; for (i = 1; i <= depth; i++) name = name "." path[i]; print name }' charts/edgereel/values.yaml)
 
 helm-unittest --strict charts/edgereel || wrong 'the unit tests of charts/edgereel'
 
@@ -114,6 +127,7 @@ promtool check rules --lint none "$work/alerts/panels.yaml" > "$work/panels" 2>&
 render charts/edgereel > "$work/chart-defaults.yaml"
 render charts/edgereel --values charts/edgereel/ci/everything-values.yaml > "$work/chart-everything.yaml"
 render charts/edgereel-crds > "$work/chart-crds.yaml"
+helm template y charts/edgereel --namespace on --kube-version 1.34.0 --values charts/edgereel/ci/names-values.yaml > "$work/chart-names.yaml"
 while read -r file; do
   folder=${file%/*}
   kustomize build "$folder" > "$work/${folder//\//-}.yaml" || wrong "kustomize build $folder"
@@ -130,7 +144,7 @@ kubeconform -strict -summary -kubernetes-version 1.34.4 \
   -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
   -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
   -skip kafka.strimzi.io/v1/Kafka,kafka.strimzi.io/v1/KafkaNodePool,kafka.strimzi.io/v1/KafkaTopic,kafka.strimzi.io/v1/KafkaUser,helm.toolkit.fluxcd.io/v2/HelmRelease \
-  "$work"/*.yaml || wrong 'kubeconform'
+  "$work"/*.yaml "$work"/nulls/*.yaml || wrong 'kubeconform'
 
 # What a schema cannot see: references, and fields that do not go together.
 for file in "$work"/examples-*.yaml; do
