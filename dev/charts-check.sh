@@ -94,11 +94,12 @@ while read -r metric; do
   name=$(sed -E 's/_(bucket|count|sum)$//' <<< "$metric")
   grep -qE "\`$name(\{[a-z,]+\})?\`" docs/metrics.md ||
     wrong "alerts or dashboards of charts/edgereel ask for $metric, which is not in docs/metrics.md"
-done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/prometheusrule.yaml charts/edgereel/files/dashboards/*.json | sort -u)
+done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/_alerts.tpl charts/edgereel/files/dashboards/*.json | sort -u)
 
 while read -r alert; do
+  grep -qE "^    $alert: \{enabled: true, " charts/edgereel/values.yaml || wrong "the alert $alert is not in prometheusRule.alerts"
   grep -qx "## $alert" docs/kubernetes/alerts.md || wrong "the alert $alert has no section in docs/kubernetes/alerts.md"
-done < <(sed -n 's/^ *- alert: //p' charts/edgereel/templates/prometheusrule.yaml)
+done < <(sed -n 's/^ *- alert: //p' charts/edgereel/templates/_alerts.tpl)
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
 for chart in charts/*/Chart.yaml; do
@@ -132,6 +133,13 @@ while read -r file; do
   folder=${file%/*}
   kustomize build "$folder" > "$work/${folder//\//-}.yaml" || wrong "kustomize build $folder"
 done < <(git ls-files --cached --others --exclude-standard 'examples/**/kustomization.yaml')
+
+# Whoever has no Helm gets the same dashboards.
+kustomize build charts/edgereel/files/dashboards > "$work/dashboards.yaml" || wrong 'kustomize build charts/edgereel/files/dashboards'
+for file in charts/edgereel/files/dashboards/*.json; do
+  grep -q "^  edgereel-${file##*/}: " "$work/dashboards.yaml" ||
+    wrong "${file##*/} is not in charts/edgereel/files/dashboards/kustomization.yaml"
+done
 
 if grep -nE "^ *- ['\"][*]['\"]$|[[ ]['\"][*]['\"][], ]" "$work"/chart-defaults.yaml "$work"/chart-everything.yaml; then
   wrong 'a role that allows everything is more than the operator needs'

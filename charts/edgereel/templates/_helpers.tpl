@@ -53,7 +53,7 @@ namespace: {{ . | quote }}
 {{- end }}
 labels:
   {{- include "edgereel.labels" . | nindent 2 }}
-{{- with .annotations }}
+{{- with merge dict (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -66,24 +66,17 @@ annotations:
 {{- default (include "edgereel.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* An image by its digest, or else by its tag. Takes a dict of `image` and `version`. */}}
+{{/*
+An image by its digest, or else by its tag; from `global.imageRegistry` if there is one. Takes a dict of `root` and `image`.
+*/}}
 {{- define "edgereel.image" -}}
+{{- $repository := .image.repository -}}
+{{- with (.root.Values.global | default dict).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
 {{- if .image.digest -}}
-{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .image.repository (default .version .image.tag) -}}
-{{- end -}}
-{{- end -}}
-
-{{/* One alert's labels and link. Takes a dict of `root`, `name` and `severity`. */}}
-{{- define "edgereel.alertLabels" -}}
-severity: {{ .severity }}
-{{- with .root.Values.prometheusRule.alertLabels }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-{{- define "edgereel.runbook" -}}
-{{- with .root.Values.prometheusRule.runbookUrl -}}
-runbook_url: {{ . }}#{{ $.name | lower }}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 {{- end -}}
