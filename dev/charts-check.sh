@@ -5,11 +5,11 @@
 #
 #     helm lint --strict; values that the schema has to refuse; each value set to null; names that are no strings to YAML;
 #     the charts' unit tests (helm-unittest)
-#     the definitions' chart holds what crds/yaml holds; the table in the chart's README is that of values.yaml
+#     the definitions' chart holds what crds/yaml holds; the tables in the charts' READMEs are those of values.yaml
 #     alerts fire when they should and not otherwise, and the dashboards' questions can be asked (promtool)
 #     what the charts and the examples come to is what Kubernetes takes (kubeconform) and good practice (kube-score)
 #
-#   --fix writes the README's table anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
+#   --fix writes the READMEs' tables anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -37,7 +37,9 @@ render() { helm template edgereel "$@" --namespace edgereel-system --kube-versio
 for values in '' charts/edgereel/ci/*-values.yaml; do
   helm lint --strict --quiet charts/edgereel ${values:+--values "$values"} || wrong "helm lint ${values:-with the defaults}"
 done
-helm lint --strict --quiet charts/edgereel-crds || wrong 'helm lint edgereel-crds'
+for values in '' charts/edgereel-crds/ci/*-values.yaml; do
+  helm lint --strict --quiet charts/edgereel-crds ${values:+--values "$values"} || wrong "helm lint edgereel-crds ${values:-with the defaults}"
+done
 
 while IFS='|' read -r value words; do
   value=${value% } words=${words# }
@@ -60,7 +62,7 @@ while read -r value; do
 done < <(awk '/^ *[A-Za-z_]+:/ { match($0, /^ */); depth = RLENGTH / 2; key = $0; gsub(/^ *|:.*/, "", key); path[depth] = key
   name = path[0]; for (i = 1; i <= depth; i++) name = name "." path[i]; print name }' charts/edgereel/values.yaml)
 
-helm-unittest --strict charts/edgereel || wrong 'the unit tests of charts/edgereel'
+helm-unittest --strict charts/edgereel charts/edgereel-crds || wrong 'the unit tests of the charts'
 
 # Whoever installs from charts/ gets the definitions that the types have.
 for file in crds/yaml/*.yaml; do
@@ -73,20 +75,22 @@ for file in crds/yaml/*.yaml; do
     wrong "charts/edgereel-crds/templates/$name would be deleted on uninstall, and every resource with it"
 done
 
-if awk -f dev/charts/values-table.awk charts/edgereel/values.yaml > "$work/table"; then
+for chart in charts/*; do
+  if ! awk -f dev/charts/values-table.awk "$chart/values.yaml" > "$work/table"; then
+    wrong "$chart/values.yaml has values without a comment"
+    continue
+  fi
   awk -v table="$work/table" '
     /^<!-- begin: values/ { print; while ((getline line < table) > 0) print line; skip = 1; next }
     /^<!-- end/ { skip = 0 }
-    !skip' charts/edgereel/README.md > "$work/README.md"
+    !skip' "$chart/README.md" > "$work/README.md"
   if [ $fix = 1 ]; then
-    cp "$work/README.md" charts/edgereel/README.md
+    cp "$work/README.md" "$chart/README.md"
   else
-    cmp -s "$work/README.md" charts/edgereel/README.md ||
-      wrong 'the table in charts/edgereel/README.md is not that of values.yaml: dev/charts-check.sh --fix'
+    cmp -s "$work/README.md" "$chart/README.md" ||
+      wrong "the table in $chart/README.md is not that of values.yaml: dev/charts-check.sh --fix"
   fi
-else
-  wrong 'charts/edgereel/values.yaml has values without a comment'
-fi
+done
 
 # An alert or a panel that asks for a metric that nobody has is silent for ever. docs/metrics.md lists them all.
 while read -r metric; do
@@ -127,7 +131,7 @@ promtool check rules --lint none "$work/alerts/panels.yaml" > "$work/panels" 2>&
 
 render charts/edgereel > "$work/chart-defaults.yaml"
 render charts/edgereel --values charts/edgereel/ci/everything-values.yaml > "$work/chart-everything.yaml"
-render charts/edgereel-crds > "$work/chart-crds.yaml"
+render charts/edgereel-crds --values charts/edgereel-crds/ci/everything-values.yaml > "$work/chart-crds.yaml"
 helm template y charts/edgereel --namespace on --kube-version 1.34.0 --values charts/edgereel/ci/names-values.yaml > "$work/chart-names.yaml"
 while read -r file; do
   folder=${file%/*}

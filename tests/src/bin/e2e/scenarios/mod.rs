@@ -1,5 +1,6 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
+mod admission;
 mod deletion;
 mod edits;
 mod faults;
@@ -49,6 +50,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
 pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     quiet::a_settled_operator_writes_nothing_but_changed_figures,
     quiet::a_repeated_reconcile_writes_nothing,
+    admission::kubectl_refuses_at_once_what_the_policies_see,
     malformed::a_resource_written_past_validation_harms_no_other,
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
