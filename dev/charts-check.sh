@@ -111,6 +111,11 @@ for chart in charts/*/Chart.yaml; do
     wrong "$chart: version and appVersion have to be $version, as in Cargo.toml"
 done
 
+# What the GitOps examples pin is this version, which `make release` makes.
+if grep -rnE '(targetRevision|version|tag): *"?v?[0-9]' examples/kubernetes/gitops | grep -vE ": *\"?v?${version//./[.]}\"?$"; then
+  wrong "examples/kubernetes/gitops pin another version than $version, that of Cargo.toml"
+fi
+
 # --- alerts and dashboards ----------------------------------------------------
 
 mkdir "$work/alerts"

@@ -35,6 +35,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     pinning::a_capture_pod_runs_on_the_node_that_has_the_label,
     pinning::without_a_matching_node_the_status_says_so_until_one_is_labelled,
     secured::a_claimed_volume_works_where_pod_security_is_restricted,
+    secured::a_local_volume_needs_no_privileged_namespace_and_no_chown,
     secured::a_host_path_outside_the_allowed_ones_is_refused,
     deletion::deleting_resources_removes_their_children_and_no_frame,
     faults::a_killed_worker_comes_back_and_no_frame_is_missing,
