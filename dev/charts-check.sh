@@ -7,6 +7,7 @@
 #     the charts' unit tests (helm-unittest)
 #     the definitions' chart holds what crds/yaml holds; the tables in the charts' READMEs are those of values.yaml
 #     alerts fire when they should and not otherwise, and the dashboards' questions can be asked (promtool)
+#     what the examples pin is this version, and what a release publishes of the charts is whole (dev/release.sh)
 #     what the charts and the examples come to is what Kubernetes takes (kubeconform) and good practice (kube-score)
 #
 #   --fix writes the READMEs' tables anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
@@ -114,6 +115,26 @@ done
 # What the GitOps examples pin is this version, which `make release` makes.
 if grep -rnE '(targetRevision|version|tag): *"?v?[0-9]' examples/kubernetes/gitops | grep -vE ": *\"?v?${version//./[.]}\"?$"; then
   wrong "examples/kubernetes/gitops pin another version than $version, that of Cargo.toml"
+fi
+
+# What a release publishes of the charts is whole: each part is what its digest says, and Helm reads what it reads here.
+if dev/release.sh --trial --only charts --output "$work/release" > "$work/said" 2>&1; then
+  (cd "$work/release" && sha256sum --quiet --check SHA256SUMS) || wrong 'SHA256SUMS of a release are wrong'
+  for chart in edgereel edgereel-crds; do
+    mkdir "$work/layout"
+    tar -xf "$work/release/$chart-$version.oci.tar" -C "$work/layout"
+    while read -r digest; do
+      [ "$(sha256sum < "$work/layout/blobs/sha256/$digest" | cut -d' ' -f1)" = "$digest" ] ||
+        wrong "the OCI archive of $chart names $digest, and has no such part"
+    done < <(grep -rhoE 'sha256:[0-9a-f]{64}' "$work/layout/index.json" \
+      "$work/layout/blobs/sha256/$(grep -oE '[0-9a-f]{64}' "$work/layout/index.json")" | cut -d: -f2)
+    cmp -s "$work/release/$chart-$version.tgz" "$work/layout/blobs/sha256/$(sha256sum < "$work/release/$chart-$version.tgz" | cut -d' ' -f1)" ||
+      wrong "the OCI archive of $chart holds another chart than its .tgz"
+    cmp -s <(render "$work/release/$chart-$version.tgz") <(render "charts/$chart") || wrong "the package of $chart comes to something else than charts/$chart"
+    rm -r "$work/layout"
+  done
+else
+  wrong "dev/release.sh: $(cat "$work/said")"
 fi
 
 # --- alerts and dashboards ----------------------------------------------------
