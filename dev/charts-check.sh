@@ -39,7 +39,8 @@ for values in '' charts/edgereel/ci/*-values.yaml; do
   helm lint --strict --quiet charts/edgereel ${values:+--values "$values"} || wrong "helm lint ${values:-with the defaults}"
 done
 for values in '' charts/edgereel-crds/ci/*-values.yaml; do
-  helm lint --strict --quiet charts/edgereel-crds ${values:+--values "$values"} || wrong "helm lint edgereel-crds ${values:-with the defaults}"
+  helm lint --strict --quiet charts/edgereel-crds ${values:+--values "$values"} ||
+    wrong "helm lint edgereel-crds ${values:-with the defaults}"
 done
 
 while IFS='|' read -r value words; do
@@ -102,7 +103,8 @@ while read -r metric; do
 done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/_alerts.tpl charts/edgereel/files/dashboards/*.json | sort -u)
 
 while read -r alert; do
-  grep -qE "^    $alert: \{enabled: true, " charts/edgereel/values.yaml || wrong "the alert $alert is not in prometheusRule.alerts"
+  grep -qE "^    $alert: \{enabled: true, " charts/edgereel/values.yaml ||
+    wrong "the alert $alert is not in prometheusRule.alerts of charts/edgereel/values.yaml"
   grep -qx "## $alert" docs/kubernetes/alerts.md || wrong "the alert $alert has no section in docs/kubernetes/alerts.md"
 done < <(sed -n 's/^ *- alert: //p' charts/edgereel/templates/_alerts.tpl)
 
@@ -128,9 +130,10 @@ if dev/release.sh --trial --only charts --output "$work/release" > "$work/said" 
         wrong "the OCI archive of $chart names $digest, and has no such part"
     done < <(grep -rhoE 'sha256:[0-9a-f]{64}' "$work/layout/index.json" \
       "$work/layout/blobs/sha256/$(grep -oE '[0-9a-f]{64}' "$work/layout/index.json")" | cut -d: -f2)
-    cmp -s "$work/release/$chart-$version.tgz" "$work/layout/blobs/sha256/$(sha256sum < "$work/release/$chart-$version.tgz" | cut -d' ' -f1)" ||
+    file=$work/release/$chart-$version.tgz
+    [ -f "$work/layout/blobs/sha256/$(sha256sum < "$file" | cut -d' ' -f1)" ] ||
       wrong "the OCI archive of $chart holds another chart than its .tgz"
-    cmp -s <(render "$work/release/$chart-$version.tgz") <(render "charts/$chart") || wrong "the package of $chart comes to something else than charts/$chart"
+    cmp -s <(render "$file") <(render "charts/$chart") || wrong "the package of $chart comes to something else than charts/$chart"
     rm -r "$work/layout"
   done
 else
@@ -158,7 +161,8 @@ promtool check rules --lint none "$work/alerts/panels.yaml" > "$work/panels" 2>&
 render charts/edgereel > "$work/chart-defaults.yaml"
 render charts/edgereel --values charts/edgereel/ci/everything-values.yaml > "$work/chart-everything.yaml"
 render charts/edgereel-crds --values charts/edgereel-crds/ci/everything-values.yaml > "$work/chart-crds.yaml"
-helm template y charts/edgereel --namespace on --kube-version 1.34.0 --values charts/edgereel/ci/names-values.yaml > "$work/chart-names.yaml"
+helm template y charts/edgereel --namespace on --kube-version 1.34.0 --values charts/edgereel/ci/names-values.yaml \
+  > "$work/chart-names.yaml"
 while read -r file; do
   folder=${file%/*}
   kustomize build "$folder" > "$work/${folder//\//-}.yaml" || wrong "kustomize build $folder"

@@ -1,6 +1,7 @@
 {{/*
-The alerts: what each one asks and what it says. `prometheusrule.yaml` adds what `prometheusRule.alerts` says of it. docs/kubernetes/alerts.md
-has a section for each; a test sees to it. Cameras that are suspended have no pod, and so no series and no alert.
+The alerts: what each one asks and what it says. `prometheusrule.yaml` adds what `prometheusRule.alerts` says of it.
+docs/kubernetes/alerts.md has a section for each; a test sees to it. Cameras that are suspended have no pod, and so no series
+and no alert.
 */}}
 {{- define "edgereel.alerts" -}}
 {{- $t := .Values.prometheusRule.thresholds }}

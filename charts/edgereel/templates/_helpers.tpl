@@ -45,9 +45,11 @@ Takes a dict of `root` and `labels`.
 {{- merge $selector (.labels | default dict) (.root.Values.commonLabels | default dict) $chart | toYaml -}}
 {{- end -}}
 
-{{/* A resource's metadata. Takes a dict of `root`, `name`, and perhaps `namespace`, `labels` and `annotations`. */}}
+{{/*
+A resource's metadata. Takes a dict of `root`, and perhaps `name` (the one that all share), `namespace`, `labels`, `annotations`.
+*/}}
 {{- define "edgereel.metadata" -}}
-name: {{ .name | quote }}
+name: {{ .name | default (include "edgereel.fullname" .root) | quote }}
 {{- with .namespace }}
 namespace: {{ . | quote }}
 {{- end }}
