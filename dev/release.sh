@@ -4,10 +4,10 @@
 #   release.sh [--check] [--trial] [--only PART]… [--output DIR] [IMAGES OPTION…]
 #
 #     --check        only look whether this can be released, and make nothing
-#     --trial        make it although it cannot be released yet; what is missing is said all the same
+#     --trial        make it although it cannot be released yet; what is missing is said all the same. For `--profile dev`, too
 #     --only PART    charts, images, package or sbom; several times; all of them unless named
 #     --output DIR   another directory, which is emptied first
-#     --from-host, --engine ENGINE    as dev/images.sh takes them
+#     --from-host, --engine ENGINE, --profile dev    as dev/images.sh takes them
 #
 # It can be released when Cargo.toml and the charts have one version, CHANGELOG.md has a section for it with a date, nothing is
 # uncommitted, and the commit has the tag vVERSION. What is made:
@@ -28,14 +28,14 @@ say() { echo "release: $*" >&2; }
 # Version 1.5 of CycloneDX is the latest that it writes.
 cargo_cyclonedx=0.5.9
 
-check=0 trial=0 output=$root/target/release-files images=() only=()
+check=0 trial=0 profile=release output=$root/target/release-files images=() only=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     --check) check=1 ;;
     --trial) trial=1 ;;
     --from-host) images+=("$1") ;;
-    --only | --output | --engine)
+    --only | --output | --engine | --profile)
       [ $# -ge 2 ] || die "$1 needs a value"
       case $1 in
         --only)
@@ -44,6 +44,7 @@ while [ $# -gt 0 ]; do
           ;;
         --output) output=$2 ;;
         --engine) images+=("$1" "$2") ;;
+        --profile) profile=$2 ;;
       esac
       shift
       ;;
@@ -84,6 +85,8 @@ fi
 [ -z "$(git status --porcelain)" ] || lacks "there are changes that are not committed: git status"
 [ "$(git describe --exact-match --match "v$version" HEAD 2> /dev/null)" = "v$version" ] ||
   lacks "this commit has no tag v$version: git tag --annotate v$version"
+
+[ "$profile" = release ] || lacks "the profile is $profile: what is released has the profile release"
 
 if [ $missing = 1 ]; then
   [ $trial = 1 ] || die "$version cannot be released; --trial makes the files all the same"
@@ -159,11 +162,11 @@ fi
 
 if wanted images || wanted package; then
   say 'compiling'
-  cargo build --locked --release --bin edgereel --bin edgereel-operator
+  cargo build --locked --profile "$profile" --bin edgereel --bin edgereel-operator
 fi
 
 if wanted images; then
-  dev/images.sh ${images[@]+"${images[@]}"} --save "$scratch/images" worker operator >&2
+  dev/images.sh ${images[@]+"${images[@]}"} --profile "$profile" --save "$scratch/images" worker operator >&2
   case $(uname -m) in x86_64) platform=linux-amd64 ;; aarch64) platform=linux-arm64 ;; *) platform=linux-$(uname -m) ;; esac
   mv "$scratch/images/worker.tar" "$output/edgereel-image-$version-$platform.tar"
   mv "$scratch/images/operator.tar" "$output/edgereel-operator-image-$version-$platform.tar"
@@ -171,7 +174,7 @@ fi
 
 if wanted package; then
   say 'Debian package'
-  dev/packages.sh --output "$output" >&2
+  dev/packages.sh --profile "$profile" --output "$output" >&2
 fi
 
 if wanted sbom; then
