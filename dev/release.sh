@@ -6,7 +6,7 @@
 #     --check        only look whether this can be released, and make nothing
 #     --trial        make it although it cannot be released yet; what is missing is said all the same. For `--profile dev`, too
 #     --only PART    charts, images, package or sbom; several times; all of them unless named
-#     --output DIR   another directory, which is emptied first
+#     --output DIR   another directory; what a former run left there goes
 #     --from-host, --engine ENGINE, --profile dev    as dev/images.sh takes them
 #
 # It can be released when Cargo.toml and the charts have one version, CHANGELOG.md has a section for it with a date, nothing is
@@ -101,6 +101,9 @@ fi
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Only what a former run has made is cleared away.
+[ -z "$(ls -A "$output" 2> /dev/null)" ] || [ -f "$output/SHA256SUMS" ] ||
+  die "$output holds other files than those of a release: name an empty directory"
 rm -rf "$output"
 mkdir -p "$output"
 
