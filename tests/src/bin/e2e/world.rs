@@ -99,8 +99,9 @@ impl World {
     pub fn install_crds(&self, values: &[&str]) {
         let chart = project_root().join("charts/edgereel-crds");
         let chart = chart.to_string_lossy();
-        let mut args =
-            vec!["upgrade", "--install", "edgereel-crds", &chart, "-n", OPERATOR, "--create-namespace", "--wait", "--reset-values"];
+        let mut args = ["upgrade", "--install", "edgereel-crds", &chart, "-n", OPERATOR, "--create-namespace"].to_vec();
+        // Without a value Helm would take those of the release before.
+        args.extend(["--wait", "--reset-values"]);
         for value in values {
             args.extend(["--set", value]);
         }
