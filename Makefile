@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # rustup puts cargo there; a shell that was open before does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-.PHONY: help setup build demo test e2e cluster-up cluster-down images packages packages-test lint fmt fuzz bench docs charts crds clean
+.PHONY: help setup build demo test e2e cluster-up cluster-down images packages packages-test release lint fmt fuzz bench docs charts crds clean
 
 # Extra arguments for the demo: make demo ARGS="--brokers 3 --duration 60"
 ARGS ?=
@@ -54,6 +54,10 @@ packages: ## the Debian package of the worker: target/packages/edgereel_*.deb
 packages-test: ## install it in a Debian with systemd of its own, as root: make packages-test ARGS="--profile dev"
 	@dev/setup.sh build packages-test
 	dev/packages-test.sh $(ARGS)
+
+release: ## all files of a release, in target/release-files: docs/releasing.md; make release ARGS=--check
+	@dev/setup.sh build packages
+	dev/release.sh $(ARGS)
 
 lint: ## formatting, features, clippy, generated files, charts, shell scripts, licences
 	@dev/setup.sh build test

@@ -3,12 +3,14 @@
 #
 #   dev/charts-check.sh [--fix]
 #
-#     helm lint --strict; values that the schema has to refuse; the charts' unit tests (helm-unittest)
-#     the definitions' chart holds what crds/yaml holds; the table in the chart's README is that of values.yaml
+#     helm lint --strict; values that the schema has to refuse; each value set to null; names that are no strings to YAML;
+#     the charts' unit tests (helm-unittest)
+#     the definitions' chart holds what crds/yaml holds; the tables in the charts' READMEs are those of values.yaml
 #     alerts fire when they should and not otherwise, and the dashboards' questions can be asked (promtool)
+#     what the examples pin is this version, and what a release publishes of the charts is whole (dev/release.sh)
 #     what the charts and the examples come to is what Kubernetes takes (kubeconform) and good practice (kube-score)
 #
-#   --fix writes the README's table anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
+#   --fix writes the READMEs' tables anew. The programs are built once: dev/tools.sh, dev/schemas.sh.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -34,9 +36,12 @@ render() { helm template edgereel "$@" --namespace edgereel-system --kube-versio
 # --- the charts ---------------------------------------------------------------
 
 for values in '' charts/edgereel/ci/*-values.yaml; do
-  helm lint --strict --quiet charts/edgereel ${values:+--values "$values"} || wrong "helm lint ${values:-with the defaults}"
+  helm lint --strict --quiet --kube-version 1.34.0 charts/edgereel ${values:+--values "$values"} || wrong "helm lint ${values:-with the defaults}"
 done
-helm lint --strict --quiet charts/edgereel-crds || wrong 'helm lint edgereel-crds'
+for values in '' charts/edgereel-crds/ci/*-values.yaml; do
+  helm lint --strict --quiet --kube-version 1.34.0 charts/edgereel-crds ${values:+--values "$values"} ||
+    wrong "helm lint edgereel-crds ${values:-with the defaults}"
+done
 
 while IFS='|' read -r value words; do
   value=${value% } words=${words# }
@@ -47,7 +52,19 @@ while IFS='|' read -r value words; do
   fi
 done < <(grep -v '^#' charts/edgereel/ci/refused.txt)
 
-helm-unittest --strict charts/edgereel || wrong 'the unit tests of charts/edgereel'
+# Who sets a value to null takes its default away: what is left is either rendered, or the schema says what is missing.
+mkdir "$work/nulls"
+while read -r value; do
+  if ! render charts/edgereel --values charts/edgereel/ci/everything-values.yaml --set "$value=null" \
+    > "$work/nulls/$value.yaml" 2> "$work/said"; then
+    rm "$work/nulls/$value.yaml"
+    grep -q "values don't meet the specifications of the schema" "$work/said" ||
+      wrong "the value $value=null is refused by a template, and should be by the schema: $(cat "$work/said")"
+  fi
+done < <(awk '/^ *[A-Za-z_]+:/ { match($0, /^ */); depth = RLENGTH / 2; key = $0; gsub(/^ *|:.*/, "", key); path[depth] = key
+  name = path[0]; for (i = 1; i <= depth; i++) name = name "." path[i]; print name }' charts/edgereel/values.yaml)
+
+helm-unittest --strict charts/edgereel charts/edgereel-crds || wrong 'the unit tests of the charts'
 
 # Whoever installs from charts/ gets the definitions that the types have.
 for file in crds/yaml/*.yaml; do
@@ -60,20 +77,22 @@ for file in crds/yaml/*.yaml; do
     wrong "charts/edgereel-crds/templates/$name would be deleted on uninstall, and every resource with it"
 done
 
-if awk -f dev/charts/values-table.awk charts/edgereel/values.yaml > "$work/table"; then
+for chart in charts/*; do
+  if ! awk -f dev/charts/values-table.awk "$chart/values.yaml" > "$work/table"; then
+    wrong "$chart/values.yaml has values without a comment"
+    continue
+  fi
   awk -v table="$work/table" '
     /^<!-- begin: values/ { print; while ((getline line < table) > 0) print line; skip = 1; next }
     /^<!-- end/ { skip = 0 }
-    !skip' charts/edgereel/README.md > "$work/README.md"
+    !skip' "$chart/README.md" > "$work/README.md"
   if [ $fix = 1 ]; then
-    cp "$work/README.md" charts/edgereel/README.md
+    cp "$work/README.md" "$chart/README.md"
   else
-    cmp -s "$work/README.md" charts/edgereel/README.md ||
-      wrong 'the table in charts/edgereel/README.md is not that of values.yaml: dev/charts-check.sh --fix'
+    cmp -s "$work/README.md" "$chart/README.md" ||
+      wrong "the table in $chart/README.md is not that of values.yaml: dev/charts-check.sh --fix"
   fi
-else
-  wrong 'charts/edgereel/values.yaml has values without a comment'
-fi
+done
 
 # An alert or a panel that asks for a metric that nobody has is silent for ever. docs/metrics.md lists them all.
 while read -r metric; do
@@ -81,17 +100,45 @@ while read -r metric; do
   name=$(sed -E 's/_(bucket|count|sum)$//' <<< "$metric")
   grep -qE "\`$name(\{[a-z,]+\})?\`" docs/metrics.md ||
     wrong "alerts or dashboards of charts/edgereel ask for $metric, which is not in docs/metrics.md"
-done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/prometheusrule.yaml charts/edgereel/files/dashboards/*.json | sort -u)
+done < <(grep -ohE '\bedgereel_[a-z0-9_]+' charts/edgereel/templates/_alerts.tpl charts/edgereel/files/dashboards/*.json | sort -u)
 
 while read -r alert; do
+  grep -qE "^    $alert: \{enabled: true, " charts/edgereel/values.yaml ||
+    wrong "the alert $alert is not in prometheusRule.alerts of charts/edgereel/values.yaml"
   grep -qx "## $alert" docs/kubernetes/alerts.md || wrong "the alert $alert has no section in docs/kubernetes/alerts.md"
-done < <(sed -n 's/^ *- alert: //p' charts/edgereel/templates/prometheusrule.yaml)
+done < <(sed -n 's/^ *- alert: //p' charts/edgereel/templates/_alerts.tpl)
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
 for chart in charts/*/Chart.yaml; do
   [ "$(sed -n 's/^\(version\|appVersion\): "\{0,1\}\([^"]*\)"\{0,1\}$/\2/p' "$chart" | sort -u)" = "$version" ] ||
     wrong "$chart: version and appVersion have to be $version, as in Cargo.toml"
 done
+
+# What the GitOps examples pin is this version, which `make release` makes.
+if grep -rnE '(targetRevision|version|tag): *"?v?[0-9]' examples/kubernetes/gitops | grep -vE ": *\"?v?${version//./[.]}\"?$"; then
+  wrong "examples/kubernetes/gitops pin another version than $version, that of Cargo.toml"
+fi
+
+# What a release publishes of the charts is whole: each part is what its digest says, and Helm reads what it reads here.
+if dev/release.sh --trial --only charts --output "$work/release" > "$work/said" 2>&1; then
+  (cd "$work/release" && sha256sum --quiet --check SHA256SUMS) || wrong 'SHA256SUMS of a release are wrong'
+  for chart in edgereel edgereel-crds; do
+    mkdir "$work/layout"
+    tar -xf "$work/release/$chart-$version.oci.tar" -C "$work/layout"
+    while read -r digest; do
+      [ "$(sha256sum < "$work/layout/blobs/sha256/$digest" | cut -d' ' -f1)" = "$digest" ] ||
+        wrong "the OCI archive of $chart names $digest, and has no such part"
+    done < <(grep -rhoE 'sha256:[0-9a-f]{64}' "$work/layout/index.json" \
+      "$work/layout/blobs/sha256/$(grep -oE '[0-9a-f]{64}' "$work/layout/index.json")" | cut -d: -f2)
+    file=$work/release/$chart-$version.tgz
+    [ -f "$work/layout/blobs/sha256/$(sha256sum < "$file" | cut -d' ' -f1)" ] ||
+      wrong "the OCI archive of $chart holds another chart than its .tgz"
+    cmp -s <(render "$file") <(render "charts/$chart") || wrong "the package of $chart comes to something else than charts/$chart"
+    rm -r "$work/layout"
+  done
+else
+  wrong "dev/release.sh: $(cat "$work/said")"
+fi
 
 # --- alerts and dashboards ----------------------------------------------------
 
@@ -113,11 +160,20 @@ promtool check rules --lint none "$work/alerts/panels.yaml" > "$work/panels" 2>&
 
 render charts/edgereel > "$work/chart-defaults.yaml"
 render charts/edgereel --values charts/edgereel/ci/everything-values.yaml > "$work/chart-everything.yaml"
-render charts/edgereel-crds > "$work/chart-crds.yaml"
+render charts/edgereel-crds --values charts/edgereel-crds/ci/everything-values.yaml > "$work/chart-crds.yaml"
+helm template y charts/edgereel --namespace on --kube-version 1.34.0 --values charts/edgereel/ci/names-values.yaml \
+  > "$work/chart-names.yaml"
 while read -r file; do
   folder=${file%/*}
   kustomize build "$folder" > "$work/${folder//\//-}.yaml" || wrong "kustomize build $folder"
 done < <(git ls-files --cached --others --exclude-standard 'examples/**/kustomization.yaml')
+
+# Whoever has no Helm gets the same dashboards.
+kustomize build charts/edgereel/files/dashboards > "$work/dashboards.yaml" || wrong 'kustomize build charts/edgereel/files/dashboards'
+for file in charts/edgereel/files/dashboards/*.json; do
+  grep -q "^  edgereel-${file##*/}: " "$work/dashboards.yaml" ||
+    wrong "${file##*/} is not in charts/edgereel/files/dashboards/kustomization.yaml"
+done
 
 if grep -nE "^ *- ['\"][*]['\"]$|[[ ]['\"][*]['\"][], ]" "$work"/chart-defaults.yaml "$work"/chart-everything.yaml; then
   wrong 'a role that allows everything is more than the operator needs'
@@ -130,7 +186,7 @@ kubeconform -strict -summary -kubernetes-version 1.34.4 \
   -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
   -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" \
   -skip kafka.strimzi.io/v1/Kafka,kafka.strimzi.io/v1/KafkaNodePool,kafka.strimzi.io/v1/KafkaTopic,kafka.strimzi.io/v1/KafkaUser,helm.toolkit.fluxcd.io/v2/HelmRelease \
-  "$work"/*.yaml || wrong 'kubeconform'
+  "$work"/*.yaml "$work"/nulls/*.yaml || wrong 'kubeconform'
 
 # What a schema cannot see: references, and fields that do not go together.
 for file in "$work"/examples-*.yaml; do

@@ -3,7 +3,7 @@
 #
 #   dev/schemas.sh
 #
-# Kubernetes' own kinds, and those of the Prometheus operator, of Flux and of Argo CD, are made from what these projects publish as Go
+# Kubernetes' own kinds, and those of the Prometheus operator, Flux, Argo CD, External Secrets and KEDA, are made from what these projects publish as Go
 # modules, by crds/src/bin/kubeschema.rs. They are kept in ${XDG_CACHE_HOME:-~/.cache}/edgereel/schemas-KEY.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,7 +16,9 @@ sources=(
   'github.com/prometheus-operator/prometheus-operator v0.85.0 example/prometheus-operator-crd/*_[ps]*ors.yaml example/prometheus-operator-crd/*rules.yaml'
   'github.com/fluxcd/kustomize-controller v1.7.3 config/crd/bases/*.yaml'
   'github.com/argoproj/argo-cd/v3 v3.3.0 manifests/crds/application-crd.yaml'
-  'github.com/fluxcd/source-controller v1.7.0 config/crd/bases/*gitrepositories.yaml'
+  'github.com/fluxcd/source-controller v1.7.0 config/crd/bases/*gitrepositories.yaml config/crd/bases/*helmrepositories.yaml'
+  'github.com/external-secrets/external-secrets v1.3.2 config/crds/bases/*.io_externalsecrets.yaml'
+  'github.com/kedacore/keda/v2 v2.21.0 config/crd/bases/keda.sh_scaledobjects.yaml'
 )
 
 key=$( (printf '%s\n' "${sources[@]}"; cat "$root/crds/src/bin/kubeschema.rs") | cksum | cut -d' ' -f1)

@@ -4,30 +4,60 @@
 {{- define "edgereel.fullname" -}}
 {{- $name := default "edgereel-operator" .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else if or (contains $name .Release.Name) (eq .Release.Name .Chart.Name) -}}
-{{- ternary $name .Release.Name (eq .Release.Name .Chart.Name) | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- $name = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- $name = .Release.Name -}}
+{{- else if ne .Release.Name .Chart.Name -}}
+{{- $name = printf "%s-%s" .Release.Name $name -}}
 {{- end -}}
+{{- $name | trunc 63 | trimAll "-." -}}
+{{- end -}}
+
+{{/* The same for a Service, whose name is stricter: no dots, and a letter first. */}}
+{{- define "edgereel.serviceName" -}}
+{{- regexReplaceAll "^([0-9])" (include "edgereel.fullname" . | replace "." "-") "edgereel-${1}" | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The same outside of the release's namespace, where a release of this name in another namespace has resources too. */}}
+{{- define "edgereel.globalName" -}}
+{{- printf "%s.%s" (include "edgereel.fullname" .) .Release.Namespace -}}
 {{- end -}}
 
 {{/* What the operator's pods are found by; it never changes, for a Deployment's selector cannot. */}}
 {{- define "edgereel.selectorLabels" -}}
-app.kubernetes.io/name: {{ default "edgereel-operator" .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default "edgereel-operator" .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The labels of every resource of the chart. */}}
+{{/*
+Labels: a resource's own before those of `commonLabels`, these before the chart's, and what pods are found by before all.
+Takes a dict of `root` and `labels`.
+*/}}
 {{- define "edgereel.labels" -}}
-{{ include "edgereel.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/component: operator
-app.kubernetes.io/part-of: edgereel
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- $chart := dict
+  "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/component" "operator"
+  "app.kubernetes.io/part-of" "edgereel"
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+-}}
+{{- $selector := include "edgereel.selectorLabels" .root | fromYaml -}}
+{{- merge $selector (.labels | default dict) (.root.Values.commonLabels | default dict) $chart | toYaml -}}
+{{- end -}}
+
+{{/*
+A resource's metadata. Takes a dict of `root`, and perhaps `name` (the one that all share), `namespace`, `labels`, `annotations`.
+*/}}
+{{- define "edgereel.metadata" -}}
+name: {{ .name | default (include "edgereel.fullname" .root) | quote }}
+{{- with .namespace }}
+namespace: {{ . | quote }}
+{{- end }}
+labels:
+  {{- include "edgereel.labels" . | nindent 2 }}
+{{- with merge dict (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -38,24 +68,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- default (include "edgereel.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* An image by its digest, or else by its tag. Takes a dict of `image` and `version`. */}}
+{{/*
+An image by its digest, or else by its tag; from `global.imageRegistry` if there is one. Takes a dict of `root` and `image`.
+*/}}
 {{- define "edgereel.image" -}}
+{{- $repository := .image.repository -}}
+{{- with (.root.Values.global | default dict).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
 {{- if .image.digest -}}
-{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .image.repository (default .version .image.tag) -}}
-{{- end -}}
-{{- end -}}
-
-{{/* One alert's labels and link. Takes a dict of `root`, `name` and `severity`. */}}
-{{- define "edgereel.alertLabels" -}}
-severity: {{ .severity }}
-{{- with .root.Values.prometheusRule.alertLabels }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-{{- define "edgereel.runbook" -}}
-{{- with .root.Values.prometheusRule.runbookUrl -}}
-runbook_url: {{ . }}#{{ $.name | lower }}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 {{- end -}}

@@ -89,26 +89,23 @@ impl World {
         open_to_read(scratch::root())?;
         let world = World { settings, kube, kafka, data, warned: AtomicUsize::new(0) };
         say("installing the charts");
-        world.install_crds();
+        world.install_crds(&[]);
         world.install(&[]);
         Ok(world)
     }
 
-    /// Installs or upgrades the CRDs.
+    /// Installs or upgrades the CRDs, with these values.
     #[track_caller]
-    pub fn install_crds(&self) {
+    pub fn install_crds(&self, values: &[&str]) {
         let chart = project_root().join("charts/edgereel-crds");
         let chart = chart.to_string_lossy();
-        self.kube.helm([
-            "upgrade",
-            "--install",
-            "edgereel-crds",
-            &chart,
-            "-n",
-            OPERATOR,
-            "--create-namespace",
-            "--wait",
-        ]);
+        let mut args = ["upgrade", "--install", "edgereel-crds", &chart, "-n", OPERATOR, "--create-namespace"].to_vec();
+        // Without a value Helm would take those of the release before.
+        args.extend(["--wait", "--reset-values"]);
+        for value in values {
+            args.extend(["--set", value]);
+        }
+        self.kube.helm(args);
     }
 
     /// Installs or upgrades the operator, with further values, and waits until it works.

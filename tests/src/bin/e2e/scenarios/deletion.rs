@@ -79,7 +79,7 @@ pub fn an_uninstall_leaves_everything_and_a_reinstall_restarts_no_pod(world: &Wo
     lab.look(Kind::Sink, "frames").unwrap_or_else(|e| panic!("the uninstall took it: {e:#}"));
     lab.await_frames("frames", 20);
 
-    world.install_crds();
+    world.install_crds(&[]);
     world.install(&[]);
     // The new operator has seen both once an edit has come through.
     lab.apply(&[lab.synthetic("late", json!({}))]);

@@ -1,5 +1,6 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
+mod admission;
 mod deletion;
 mod edits;
 mod faults;
@@ -34,6 +35,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     pinning::a_capture_pod_runs_on_the_node_that_has_the_label,
     pinning::without_a_matching_node_the_status_says_so_until_one_is_labelled,
     secured::a_claimed_volume_works_where_pod_security_is_restricted,
+    secured::a_local_volume_needs_no_privileged_namespace_and_no_chown,
     secured::a_host_path_outside_the_allowed_ones_is_refused,
     deletion::deleting_resources_removes_their_children_and_no_frame,
     faults::a_killed_worker_comes_back_and_no_frame_is_missing,
@@ -49,6 +51,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
 pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     quiet::a_settled_operator_writes_nothing_but_changed_figures,
     quiet::a_repeated_reconcile_writes_nothing,
+    admission::kubectl_refuses_at_once_what_the_policies_see,
     malformed::a_resource_written_past_validation_harms_no_other,
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,

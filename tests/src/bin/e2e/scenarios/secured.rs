@@ -1,5 +1,6 @@
 //! Least privilege: restricted namespaces, hostPaths that the operator does not allow.
 
+use edgereel_tests::{project_root, scratch, unique};
 use serde_json::json;
 
 use crate::{
@@ -38,6 +39,43 @@ pub fn a_claimed_volume_works_where_pod_security_is_restricted(world: &World) {
     let left = lab.kube().list(Kind::Claim, Some(&lab.namespace), "");
     assert_eq!(left.len(), 1, "the claim is gone with the sink");
     assert!(left[0]["metadata"]["deletionTimestamp"].is_null());
+}
+
+pub fn a_local_volume_needs_no_privileged_namespace_and_no_chown(world: &World) {
+    let lab = Lab::labelled(world, "local", json!({"pod-security.kubernetes.io/enforce": "restricted"}));
+    // As a disk is after mkdir: root's.
+    std::os::unix::fs::chown(&lab.disk, Some(0), Some(0)).unwrap_or_else(|e| panic!("{}: {e}", lab.disk.display()));
+    let path = project_root().join("examples/kubernetes/local-volume/volume.yaml");
+    let example = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let volume = unique("volume");
+    let here = example
+        .replace("edge-1-frames", &volume)
+        .replace("edge-1", &lab.node())
+        .replace("edge-disk", &volume)
+        .replace("/KafkaSSD/data", &lab.disk.to_string_lossy())
+        .replace("namespace: cameras", &format!("namespace: {}", lab.namespace));
+    let file = scratch::root().join(format!("{volume}.yaml"));
+    std::fs::write(&file, here).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    lab.run(&["apply", "-f", &file.to_string_lossy()]);
+
+    let mut documents = vec![lab.synthetic("cam", json!({}))];
+    for name in ["frames", "again"] {
+        let storage = json!({"persistentVolumeClaim": {"claimName": volume}});
+        let mut sink = lab.sink(name, "cam", json!({"storage": storage}));
+        sink["spec"]["placement"] = json!({});
+        documents.push(sink);
+    }
+    lab.apply(&documents);
+    for name in ["frames", "again"] {
+        lab.await_ready(Kind::Sink, name);
+        lab.await_frames(name, 10);
+        let pod = lab.await_pods(Kind::Sink, name, 1).remove(0);
+        assert_eq!(pod["spec"]["nodeName"], lab.node(), "{name} is where the volume is");
+    }
+    lab.run(&["delete", "fsink", "--all", "--timeout=60s"]);
+    lab.run(&["delete", "pvc", &volume, "--timeout=60s"]);
+    world.kube.run(&["delete", &format!("pv/{volume}"), &format!("storageclass/{volume}"), "--timeout=60s"]);
+    assert!(crate::lab::count(&lab.disk) > 0, "the frames went with the volume");
 }
 
 pub fn a_host_path_outside_the_allowed_ones_is_refused(world: &World) {
