@@ -23,6 +23,7 @@ build: ## compile for use: target/release/edgereel
 
 demo: ## a real Kafka, two cameras, three sinks, a crash in the middle; every frame accounted for
 	@dev/setup.sh build demo
+	@[ -e target/debug/demo ] || echo 'The first time this compiles 300 libraries: 11 minutes of one core, some 6 of two.'
 	dev/kafka/fetch-beside.sh cargo build --locked --bin edgereel --bin demo
 	target/debug/demo $(ARGS)
 
@@ -48,7 +49,7 @@ images: ## build both images with docker, podman or buildah: make images ARGS="-
 
 packages: ## the Debian package of the worker: target/packages/edgereel_*.deb
 	@dev/setup.sh build packages
-	cargo build --locked --release -p edgereel-worker --bin edgereel
+	cargo build --locked --release -p edgereel-worker --bin edgereel --features vendored
 	dev/packages.sh $(ARGS)
 
 packages-test: ## install it in a Debian with systemd of its own, as root: make packages-test ARGS="--profile dev"

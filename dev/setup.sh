@@ -20,7 +20,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 # A group's packages; PACKAGE:COMMAND where any package (or none) may bring the command.
 build='gcc:cc g++:c++ make:make perl:perl cmake:cmake nasm:nasm pkg-config:pkg-config clang:clang libclang-dev
-  zlib1g-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev'
+  libssl-dev libzstd-dev zlib1g-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev'
 demo='default-jre-headless:java maven:mvn ffmpeg:ffmpeg'
 test="$demo openssl:openssl kcat:kcat ustreamer:ustreamer vlc-bin:cvlc vlc-plugin-base
   gstreamer1.0-tools:gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
