@@ -165,7 +165,7 @@ fi
 
 if wanted images || wanted package; then
   say 'compiling'
-  cargo build --locked --profile "$profile" --bin edgereel --bin edgereel-operator
+  cargo build --locked --profile "$profile" --bin edgereel --bin edgereel-operator --features edgereel-worker/vendored
 fi
 
 if wanted images; then
