@@ -7,11 +7,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Service},
-        policy::v1::PodDisruptionBudget,
-    },
+    api::apps::v1::{Deployment, StatefulSet},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
@@ -28,10 +24,7 @@ use super::{
     subset::is_subset,
     workload::{Owner, Workload},
 };
-use crate::{
-    cache::{Caches, ChildCache},
-    hash::hash_of,
-};
+use crate::{cache::Caches, hash::hash_of};
 
 /// Why a child is not as it is to be.
 #[derive(Debug, thiserror::Error)]
@@ -115,11 +108,12 @@ pub async fn apply(
 }
 
 /// The workloads as they are, untouched: what a refused resource still runs.
-pub fn live(owner: &Owner, workload: &str, caches: &Caches) -> Live {
-    Live {
-        deployment: caches.deployments.get(&owner.namespace, workload).filter(|d| owned(&**d, owner)),
-        stateful_set: caches.stateful_sets.get(&owner.namespace, workload).filter(|s| owned(&**s, owner)),
-    }
+pub fn live(owner: &Owner, caches: &Caches) -> Live {
+    Live { deployment: first(owner, caches), stateful_set: first(owner, caches) }
+}
+
+fn first<C: Child>(owner: &Owner, caches: &Caches) -> Option<Arc<C>> {
+    caches.children::<C>()?.of(owner).into_iter().next()
 }
 
 /// A kind of child.
@@ -130,27 +124,23 @@ pub trait Child:
     + Debug
     + DeserializeOwned
     + Serialize
+    + Send
+    + Sync
     + 'static
 {
-    /// Where children of the kind are cached.
-    fn cache(caches: &Caches) -> &ChildCache<Self>;
 }
 
-macro_rules! children {
-    ($($kind:ty: $cache:ident),*) => {$(
-        impl Child for $kind {
-            fn cache(caches: &Caches) -> &ChildCache<Self> {
-                &caches.$cache
-            }
-        }
-    )*};
-}
-children! {
-    ConfigMap: config_maps,
-    Service: services,
-    Deployment: deployments,
-    StatefulSet: stateful_sets,
-    PodDisruptionBudget: disruption_budgets
+impl<C> Child for C where
+    C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + k8s_openapi::Resource
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 /// Which child.
@@ -164,7 +154,7 @@ struct Place<'a> {
 /// Makes, changes, leaves or removes one child.
 async fn ensure<C: Child>(place: Place<'_>, desired: Option<C>, caches: &Caches) -> Result<Option<Arc<C>>, ApplyError> {
     let Place { client, owner, name } = place;
-    let cache = C::cache(caches);
+    let Some(cache) = caches.children::<C>() else { return Ok(None) };
     let live = cache.get(&owner.namespace, name);
     let api = Api::<C>::namespaced(client.clone(), &owner.namespace);
     let failed = |source| ApplyError::Api { kind: C::KIND, name: name.to_owned(), source };
@@ -206,7 +196,7 @@ async fn ensure<C: Child>(place: Place<'_>, desired: Option<C>, caches: &Caches)
 fn not_ours<C: Child>(place: Place<'_>, there: &C) -> ApplyError {
     let (kind, name, owner) = (C::KIND, place.name.to_owned(), place.owner.label());
     let before =
-        |reference: &OwnerReference| reference.kind == place.owner.kind.as_str() && reference.name == place.owner.name;
+        |reference: &OwnerReference| reference.kind == place.owner.kind && reference.name == place.owner.name;
     match there.owner_references().iter().any(before) {
         true => ApplyError::Leaving { kind, name, owner },
         false => ApplyError::NotOurs { kind, name, owner },

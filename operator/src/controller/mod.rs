@@ -7,7 +7,7 @@
 //! - [`observe`] looks at rollout, pods and workers, [`events`] at what stands still; [`verdict`] and [`figures`] judge
 //!   them (pure); [`status`] writes.
 //!
-//! [`managed`] is the trait that the kinds implement; nothing here is written twice.
+//! [`managed`] is the trait that the [`kinds`](crate::kinds) implement; nothing here names one of them.
 
 pub mod apply;
 pub mod build;
@@ -37,7 +37,6 @@ use self::{
     context::Context,
     dereference::object_name,
     managed::{Managed, Observed},
-    names::Names,
     validate::owner,
     verdict::{Asked, Verdict},
 };
@@ -96,7 +95,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
 pub fn retry<K: Managed>(guarded: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.written.failed(&guarded.uid().unwrap_or_default());
     let wait = backoff::wait(failures, rand::random());
-    let resource = format!("{}/{}", K::KIND, object_name(&*guarded));
+    let resource = format!("{}/{}", K::NAME, object_name(&*guarded));
     warn!(resource, ?wait, "{error}");
     Action::requeue(wait)
 }
@@ -134,17 +133,12 @@ fn forget<K: Managed>(context: &Context, resource: &K) -> Action {
 
 /// What runs although the resource is not acted on.
 fn left_alone<K: Managed>(resource: &K, context: &Context) -> Live {
-    let owner = owner(K::KIND, resource);
-    apply::live(&owner, &Names::new(K::KIND, &owner.name).workload, &context.caches)
+    apply::live(&owner(resource), &context.caches)
 }
 
 async fn observe<K: Managed>(resource: &K, live: &Live, users: i32, context: &Context) -> Observed {
     let name = object_name(resource);
-    let label = owner(K::KIND, resource).label();
-    let pods = context.caches.pods.state_filter(|pod| {
-        pod.namespace().as_deref() == Some(&name.namespace)
-            && pod.annotations().get(names::RESOURCE_ANNOTATION) == Some(&label)
-    });
+    let pods = context.caches.pods.of(&owner(resource));
     let (mut rollout, mut pods) = (observe::rollout(live), observe::pods(&pods));
     context.workers.ask(&mut pods).await;
     events::explain(&mut rollout, &mut pods, &name.namespace, &context.client).await;

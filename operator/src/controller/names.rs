@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use edgereel_crds::name::Kind;
+use kube::ResourceExt;
 
+use super::managed::Managed;
 use crate::hash::hash;
 
 /// The operator, as field manager, event source and `app.kubernetes.io/managed-by`.
@@ -24,7 +25,8 @@ pub const APPLIED_ANNOTATION: &str = "edgereel.dev/applied";
 /// A StatefulSet's name has room for the ordinal and the revision in labels of 63 characters.
 const MAX_WORKLOAD: usize = 52;
 
-/// The names of one resource's children. Cameras' end in `-camera`, sinks' in `-sink`: two resources never share one.
+/// The names of one resource's children. They end in what the kind says, cameras' in `-camera`, sinks' in
+/// `-sink`: two resources never share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     /// Of the Deployment or StatefulSet, the Service, the PodDisruptionBudget; also the label `app.kubernetes.io/instance`.
@@ -36,11 +38,12 @@ pub struct Names {
 
 impl Names {
     /// The names for a resource.
-    pub fn new(kind: Kind, name: &str) -> Self {
-        let component = match kind {
-            Kind::FrameSink => "sink",
-            _ => "camera",
-        };
+    pub fn of<K: Managed>(resource: &K) -> Self {
+        Names::new(K::COMPONENT.unwrap_or_default(), &resource.name_any())
+    }
+
+    /// The names for a resource of which the children's names end in `component`.
+    fn new(component: &'static str, name: &str) -> Self {
         let workload = format!("{}-{component}", label(name, MAX_WORKLOAD - component.len() - 1));
         Names { config: format!("{workload}-config"), workload, component }
     }
@@ -87,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_plain_name_stays_readable() {
-        let names = Names::new(Kind::CameraStream, "gate");
+        let names = Names::new("camera", "gate");
         assert_eq!((&*names.workload, &*names.config), ("gate-camera", "gate-camera-config"));
-        assert_eq!(Names::new(Kind::FrameSink, "gate").workload, "gate-sink");
+        assert_eq!(Names::new("sink", "gate").workload, "gate-sink");
     }
 
     #[test]
@@ -99,7 +102,7 @@ mod tests {
         let names = ["0cam", "a.b", "a-b", "a.b.c", "x-0cam", &long, &longer, "-", "9"];
         let mut seen = std::collections::BTreeSet::new();
         for name in names {
-            let workload = Names::new(Kind::FrameSink, name).workload;
+            let workload = Names::new("sink", name).workload;
             assert!(edgereel_crds::check::is_label(&workload), "{name}: {workload}");
             assert!(workload.starts_with(|c: char| c.is_ascii_lowercase()), "{name}: {workload}");
             assert!(workload.len() <= MAX_WORKLOAD, "{name}: {workload}");

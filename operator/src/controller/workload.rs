@@ -1,15 +1,23 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else.
 
-use edgereel_crds::{name::Kind, placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{ConfigMap, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 
 use super::names::Names;
+use crate::kinds::{ChildKind, child};
 
 /// The resource that children belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// `CameraStream` or `FrameSink`.
-    pub kind: Kind,
+    /// Its kind.
+    pub kind: &'static str,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -23,7 +31,7 @@ impl Owner {
     pub fn reference(&self) -> OwnerReference {
         OwnerReference {
             api_version: edgereel_crds::name::API_VERSION.into(),
-            kind: self.kind.as_str().into(),
+            kind: self.kind.into(),
             name: self.name.clone(),
             uid: self.uid.clone(),
             controller: Some(true),
@@ -33,7 +41,28 @@ impl Owner {
 
     /// As `edgereel run --only` takes it: `CameraStream/gate`.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.kind.as_str(), self.name)
+        format!("{}/{}", self.kind, self.name)
+    }
+}
+
+/// How the pods of a kind run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// One pod, never two at once.
+    Singleton,
+    /// Numbered pods that share the work.
+    Sharded,
+}
+
+impl Runs {
+    /// The kinds of children that this takes.
+    pub fn children(self) -> Vec<ChildKind> {
+        let mut all = vec![child::<ConfigMap>(), child::<Service>()];
+        all.extend(match self {
+            Runs::Singleton => vec![child::<Deployment>()],
+            Runs::Sharded => vec![child::<StatefulSet>(), child::<PodDisruptionBudget>()],
+        });
+        all
     }
 }
 

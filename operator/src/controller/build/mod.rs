@@ -9,7 +9,6 @@ pub mod pod;
 pub mod service;
 pub mod stateful_set;
 
-use edgereel_crds::name::Kind;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, Service},
@@ -39,7 +38,7 @@ pub struct Children {
 
 /// All children of a workload.
 pub fn build(workload: &Workload, settings: &Settings) -> Children {
-    let camera = workload.owner.kind == Kind::CameraStream;
+    let camera = workload.storage.is_none();
     Children {
         config_map: Some(config_map::build(workload)),
         service: Some(service::build(workload)),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use edgereel_crds::{
-    name::Kind,
     pod::{PodSecurity, PodTemplate, VolumeSource},
     storage::Storage,
     units::ByteSize,
@@ -144,7 +143,7 @@ fn args(workload: &Workload) -> Vec<String> {
         format!("--http=0.0.0.0:{PORT}"),
         "--log-format=json".into(),
     ];
-    if workload.owner.kind == Kind::FrameSink {
+    if workload.storage.is_some() {
         args.extend(["--storage-root=/data".into(), "--replica=$(EDGEREEL_REPLICA)".into()]);
     }
     args
@@ -168,7 +167,7 @@ fn env(workload: &Workload) -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
     };
-    let replica = (workload.owner.kind == Kind::FrameSink).then_some(replica);
+    let replica = (workload.storage.is_some()).then_some(replica);
     replica.into_iter().chain(own.filter(|variable| variable.name != "EDGEREEL_REPLICA")).collect()
 }
 

@@ -20,7 +20,7 @@ use crate::{controller::workload::Workload, settings::Settings};
 pub fn build(workload: &Workload, settings: &Settings) -> StatefulSet {
     let claim = match &workload.storage {
         Some(Storage::VolumeClaimTemplate(claim)) => Some(vec![claim_template(workload, claim)]),
-        _ => None,
+        Some(Storage::HostPath(_) | Storage::PersistentVolumeClaim(_)) | None => None,
     };
     StatefulSet {
         metadata: meta(workload, &workload.names.workload),

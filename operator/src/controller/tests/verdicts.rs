@@ -8,10 +8,13 @@ use edgereel_crds::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::controller::{
-    figures::{WorthWriting, of_sink},
-    observe::{PodView, Rollout},
-    verdict::{Asked, conditions, of_workload},
+use crate::{
+    controller::{
+        figures::WorthWriting,
+        observe::{PodView, Rollout},
+        verdict::{Asked, conditions, of_workload},
+    },
+    kinds::frame_sink::figures as of_sink,
 };
 
 fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceReport {
