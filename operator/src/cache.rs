@@ -48,10 +48,13 @@ impl ByType {
     }
 }
 
+/// Waits until a watch has brought what there was at its start.
+type Filled = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
 /// The watched objects of one namespace, or of all.
 pub struct Caches {
     all: ByType,
-    filled: Vec<Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>>,
+    filled: Vec<Filled>,
     /// The names and versions of all Secrets, without their values.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// Pods that the operator's workloads made.

@@ -140,7 +140,8 @@ mod tests {
     }
 
     fn put<K: Declared + serde::de::DeserializeOwned>(references: &References, of: &str, spec: Value) {
-        let resource = json!({"apiVersion": "edgereel.dev/v1alpha1", "kind": K::NAME, "metadata": {"name": of}, "spec": spec});
+        let resource =
+            json!({"apiVersion": "edgereel.dev/v1alpha1", "kind": K::NAME, "metadata": {"name": of}, "spec": spec});
         references.put::<K>(&name(of), &serde_json::from_value(resource).expect("a resource"));
     }
 
@@ -159,7 +160,8 @@ mod tests {
             json!({"bootstrapServers": ["a:1"], "sasl": {"mechanism": "PLAIN", "usernameSecretRef": key("u"), "passwordSecretRef": key("p")}}),
         );
         put::<KafkaConnection>(&references, "other", json!({"bootstrapServers": ["b:1"]}));
-        let camera = json!({"source": {"synthetic": {}}, "topic": {"name": "T"}, "kafka": {"connectionRef": {"name": "kafka"}}});
+        let camera =
+            json!({"source": {"synthetic": {}}, "topic": {"name": "T"}, "kafka": {"connectionRef": {"name": "kafka"}}});
         put::<CameraStream>(&references, "gate", camera);
         let sink = |more: Value| {
             let mut spec = json!({"from": {"streamRef": {"name": "gate"}}, "output": {"jpegFiles": {}},

@@ -19,7 +19,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     cache::{Caches, Guarded, reference},
-    controller::{apply::Child, context::Context, dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION},
+    controller::{
+        apply::Child, context::Context, dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION,
+    },
     hash::hash_of,
     kinds::Kinds,
     metrics::Metrics,

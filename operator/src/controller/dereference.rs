@@ -39,8 +39,10 @@ pub struct Found {
 }
 
 impl Found {
-    /// Adds a document for the worker, and gives its number.
+    /// Adds a document for the worker, and gives its number. What decides only where and whether pods run is none of the
+    /// worker's business: a pod that runs has it decided.
     pub fn document(&mut self, kind: &str, name: &ObjectName, spec: &impl Serialize) -> usize {
+        let spec = without(&["placement", "suspend", "template"], spec);
         self.documents.push(json!({
             "apiVersion": API_VERSION,
             "kind": kind,
@@ -90,6 +92,15 @@ impl Found {
     pub fn unreadable(&mut self, kind: Kind, name: ObjectName) {
         self.resources.unreadable.push((kind, Checked { name, spec: References::default(), document: RIVAL }));
     }
+}
+
+/// A spec without some of its fields.
+pub fn without(fields: &[&str], spec: &impl Serialize) -> Value {
+    let mut spec = json!(spec);
+    if let Some(all) = spec.as_object_mut() {
+        all.retain(|field, _| !fields.contains(&field.as_str()));
+    }
+    spec
 }
 
 /// A resource from the cache; an error where it is there and cannot be read.

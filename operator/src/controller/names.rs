@@ -17,6 +17,8 @@ pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
 pub const RESTART_ANNOTATION: &str = "edgereel.dev/restart";
 /// On pods: a hash of what the worker does.
 pub const CONFIG_CHECKSUM: &str = "edgereel.dev/config-checksum";
+/// On pods: a hash of their template, by which those of the declared revision are known.
+pub const REVISION_ANNOTATION: &str = "edgereel.dev/revision";
 /// On pods: a hash of the Secrets' values.
 pub const SECRETS_CHECKSUM: &str = "edgereel.dev/secrets-checksum";
 /// On children: a hash of what the operator last applied.
@@ -31,8 +33,6 @@ const MAX_WORKLOAD: usize = 52;
 pub struct Names {
     /// Of the Deployment or StatefulSet, the Service, the PodDisruptionBudget; also the label `app.kubernetes.io/instance`.
     pub workload: String,
-    /// Of the ConfigMap.
-    pub config: String,
     component: &'static str,
 }
 
@@ -45,7 +45,12 @@ impl Names {
     /// The names for a resource of which the children's names end in `component`.
     fn new(component: &'static str, name: &str) -> Self {
         let workload = format!("{}-{component}", label(name, MAX_WORKLOAD - component.len() - 1));
-        Names { config: format!("{workload}-config"), workload, component }
+        Names { workload, component }
+    }
+
+    /// Of the ConfigMap with some content.
+    pub fn config(&self, hash: &str) -> String {
+        format!("{}-config-{}", self.workload, &hash[..8.min(hash.len())])
     }
 
     /// The labels that select the pods. They never change: a Deployment's selector cannot.
@@ -91,7 +96,7 @@ mod tests {
     #[test]
     fn a_plain_name_stays_readable() {
         let names = Names::new("camera", "gate");
-        assert_eq!((&*names.workload, &*names.config), ("gate-camera", "gate-camera-config"));
+        assert_eq!((&*names.workload, &*names.config("0123456789")), ("gate-camera", "gate-camera-config-01234567"));
         assert_eq!(Names::new("sink", "gate").workload, "gate-sink");
     }
 

@@ -10,13 +10,14 @@ use edgereel_crds::{
     storage::Storage,
 };
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    dereference::{Found, RIVAL, object_name},
+    dereference::{Found, RIVAL, object_name, without},
     managed::Managed,
     names::{Names, RESTART_ANNOTATION},
-    workload::{Owner, Workload},
+    program::{Program, run_args},
+    workload::{Owner, Runtime, Workload},
 };
 use crate::{hash::hash_of, settings::Settings};
 
@@ -132,25 +133,28 @@ pub fn owner<K: Managed>(object: &K) -> Owner {
     Owner { kind: K::NAME, namespace: name.namespace, name: name.name, uid }
 }
 
-/// What is taken from what was found; the rest is filled in by the kind.
-pub fn common<K: Managed>(found: &Found, object: &K) -> Workload {
+/// A workload with all that does not depend on the kind, for a program that runs one resource.
+pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program: Program) -> Workload {
     let documents: Vec<String> =
         found.documents.iter().map(|document| serde_yaml::to_string(document).unwrap_or_default()).collect();
+    let owner = owner(object);
     Workload {
-        owner: owner(object),
         names: Names::of(object),
+        runtime,
+        program,
+        args: run_args(&owner),
+        env: Vec::new(),
         documents: documents.join("---\n"),
         checksum: String::new(),
         secrets: found.uses.clone(),
         secrets_checksum: hash_of(&found.secrets),
-        storage: None,
         placement: None,
         template: PodTemplate::default(),
-        replicas: 0,
         capped_from: None,
         suspended: false,
         restart: object.annotations().get(RESTART_ANNOTATION).cloned(),
         buffers: 0,
+        owner,
     }
 }
 
@@ -161,11 +165,5 @@ pub fn undecided() -> Refusal {
 
 /// The part of a spec that a running worker lives by: without what decides only where, how often and in which pod it runs.
 pub fn running(spec: &impl serde::Serialize) -> Value {
-    let mut spec = json!(spec);
-    if let Some(fields) = spec.as_object_mut() {
-        for field in ["placement", "replicas", "suspend", "template"] {
-            fields.remove(field);
-        }
-    }
-    spec
+    without(&["placement", "replicas", "suspend", "template"], spec)
 }

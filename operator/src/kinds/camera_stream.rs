@@ -19,10 +19,10 @@ use crate::{
         dereference::{Found, RIVAL, object_name, older},
         figures::{WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, rate_matters, rounded},
         managed::{Managed, Observed},
-        names::Names,
         observe::{self, PodView},
+        program::Program,
         validate::{self, Refusal},
-        workload::{Runs, Workload},
+        workload::{Runs, Runtime, Workload},
     },
     hash::hash_of,
     settings::Settings,
@@ -68,15 +68,13 @@ impl Managed for CameraStream {
             "connection": [connection.name.to_string(), json!(connection.spec)],
         }));
         Ok(Some(Workload {
-            names: Names::of(self),
             checksum,
             placement: spec.placement.clone(),
             template: spec.template.clone(),
-            replicas: i32::from(!spec.suspend),
             suspended: spec.suspend,
             // The queue, and a frame in each step beside it.
             buffers: spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4,
-            ..validate::common(found, self)
+            ..validate::workload(self, found, Runtime::Singleton, Program::worker(settings))
         }))
     }
 

@@ -23,13 +23,15 @@ use crate::{
     controller::{
         dereference::{Found, RIVAL, lookup, object_name, older},
         figures::{
-            WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, of_workers, rate_matters, rounded,
+            WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, of_workers, rate_matters,
+            rounded,
         },
         managed::{Managed, Observed},
         names::Names,
         observe::{self, PodView},
+        program::{DATA, Program, REPLICA, replica},
         validate::{self, Refusal},
-        workload::{Runs, Workload},
+        workload::{Runs, Runtime, Workload},
     },
     hash::hash_of,
     settings::Settings,
@@ -76,18 +78,19 @@ impl Managed for FrameSink {
         }));
         let most = partitions(&self.spec.from, found).unwrap_or(i32::MAX);
         let asked = spec.replicas.max(1);
-        Ok(Some(Workload {
-            names: Names::of(self),
+        let runtime = Runtime::Sharded { replicas: asked.min(most), storage: spec.storage.clone() };
+        let mut workload = Workload {
             checksum,
-            storage: Some(spec.storage.clone()),
             placement: spec.placement.clone(),
             template: spec.template.clone(),
-            replicas: if spec.suspend { 0 } else { asked.min(most) },
             capped_from: (asked > most).then_some(asked),
             suspended: spec.suspend,
             buffers: 256 << 20,
-            ..validate::common(found, self)
-        }))
+            ..validate::workload(self, found, runtime, Program::worker(settings))
+        };
+        workload.args.extend([format!("--storage-root={DATA}"), format!("--replica=$({REPLICA})")]);
+        workload.env.push(replica());
+        Ok(Some(workload))
     }
 
     fn figures(&self, observed: &Observed, old: &FrameSinkStatus) -> FrameSinkStatus {

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use edgereel_crds::{
-    KafkaConnection,
-    check::Resource as Checked,
-    name::Kind,
-    resource_status::KafkaConnectionStatus,
+    KafkaConnection, check::Resource as Checked, name::Kind, resource_status::KafkaConnectionStatus,
     secret_uses::connection_secrets,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

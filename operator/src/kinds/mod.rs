@@ -7,7 +7,7 @@ pub mod camera_stream;
 pub mod frame_sink;
 pub mod kafka_connection;
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, name::ObjectName};
 use futures::future::BoxFuture;
@@ -16,7 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::{Caches, Writers},
-    controller::{apply::Child, context::Context, managed::Managed},
+    controller::{
+        apply::{ApplyError, Child, Key, Place, prune_kind},
+        context::Context,
+        managed::Managed,
+    },
     run::control,
     wakes::Wakes,
     watch::{self, Scope},
@@ -87,7 +91,13 @@ pub trait Watched: Send + Sync {
 }
 
 /// A kind of child, whatever its type.
-pub type ChildKind = Arc<dyn Watched>;
+pub type ChildKind = Arc<dyn Pruned>;
+
+/// Something that is made for resources, and removed when it is no longer wanted.
+pub trait Pruned: Watched {
+    /// Removes those of an owner that nobody wants any longer.
+    fn prune<'a>(&'a self, wanted: &'a BTreeSet<Key>, place: Place<'a>) -> BoxFuture<'a, Result<(), ApplyError>>;
+}
 
 /// A kind of resource, whatever its type.
 pub trait Registered: Watched {
@@ -177,9 +187,15 @@ impl<C: Child> Watched for OfChild<C> {
     }
 }
 
+impl<C: Child> Pruned for OfChild<C> {
+    fn prune<'a>(&'a self, wanted: &'a BTreeSet<Key>, place: Place<'a>) -> BoxFuture<'a, Result<(), ApplyError>> {
+        Box::pin(prune_kind::<C>(wanted, place))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{fs, path::Path};
 
     use edgereel_crds::name::Kind;
     use serde_json::Value;

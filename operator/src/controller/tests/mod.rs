@@ -4,6 +4,7 @@
 //! says so, as in a real cluster.
 
 mod golden;
+mod progress;
 mod scenarios;
 mod verdicts;
 mod wakes;
@@ -73,13 +74,12 @@ impl Server {
     /// The answer to a request, as the API server would give it.
     fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         let tail = path.split_once("/namespaces/lab/").map_or(path, |(_, tail)| tail).to_owned();
-        // Events get names with a time in them.
-        let shown = if tail.starts_with("events") { "events".to_owned() } else { tail.clone() };
+        let shown = shown(&tail);
         self.requests.push(format!("{method} {shown}"));
-        if let Some((code, message)) = self.refuse.get(&tail) {
+        if let Some((code, message)) = self.refuse.get(&shown).filter(|_| *method != Method::GET) {
             return failure(*code, message);
         }
-        if *method == Method::PATCH && self.conflict.as_ref() == Some(&tail) {
+        if *method == Method::PATCH && self.conflict.as_ref() == Some(&shown) {
             self.conflict = None;
             return failure(409, "conflict with another manager");
         }
@@ -99,6 +99,7 @@ impl Server {
                 applied["metadata"]["resourceVersion"] = json!(version);
                 applied["metadata"]["uid"] = json!(format!("uid-of-{object}"));
                 applied["metadata"]["generation"] = json!(1);
+                applied["metadata"]["creationTimestamp"] = json!("2024-06-04T10:30:00Z");
                 self.objects.insert(object, applied.clone());
                 (200, applied)
             }
@@ -118,11 +119,25 @@ impl Server {
     }
 }
 
+/// A path without what is made up anew each time: the time in an event's name, the hash in a ConfigMap's or a Job's.
+fn shown(path: &str) -> String {
+    let (plural, name) = path.split_once('/').unwrap_or((path, ""));
+    match (plural, name.rsplit_once('-')) {
+        ("events", _) => "events".to_owned(),
+        ("configmaps" | "jobs", Some((stem, hash))) if hash.len() == 8 => format!("{plural}/{stem}-HASH"),
+        _ => path.to_owned(),
+    }
+}
+
 fn failure(code: u16, message: &str) -> (u16, Value) {
     // As the API server's NamespaceLifecycle admission says it.
     let terminating = message.contains("being terminated");
     let causes = if terminating { json!([{"reason": "NamespaceTerminating", "message": message}]) } else { json!([]) };
-    let reason = if code == 403 { "Forbidden" } else { "" };
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        _ => "",
+    };
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "details": {"causes": causes}, "code": code});
     (code, status)
@@ -307,15 +322,32 @@ impl Lab {
         self.bring(object);
     }
 
-    /// An object of the server.
+    /// An object of the server; of several that differ in their hash, the last by name.
     pub fn object(&self, path: &str) -> Value {
-        self.server.lock().expect("not poisoned").objects.get(path).cloned().unwrap_or(Value::Null)
+        let server = self.server.lock().expect("not poisoned");
+        let found = server.objects.iter().rfind(|(key, _)| *key == path || shown(key) == path);
+        found.map(|(_, object)| object.clone()).unwrap_or(Value::Null)
+    }
+
+    /// The names of the objects of a kind.
+    pub fn names(&self, plural: &str) -> Vec<String> {
+        let server = self.server.lock().expect("not poisoned");
+        server.objects.keys().filter_map(|key| key.strip_prefix(plural)?.strip_prefix('/').map(str::to_owned)).collect()
     }
 
     /// Deletes an object by hand, and brings that through the watch.
     pub fn delete(&mut self, path: &str) {
-        let object = self.server.lock().expect("not poisoned").objects.remove(path).expect("there");
+        let mut server = self.server.lock().expect("not poisoned");
+        let key = server.objects.keys().find(|key| *key == path || shown(key) == path).cloned().expect("there");
+        let object = server.objects.remove(&key).expect("there");
+        drop(server);
         self.feed(&object["kind"].clone(), Event::Delete(object));
+    }
+
+    /// A pod is gone.
+    pub fn remove_pod(&mut self, name: &str) {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "lab"}});
+        self.feed(&json!("Pod"), Event::Delete(pod));
     }
 
     /// Has requests to a path refused.
