@@ -6,6 +6,7 @@
 mod golden;
 mod progress;
 mod scenarios;
+mod toy;
 mod verdicts;
 mod wakes;
 
