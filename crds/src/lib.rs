@@ -23,7 +23,7 @@ pub(crate) use kube_derive::{CustomResource, KubeSchema};
 // The types are what everyone comes for.
 pub use api::{
     camera_stream::{self, CameraStream, CameraStreamSpec},
-    common,
+    common, declared,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
     name, placement, pod, resource_status, secret_uses, status, storage, template, units, worker_status,

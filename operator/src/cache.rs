@@ -1,22 +1,27 @@
 //! What the watches have brought: every object that a reconcile looks at, without asking the API server.
 
 use std::{
+    any::{Any, TypeId},
     collections::HashMap,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::{ConfigMap, Pod, Secret, Service},
-    policy::v1::PodDisruptionBudget,
-};
+use edgereel_crds::name::ObjectName;
+use futures::future::{BoxFuture, try_join_all};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::reflector::{ObjectRef, Store, store::Writer},
+};
+
+use crate::{
+    controller::{dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION, workload::Owner},
+    groups::Groups,
+    kinds::Kinds,
+    references::References,
 };
 
 /// A resource of ours as it is stored: readable, or not.
@@ -25,96 +30,173 @@ pub type Guarded<K> = DeserializeGuard<K>;
 /// How long what was just written may be ahead of its watch.
 const AHEAD: Duration = Duration::from_secs(10);
 
+/// One value of each type.
+#[derive(Default)]
+struct ByType(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl ByType {
+    fn put<T: Any + Send + Sync>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), Box::new(value));
+    }
+
+    fn get<T: Any>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+
+    fn get_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.0.get_mut(&TypeId::of::<T>())?.downcast_mut()
+    }
+}
+
+/// Waits until a watch has brought what there was at its start.
+type Filled = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
 /// The watched objects of one namespace, or of all.
 pub struct Caches {
-    /// Cameras.
-    pub cameras: Store<Guarded<CameraStream>>,
-    /// Sinks.
-    pub sinks: Store<Guarded<FrameSink>>,
-    /// Connections.
-    pub connections: Store<Guarded<KafkaConnection>>,
+    all: ByType,
+    filled: Vec<Filled>,
     /// The names and versions of all Secrets, without their values.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// Pods that the operator's workloads made.
-    pub pods: Store<Pod>,
-    /// Children.
-    pub deployments: ChildCache<Deployment>,
-    /// Children.
-    pub stateful_sets: ChildCache<StatefulSet>,
-    /// Children.
-    pub config_maps: ChildCache<ConfigMap>,
-    /// Children.
-    pub services: ChildCache<Service>,
-    /// Children.
-    pub disruption_budgets: ChildCache<PodDisruptionBudget>,
+    pub pods: PodCache,
+    /// Who refers to whom.
+    pub references: References,
 }
 
 /// The other ends of [`Caches`]: what the watches write to.
-pub struct Writers {
-    pub(crate) cameras: Writer<Guarded<CameraStream>>,
-    pub(crate) sinks: Writer<Guarded<FrameSink>>,
-    pub(crate) connections: Writer<Guarded<KafkaConnection>>,
-    pub(crate) secrets: Writer<PartialObjectMeta<Secret>>,
-    pub(crate) pods: Writer<Pod>,
-    pub(crate) deployments: Writer<Deployment>,
-    pub(crate) stateful_sets: Writer<StatefulSet>,
-    pub(crate) config_maps: Writer<ConfigMap>,
-    pub(crate) services: Writer<Service>,
-    pub(crate) disruption_budgets: Writer<PodDisruptionBudget>,
+#[derive(Default)]
+pub struct Writers(ByType);
+
+impl Writers {
+    /// Where objects of a type are written to.
+    ///
+    /// # Panics
+    /// Nobody watches them.
+    pub fn of<T: Resource<DynamicType = ()> + Clone + 'static>(&mut self) -> &mut Writer<T>
+    where
+        Writer<T>: Send + Sync,
+    {
+        self.0.get_mut().expect("every kind that is worked on has a cache")
+    }
+
+    /// The same, for the watch to have.
+    pub(crate) fn take<T: Resource<DynamicType = ()> + Clone + 'static>(&mut self) -> Writer<T>
+    where
+        Writer<T>: Send + Sync,
+    {
+        std::mem::take(self.of())
+    }
 }
 
 impl Caches {
-    /// Empty caches.
-    pub fn new() -> (Self, Writers) {
-        let writers = Writers {
-            cameras: Writer::default(),
-            sinks: Writer::default(),
-            connections: Writer::default(),
-            secrets: Writer::default(),
-            pods: Writer::default(),
-            deployments: Writer::default(),
-            stateful_sets: Writer::default(),
-            config_maps: Writer::default(),
-            services: Writer::default(),
-            disruption_budgets: Writer::default(),
+    /// Empty caches for these kinds and their children.
+    pub fn new(kinds: &Kinds) -> (Self, Writers) {
+        let (secrets, pods) = (Writer::default(), Writer::default());
+        let mut caches = Caches {
+            all: ByType::default(),
+            filled: Vec::new(),
+            secrets: secrets.as_reader(),
+            pods: PodCache { store: pods.as_reader(), by_resource: Groups::default() },
+            references: References::default(),
         };
-        let caches = Caches {
-            cameras: writers.cameras.as_reader(),
-            sinks: writers.sinks.as_reader(),
-            connections: writers.connections.as_reader(),
-            secrets: writers.secrets.as_reader(),
-            pods: writers.pods.as_reader(),
-            deployments: ChildCache::new(writers.deployments.as_reader()),
-            stateful_sets: ChildCache::new(writers.stateful_sets.as_reader()),
-            config_maps: ChildCache::new(writers.config_maps.as_reader()),
-            services: ChildCache::new(writers.services.as_reader()),
-            disruption_budgets: ChildCache::new(writers.disruption_budgets.as_reader()),
-        };
+        let mut writers = Writers::default();
+        caches.open(secrets, &mut writers);
+        caches.open(pods, &mut writers);
+        kinds.open(&mut caches, &mut writers);
         (caches, writers)
+    }
+
+    fn open<T>(&mut self, writer: Writer<T>, writers: &mut Writers)
+    where
+        T: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let store = writer.as_reader();
+        self.filled.push(Box::new(move || {
+            let store = store.clone();
+            Box::pin(async move { Ok(store.wait_until_ready().await?) })
+        }));
+        writers.0.put(writer);
+    }
+
+    /// Makes the cache of a kind.
+    pub(crate) fn add<K: Managed>(&mut self, writers: &mut Writers) {
+        let writer = Writer::<Guarded<K>>::default();
+        self.all.put(writer.as_reader());
+        self.open(writer, writers);
+    }
+
+    /// Makes the cache of a kind of child.
+    pub(crate) fn add_children<C>(&mut self, writers: &mut Writers)
+    where
+        C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    {
+        let writer = Writer::<C>::default();
+        self.all.put(ChildCache::new(writer.as_reader()));
+        self.open(writer, writers);
+    }
+
+    /// The resources of a kind.
+    ///
+    /// # Panics
+    /// The kind is none that is worked on.
+    pub fn of<K: Managed>(&self) -> &Store<Guarded<K>> {
+        self.all.get().expect("every kind that is worked on has a cache")
+    }
+
+    /// The children of a kind, if anything that is worked on has such.
+    pub fn children<C>(&self) -> Option<&ChildCache<C>>
+    where
+        C: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        self.all.get()
     }
 
     /// Waits until every watch has brought what there was at its start.
     pub async fn wait_until_ready(&self) -> anyhow::Result<()> {
-        self.cameras.wait_until_ready().await?;
-        self.sinks.wait_until_ready().await?;
-        self.connections.wait_until_ready().await?;
-        self.secrets.wait_until_ready().await?;
-        self.pods.wait_until_ready().await?;
-        self.deployments.store.wait_until_ready().await?;
-        self.stateful_sets.store.wait_until_ready().await?;
-        self.config_maps.store.wait_until_ready().await?;
-        self.services.store.wait_until_ready().await?;
-        self.disruption_budgets.store.wait_until_ready().await?;
-        Ok(())
+        try_join_all(self.filled.iter().map(|filled| filled())).await.map(drop)
     }
+}
+
+/// Pods, and which resource each belongs to.
+pub struct PodCache {
+    store: Store<Pod>,
+    /// By namespace and, as its annotation has it, kind and name.
+    by_resource: Groups<(String, String), ObjectName>,
+}
+
+impl PodCache {
+    /// The pods of a resource.
+    pub fn of(&self, owner: &Owner) -> Vec<Arc<Pod>> {
+        let names = self.by_resource.of(&(owner.namespace.clone(), owner.label()));
+        names.iter().filter_map(|name| self.store.get(&reference(name))).collect()
+    }
+
+    /// The watch has brought a pod, or that it is gone.
+    pub fn brought(&self, pod: &Pod, gone: bool) {
+        let label = pod.annotations().get(RESOURCE_ANNOTATION).filter(|_| !gone);
+        let group = label.map(|label| (pod.namespace().unwrap_or_default(), label.clone()));
+        self.by_resource.put(object_name(pod), group);
+    }
+
+    /// The watch has brought all that there are.
+    pub fn relisted(&self) {
+        self.by_resource.retain(|name| self.store.get(&reference(name)).is_some());
+    }
+}
+
+/// An object as a cache knows it.
+pub fn reference<K: Resource<DynamicType = ()>>(name: &ObjectName) -> ObjectRef<K> {
+    ObjectRef::new(&name.name).within(&name.namespace)
 }
 
 /// Children of one kind: what the watch has brought, and what was written since.
 ///
 /// Without the second, a reconcile that follows at once would write the same again.
 pub struct ChildCache<C: Resource<DynamicType = ()> + Clone + 'static> {
-    pub(crate) store: Store<C>,
+    store: Store<C>,
     recent: Mutex<HashMap<ObjectRef<C>, Recent<C>>>,
+    /// By the owner's uid.
+    by_owner: Groups<String, ObjectName>,
 }
 
 struct Recent<C> {
@@ -127,7 +209,7 @@ struct Recent<C> {
 
 impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
     fn new(store: Store<C>) -> Self {
-        ChildCache { store, recent: Mutex::default() }
+        ChildCache { store, recent: Mutex::default(), by_owner: Groups::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<C>, Recent<C>>> {
@@ -149,8 +231,15 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
         }
     }
 
+    /// The children of an owner, by their names.
+    pub fn of(&self, owner: &Owner) -> Vec<Arc<C>> {
+        let names = self.by_owner.of(&owner.uid);
+        names.iter().filter_map(|name| self.get(&name.namespace, &name.name)).collect()
+    }
+
     /// The watch has brought the child, or that it is gone: what was written is no longer ahead of it.
     pub fn brought(&self, object: &C, gone: bool) {
+        self.by_owner.put(object_name(object), controller(object).filter(|_| !gone));
         let key = ObjectRef::from_obj(object);
         let mut recent = self.lock();
         let written = recent.get(&key).and_then(|known| known.object.as_ref()?.resource_version());
@@ -159,10 +248,16 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
         }
     }
 
+    /// The watch has brought all that there are.
+    pub fn relisted(&self) {
+        self.by_owner.retain(|name| self.get(&name.namespace, &name.name).is_some());
+    }
+
     /// Notes what the API server answered to a write; none for a deletion.
     pub fn wrote(&self, namespace: &str, name: &str, mut object: Option<C>) {
         if let Some(object) = &mut object {
             object.managed_fields_mut().clear();
+            self.by_owner.put(object_name(object), controller(object));
         }
         let key = ObjectRef::new(name).within(namespace);
         let seen = version(&self.store.get(&key));
@@ -170,6 +265,12 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
         recent.retain(|_, known| known.at.elapsed() < AHEAD);
         recent.insert(key, Recent { seen, object: object.map(Arc::new), at: Instant::now() });
     }
+}
+
+/// The uid of the owner that makes and keeps an object.
+fn controller(object: &impl Resource) -> Option<String> {
+    let owners = object.meta().owner_references.iter().flatten();
+    owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()).next()
 }
 
 fn version<C: Resource>(object: &Option<Arc<C>>) -> Option<String> {

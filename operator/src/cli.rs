@@ -25,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     api_layer::Counting,
     http::{Probes, serve},
+    kinds::Kinds,
     lease::Candidate,
     metrics::Metrics,
     run::Operator,
@@ -155,6 +156,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let identity = cli.identity.clone().or_else(host_name).unwrap_or_else(|| "edgereel-operator".into());
     let operator = Operator {
         client: client.clone(),
+        kinds: Kinds::default(),
         settings: Settings {
             worker_image: cli.worker_image,
             image_pull_secrets: cli.image_pull_secrets,

@@ -165,7 +165,7 @@ impl Candidate {
         let unchanged_for = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.at.elapsed());
         match decide(&record, &self.identity, unchanged_for) {
             Move::Wait => Ok(false),
-            step => {
+            step @ (Move::Renew | Move::Take) => {
                 let transitions = record.transitions + i32::from(step == Move::Take);
                 let lease = self.claimed(lease, transitions);
                 // The version that was read goes along: of two who try, one gets a conflict.

@@ -1,19 +1,28 @@
 //! The Kubernetes operator: `CameraStream`, `FrameSink` and `KafkaConnection` in, the workloads that do their work out.
 //!
 //! - [`controller`] brings one resource to what it declares; its folder is the order of the steps.
-//! - [`watch`] fills the [`cache`] and wakes resources; [`run`] puts it all together, [`lease`] lets one operator work.
+//! - [`kinds`] has what differs between the kinds, one file each; nothing else names one.
+//! - [`watch`] fills the [`cache`], [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
+//!   together, [`lease`] lets one operator work.
 //! - [`workers`] asks workers for their figures; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
+
+// A kind that is added must not fall into an arm for all the others.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod api_layer;
 pub mod backoff;
 pub mod cache;
 pub mod cli;
 pub mod controller;
+pub mod groups;
 pub mod hash;
 pub mod http;
+pub mod kinds;
 pub mod lease;
 pub mod metrics;
+pub mod references;
 pub mod run;
 pub mod settings;
+pub mod wakes;
 pub mod watch;
 pub mod workers;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use edgereel_crds::{
-    name::{Kind, ObjectName},
+    name::ObjectName,
     status::{ConditionStatus, Reason},
 };
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ struct ResourceLabels {
 }
 
 /// A resource, as the metrics know it.
-type Key = (Kind, ObjectName);
+type Key = (&'static str, ObjectName);
 
 /// All metrics.
 pub struct Metrics {
@@ -138,36 +138,35 @@ impl Metrics {
     }
 
     /// Something happened that a resource has to be looked at for.
-    pub fn triggered(&self, kind: Kind, name: &ObjectName) {
+    pub fn triggered(&self, kind: &'static str, name: &ObjectName) {
         let mut waiting = lock(&self.waiting);
         waiting.insert((kind, name.clone()));
         self.queue.set(waiting.len() as i64);
     }
 
     /// A resource is being looked at.
-    pub fn started(&self, kind: Kind, name: &ObjectName) {
+    pub fn started(&self, kind: &'static str, name: &ObjectName) {
         let mut waiting = lock(&self.waiting);
         waiting.remove(&(kind, name.clone()));
         self.queue.set(waiting.len() as i64);
     }
 
     /// A reconcile ended.
-    pub fn reconciled(&self, kind: Kind, name: &ObjectName, success: bool, took: Duration) {
+    pub fn reconciled(&self, kind: &'static str, name: &ObjectName, success: bool, took: Duration) {
         let reason = lock(&self.verdicts).get(&(kind, name.clone())).map_or("", |labels| labels.reason);
-        let kind = kind.as_str();
         let result = if success { "success" } else { "error" };
         self.reconciles.get_or_create(&ReconcileLabels { kind, result, reason }).inc();
         self.durations.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
     }
 
     /// What was found of a resource.
-    pub fn verdict(&self, kind: Kind, name: &ObjectName, ready: ConditionStatus, reason: Reason) {
+    pub fn verdict(&self, kind: &'static str, name: &ObjectName, ready: ConditionStatus, reason: Reason) {
         let ready = match ready {
             ConditionStatus::True => "true",
             ConditionStatus::False => "false",
             ConditionStatus::Unknown => "unknown",
         };
-        let labels = ResourceLabels { kind: kind.as_str(), ready, reason: reason.as_str() };
+        let labels = ResourceLabels { kind, ready, reason: reason.as_str() };
         let before = lock(&self.verdicts).insert((kind, name.clone()), labels.clone());
         if before.as_ref() != Some(&labels) {
             self.resources.get_or_create(&labels).inc();
@@ -176,7 +175,7 @@ impl Metrics {
     }
 
     /// A resource is gone.
-    pub fn forget(&self, kind: Kind, name: &ObjectName) {
+    pub fn forget(&self, kind: &'static str, name: &ObjectName) {
         let before = lock(&self.verdicts).remove(&(kind, name.clone()));
         self.drop_verdict(before);
         self.started(kind, name);
@@ -213,6 +212,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use edgereel_crds::{CameraStream, FrameSink, declared::Declared};
+
     use super::*;
 
     fn name(name: &str) -> ObjectName {
@@ -228,12 +229,12 @@ mod tests {
             ("a", ConditionStatus::True, Reason::Running),
             ("b", ConditionStatus::True, Reason::Running),
         ] {
-            metrics.verdict(Kind::FrameSink, &name(resource), ready, reason);
+            metrics.verdict(FrameSink::NAME, &name(resource), ready, reason);
         }
         let line =
             |n| format!("edgereel_operator_resources{{kind=\"FrameSink\",ready=\"true\",reason=\"Running\"}} {n}\n");
         assert!(metrics.text().contains(&line(2)), "{}", metrics.text());
-        metrics.forget(Kind::FrameSink, &name("b"));
+        metrics.forget(FrameSink::NAME, &name("b"));
         assert!(metrics.text().contains(&line(1)));
         assert!(metrics.text().contains("reason=\"RolloutInProgress\"} 0\n"));
     }
@@ -242,10 +243,10 @@ mod tests {
     fn the_queue_holds_each_resource_once() {
         let metrics = Metrics::default();
         for resource in ["a", "a", "b"] {
-            metrics.triggered(Kind::CameraStream, &name(resource));
+            metrics.triggered(CameraStream::NAME, &name(resource));
         }
         assert!(metrics.text().contains("edgereel_operator_queue_depth 2\n"));
-        metrics.started(Kind::CameraStream, &name("a"));
+        metrics.started(CameraStream::NAME, &name("a"));
         assert!(metrics.text().contains("edgereel_operator_queue_depth 1\n"));
     }
 

@@ -9,27 +9,22 @@ use std::{
 };
 
 use anyhow::Context as _;
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, name::ObjectName};
+use edgereel_crds::name::ObjectName;
 use futures::{StreamExt, stream};
 use kube::{
     Client,
-    core::DeserializeGuard,
     runtime::{
         Controller, controller,
         events::{Recorder, Reporter},
-        reflector::ObjectRef,
     },
 };
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::{
-    cache::Caches,
+    cache::{Caches, Guarded, reference},
     controller::{
         self as reconciler,
         context::{Context, SecretHashes, Written},
@@ -37,9 +32,11 @@ use crate::{
         managed::Managed,
         names::MANAGER,
     },
+    kinds::Kinds,
     metrics::Metrics,
     settings::Settings,
-    watch::{Scope, Triggers, watch},
+    wakes::{Triggers, Wakes},
+    watch::{Scope, watch},
     workers::Workers,
 };
 
@@ -47,6 +44,8 @@ use crate::{
 pub struct Operator {
     /// The API server.
     pub client: Client,
+    /// What is worked on.
+    pub kinds: Kinds,
     /// The flags that decide what is built.
     pub settings: Settings,
     /// The namespaces to work on; none: all of them.
@@ -75,25 +74,23 @@ impl Operator {
         let mut watches = JoinSet::new();
         let mut contexts = Vec::new();
         for namespace in scopes {
-            let (caches, writers) = Caches::new();
+            let (caches, writers) = Caches::new(&self.kinds);
             let context = Arc::new(self.context(caches));
-            let (cameras, camera_refs) = unbounded_channel();
-            let (sinks, sink_refs) = unbounded_channel();
-            let (connections, connection_refs) = unbounded_channel();
-            let triggers = Triggers { cameras, sinks, connections, metrics: self.metrics.clone() };
+            let (triggers, woken) = Triggers::new(&self.kinds, self.metrics.clone());
+            let wakes = Arc::new(Wakes::new(context.clone(), triggers));
             let scope = Scope { client: self.client.clone(), namespace };
-            watches.spawn(watch(scope, writers, context.clone(), triggers));
-            contexts.push((context, camera_refs, sink_refs, connection_refs));
+            watches.spawn(watch(scope, writers, wakes, self.kinds.clone()));
+            contexts.push((context, woken));
         }
-        for (context, camera_refs, sink_refs, connection_refs) in contexts {
+        for (context, mut woken) in contexts {
             tokio::select! {
                 filled = context.caches.wait_until_ready() => filled.context("the caches cannot be filled")?,
                 () = shutdown.cancelled() => return Ok(()),
             }
-            let concurrency = self.concurrency;
-            controllers.spawn(control::<CameraStream>(camera_refs, context.clone(), concurrency, shutdown.clone()));
-            controllers.spawn(control::<FrameSink>(sink_refs, context.clone(), concurrency, shutdown.clone()));
-            controllers.spawn(control::<KafkaConnection>(connection_refs, context, concurrency, shutdown.clone()));
+            for kind in self.kinds.iter() {
+                let Some(woken) = woken.remove(kind.name()) else { continue };
+                controllers.spawn(kind.control(woken, context.clone(), self.concurrency, shutdown.clone()));
+            }
         }
         self.ready.store(true, Ordering::Relaxed);
         info!("the caches are filled: working");
@@ -123,17 +120,17 @@ impl Operator {
 }
 
 /// One kind's controller: each resource by itself, several at a time, none twice at once.
-async fn control<K: Managed>(
-    woken: UnboundedReceiver<ObjectRef<DeserializeGuard<K>>>,
+pub(crate) async fn control<K: Managed>(
+    woken: UnboundedReceiver<ObjectName>,
     context: Arc<Context>,
     concurrency: u16,
     shutdown: CancellationToken,
 ) {
-    let reader = K::store(&context.caches).clone();
+    let reader = context.caches.of::<K>().clone();
     let metrics = context.metrics.clone();
     // Everything that wakes a resource comes from our own watches.
     Controller::for_stream(stream::pending(), reader)
-        .reconcile_on(UnboundedReceiverStream::new(woken))
+        .reconcile_on(UnboundedReceiverStream::new(woken).map(|name| reference::<Guarded<K>>(&name)))
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
         .run(measured, reconciler::retry, context)
@@ -144,7 +141,7 @@ async fn control<K: Managed>(
                     // Deleted since it was woken.
                     Err(controller::Error::ObjectNotFound(gone)) => {
                         let namespace = gone.namespace.clone().unwrap_or_default();
-                        metrics.started(K::KIND, &ObjectName { namespace, name: gone.name.clone() });
+                        metrics.started(K::NAME, &ObjectName { namespace, name: gone.name.clone() });
                     }
                     // `retry` has told of it.
                     Err(error) => debug!("{error}"),
@@ -156,12 +153,12 @@ async fn control<K: Managed>(
 }
 
 async fn measured<K: Managed>(
-    resource: Arc<DeserializeGuard<K>>,
+    resource: Arc<Guarded<K>>,
     context: Arc<Context>,
 ) -> Result<controller::Action, reconciler::Error> {
     let (name, begun) = (object_name(&*resource), Instant::now());
-    context.metrics.started(K::KIND, &name);
+    context.metrics.started(K::NAME, &name);
     let outcome = reconciler::reconcile(resource, context.clone()).await;
-    context.metrics.reconciled(K::KIND, &name, outcome.is_ok(), begun.elapsed());
+    context.metrics.reconciled(K::NAME, &name, outcome.is_ok(), begun.elapsed());
     outcome
 }

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::controller::{build::pod::PORT, observe::PodView};
+use crate::controller::{observe::PodView, program::PORT};
 
 /// At most so many workers are asked at once.
 const AT_ONCE: usize = 16;
@@ -105,6 +105,9 @@ mod tests {
             running: true,
             leaving: false,
             revision: None,
+            declared: true,
+            finished: false,
+            config: None,
             trouble: None,
             report: None,
         }

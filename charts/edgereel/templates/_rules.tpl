@@ -33,8 +33,8 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
-# Pods: where they run, why they do not, whom to ask for figures. Deleted only to get a StatefulSet out of a rollout that is
-# stuck at a pod that never became ready.
+# Pods: where they run, why they do not, whom to ask for figures. Deleted only to get a rollout past a pod of an old revision
+# that never became ready, or has ended.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef, TOPIC_PATTERN},
+    declared::{Declared, Reference, SecretUses, key, whole},
+    kafka_connection::KafkaConnection,
     placement::Placement,
     pod::PodTemplate,
     resource_status::CameraStreamStatus,
+    status::ConditionType,
     units::{ByteSize, Duration},
 };
 
@@ -79,6 +82,28 @@ pub struct CameraStreamSpec {
     /// What its pod is like in a cluster.
     #[serde(default)]
     pub template: PodTemplate,
+}
+
+impl Declared for CameraStream {
+    const NAME: &'static str = "CameraStream";
+    const COMPONENT: Option<&'static str> = Some("camera");
+    const ASPECT: Option<ConditionType> = Some(ConditionType::CameraOnline);
+
+    fn references(spec: &CameraStreamSpec) -> Vec<Reference> {
+        vec![Reference::to::<KafkaConnection>(&spec.kafka.connection_ref)]
+    }
+
+    fn secrets(spec: &CameraStreamSpec) -> SecretUses {
+        let mut uses = SecretUses::new();
+        let (login, tls) = match &spec.source {
+            Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
+            Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
+            Source::Synthetic(_) => (&None, &None),
+        };
+        whole(&mut uses, login.as_ref(), ["username", "password"]);
+        key(&mut uses, tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()));
+        uses
+    }
 }
 
 /// What a camera's URL may look like; also in the CRD.

@@ -10,10 +10,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::api::{
+    camera_stream::CameraStream,
     common::{KafkaRef, LocalRef, TOPIC_PATTERN},
+    declared::{Declared, Reference, SecretUses},
+    kafka_connection::KafkaConnection,
     placement::{PINNED_RULE, Placement},
     pod::PodTemplate,
     resource_status::FrameSinkStatus,
+    status::ConditionType,
     storage::Storage,
     template::{Template, zone::zone},
     units::{ByteSize, Duration},
@@ -116,6 +120,28 @@ pub struct FrameSinkSpec {
     /// What its pods are like in a cluster.
     #[serde(default)]
     pub template: PodTemplate,
+}
+
+impl Declared for FrameSink {
+    const NAME: &'static str = "FrameSink";
+    const COMPONENT: Option<&'static str> = Some("sink");
+    const ASPECT: Option<ConditionType> = Some(ConditionType::StorageHealthy);
+
+    fn references(spec: &FrameSinkSpec) -> Vec<Reference> {
+        let own = spec.kafka.as_ref().map(|kafka| Reference::to::<KafkaConnection>(&kafka.connection_ref));
+        let stream = match &spec.from {
+            From::StreamRef(stream) => {
+                // Without a connection of its own it has its stream's.
+                Some(Reference { inherits: own.is_none(), ..Reference::to::<CameraStream>(stream) })
+            }
+            From::Topics(_) => None,
+        };
+        own.into_iter().chain(stream).collect()
+    }
+
+    fn secrets(_: &FrameSinkSpec) -> SecretUses {
+        SecretUses::new()
+    }
 }
 
 impl FrameSinkSpec {

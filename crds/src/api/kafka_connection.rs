@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     common::{LocalRef, SecretKeyRef},
+    declared::{Declared, Reference, SecretUses, key, whole},
     resource_status::KafkaConnectionStatus,
+    status::ConditionType,
 };
 
 /// Where a Kafka cluster is and how to log in to it. Cameras and sinks refer to it by name.
@@ -48,6 +50,33 @@ pub struct KafkaConnectionSpec {
     /// decides itself (`bootstrap.servers`, `group.id`, `enable.auto.commit`, …) are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+}
+
+impl Declared for KafkaConnection {
+    const NAME: &'static str = "KafkaConnection";
+    const COMPONENT: Option<&'static str> = None;
+    const ASPECT: Option<ConditionType> = None;
+
+    fn references(_: &KafkaConnectionSpec) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    fn secrets(spec: &KafkaConnectionSpec) -> SecretUses {
+        let mut uses = SecretUses::new();
+        if let Some(tls) = &spec.tls {
+            key(&mut uses, tls.ca_secret_ref.as_ref());
+            whole(&mut uses, tls.client_certificate_secret_ref.as_ref(), ["tls.crt", "tls.key"]);
+        }
+        if let Some(sasl) = &spec.sasl {
+            key(&mut uses, sasl.username_secret_ref.as_ref());
+            key(&mut uses, sasl.password_secret_ref.as_ref());
+            if let Some(oauth) = &sasl.oauth {
+                key(&mut uses, Some(&oauth.client_id_secret_ref));
+                key(&mut uses, Some(&oauth.client_secret_secret_ref));
+            }
+        }
+        uses
+    }
 }
 
 /// TLS towards the brokers.

@@ -2,8 +2,10 @@
 
 pub mod camera_stream;
 pub mod common;
+pub mod declared;
 pub mod frame_sink;
 pub mod kafka_connection;
+pub mod kinds;
 pub mod name;
 pub mod placement;
 pub mod pod;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use crate::api::kinds::Kind;
+
 /// The group and version of our kinds.
 pub const API_VERSION: &str = "edgereel.dev/v1alpha1";
 
@@ -17,31 +19,6 @@ pub struct ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// The kinds of `edgereel.dev/v1alpha1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Where a Kafka cluster is.
-    KafkaConnection,
-    /// A camera on its way to a topic.
-    CameraStream,
-    /// A topic on its way to a disk.
-    FrameSink,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::KafkaConnection, Kind::CameraStream, Kind::FrameSink];
-
-    /// The kind's name in a document.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::KafkaConnection => "KafkaConnection",
-            Kind::CameraStream => "CameraStream",
-            Kind::FrameSink => "FrameSink",
-        }
     }
 }
 

@@ -76,6 +76,12 @@ pub enum Reason {
     PodFailed,
     /// The operator's `--allowed-host-paths` does not have it.
     HostPathNotAllowed,
+    /// A child's name is taken by an object of somebody else's.
+    NameTaken,
+    /// It ran to its end.
+    Completed,
+    /// It ended, and not well.
+    RunFailed,
     /// More workers are asked for than the topic has partitions.
     ReplicasCapped,
     /// The stored resource is not one that this operator can read.
@@ -128,6 +134,9 @@ impl Reason {
             PodCrashing => "PodCrashing",
             PodFailed => "PodFailed",
             HostPathNotAllowed => "HostPathNotAllowed",
+            NameTaken => "NameTaken",
+            Completed => "Completed",
+            RunFailed => "RunFailed",
             ReplicasCapped => "ReplicasCapped",
             ResourceMalformed => "ResourceMalformed",
             WorkerUnreachable => "WorkerUnreachable",

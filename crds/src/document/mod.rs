@@ -193,6 +193,7 @@ impl Read {
         }
     }
 
+    #[deny(clippy::wildcard_enum_match_arm)]
     fn resource(&mut self, file: &str, node: Node, kind: Kind) {
         let name = object_name(&node);
         let mut context = Context {

@@ -3,29 +3,30 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
     api::{
-        camera_stream::{CameraStream, CameraStreamSpec},
-        frame_sink::{FrameSink, FrameSinkSpec},
-        kafka_connection::{KafkaConnection, KafkaConnectionSpec},
+        declared::About,
         name::{API_VERSION, Kind},
-        shape::schema_of,
     },
     document::METADATA,
 };
 
 /// The CustomResourceDefinitions, as the API server takes them without a warning.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![KafkaConnection::crd(), CameraStream::crd(), FrameSink::crd()];
-    for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+    Kind::ALL.map(|kind| definition(kind.about())).into()
+}
+
+/// One kind's.
+pub fn definition(about: About) -> CustomResourceDefinition {
+    let mut crd = about.definition;
+    for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema);
         }
     }
-    crds
+    crd
 }
 
 /// Takes out what the API server warns of or refuses, everywhere below `schema`.
@@ -80,21 +81,17 @@ pub fn chart_yaml(crd: &CustomResourceDefinition) -> String {
 
 /// One JSON schema for all kinds, for editors (`yaml.schemas`, `# yaml-language-server: $schema=…`).
 pub fn json_schema() -> Value {
-    let kinds = [
-        (Kind::KafkaConnection, schema_of::<KafkaConnectionSpec>()),
-        (Kind::CameraStream, schema_of::<CameraStreamSpec>()),
-        (Kind::FrameSink, schema_of::<FrameSinkSpec>()),
-    ];
-    let branch = |(kind, mut spec): (Kind, Value)| {
+    let branch = |kind: Kind| {
+        let About { name, schema: mut spec, .. } = kind.about();
         plain(&mut spec);
         let metadata: serde_json::Map<String, Value> =
             METADATA.iter().map(|name| ((*name).to_owned(), metadata_field(name))).collect();
         json!({
-            "title": kind.as_str(),
+            "title": name,
             "type": "object",
             "properties": {
                 "apiVersion": {"const": API_VERSION},
-                "kind": {"const": kind.as_str()},
+                "kind": {"const": name},
                 "metadata": {
                     "type": "object",
                     "properties": metadata,
@@ -111,7 +108,7 @@ pub fn json_schema() -> Value {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Edgereel resources",
-        "oneOf": kinds.map(branch),
+        "oneOf": Kind::ALL.map(branch),
     })
 }
 

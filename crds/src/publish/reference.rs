@@ -5,11 +5,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::api::{
-    camera_stream::CameraStreamSpec,
-    frame_sink::FrameSinkSpec,
-    kafka_connection::KafkaConnectionSpec,
+    declared::About,
     name::{API_VERSION, Kind},
-    shape::{Field, Shape, Text, schema_of},
+    shape::{Field, Shape, Text},
     units::{BYTE_SIZE_PATTERN, DURATION_PATTERN},
 };
 
@@ -29,17 +27,17 @@ An unknown field is an error. `edgereel validate -f FILE` says where it is and w
 
 /// The manual as Markdown.
 pub fn markdown() -> String {
-    let mut out = HEAD.to_owned();
-    for (kind, short, schema) in [
-        (Kind::KafkaConnection, "kc", schema_of::<KafkaConnectionSpec>()),
-        (Kind::CameraStream, "cam", schema_of::<CameraStreamSpec>()),
-        (Kind::FrameSink, "fsink", schema_of::<FrameSinkSpec>()),
-    ] {
-        let about = schema["description"].as_str().unwrap_or_default();
-        let shape = Shape::parse(&schema).expect("a kind's schema has a shape");
-        push(&mut out, format_args!("\n## {kind}\n\n{about}\n\n`apiVersion: {API_VERSION}`, short name `{short}`.\n"));
-        section(&mut out, "spec", "", &shape);
-    }
+    Kind::ALL.iter().fold(HEAD.to_owned(), |manual, kind| manual + &of_kind(&kind.about()))
+}
+
+/// One kind's part of it.
+pub fn of_kind(about: &About) -> String {
+    let About { name, short, schema, .. } = about;
+    let mut out = String::new();
+    let text = schema["description"].as_str().unwrap_or_default();
+    let shape = Shape::parse(schema).expect("a kind's schema has a shape");
+    push(&mut out, format_args!("\n## {name}\n\n{text}\n\n`apiVersion: {API_VERSION}`, short name `{short}`.\n"));
+    section(&mut out, "spec", "", &shape);
     out
 }
 

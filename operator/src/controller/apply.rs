@@ -2,18 +2,12 @@
 //!
 //! Server-side apply under one field manager: fields that were ours and are no longer wanted go away, fields of others
 //! stay. Whether a child differs is decided from the cache, by a hash of what was last applied and by its live fields.
+//! What is ours is known by the uid of its owner, and by nothing else: a name says nothing.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Service},
-        policy::v1::PodDisruptionBudget,
-    },
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use futures::future::BoxFuture;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -23,15 +17,11 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::{
-    build::Children,
     names::{APPLIED_ANNOTATION, MANAGER},
     subset::is_subset,
-    workload::{Owner, Workload},
+    workload::Owner,
 };
-use crate::{
-    cache::{Caches, ChildCache},
-    hash::hash_of,
-};
+use crate::{cache::Caches, hash::hash_of, kinds::ChildKind};
 
 /// Why a child is not as it is to be.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +50,7 @@ pub enum ApplyError {
     #[error(
         "{kind}/{name} is there already and does not belong to {owner}: delete it, or give the resource another name"
     )]
-    NotOurs {
+    NameTaken {
         /// The child's kind.
         kind: &'static str,
         /// The child's name.
@@ -85,41 +75,15 @@ pub fn in_leaving_namespace(error: &kube::Error) -> bool {
     status.is_forbidden() && causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// The workloads as the API server last showed them.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    /// A camera's.
-    pub deployment: Option<Arc<Deployment>>,
-    /// A sink's.
-    pub stateful_set: Option<Arc<StatefulSet>>,
-}
-
-/// Applies all children.
-///
-/// # Errors
-/// The first child that cannot be brought to what was built; those before it are.
-pub async fn apply(
-    workload: &Workload,
-    children: Children,
-    client: &Client,
-    caches: &Caches,
-) -> Result<Live, ApplyError> {
-    let (owner, names) = (&workload.owner, &workload.names);
-    let at = |name| Place { client, owner, name };
-    ensure(at(&names.config), children.config_map, caches).await?;
-    ensure(at(&names.workload), children.service, caches).await?;
-    let deployment = ensure(at(&names.workload), children.deployment, caches).await?;
-    let stateful_set = ensure(at(&names.workload), children.stateful_set, caches).await?;
-    ensure(at(&names.workload), children.disruption_budget, caches).await?;
-    Ok(Live { deployment, stateful_set })
-}
-
-/// The workloads as they are, untouched: what a refused resource still runs.
-pub fn live(owner: &Owner, workload: &str, caches: &Caches) -> Live {
-    Live {
-        deployment: caches.deployments.get(&owner.namespace, workload).filter(|d| owned(&**d, owner)),
-        stateful_set: caches.stateful_sets.get(&owner.namespace, workload).filter(|s| owned(&**s, owner)),
-    }
+/// Whose children are applied, and where.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The API server.
+    pub client: &'a Client,
+    /// What it was last seen to have.
+    pub caches: &'a Caches,
+    /// The resource.
+    pub owner: &'a Owner,
 }
 
 /// A kind of child.
@@ -130,86 +94,122 @@ pub trait Child:
     + Debug
     + DeserializeOwned
     + Serialize
+    + Send
+    + Sync
     + 'static
 {
-    /// Where children of the kind are cached.
-    fn cache(caches: &Caches) -> &ChildCache<Self>;
 }
 
-macro_rules! children {
-    ($($kind:ty: $cache:ident),*) => {$(
-        impl Child for $kind {
-            fn cache(caches: &Caches) -> &ChildCache<Self> {
-                &caches.$cache
-            }
-        }
-    )*};
-}
-children! {
-    ConfigMap: config_maps,
-    Service: services,
-    Deployment: deployments,
-    StatefulSet: stateful_sets,
-    PodDisruptionBudget: disruption_budgets
+impl<C> Child for C where
+    C: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + k8s_openapi::Resource
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
 }
 
-/// Which child.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    client: &'a Client,
-    owner: &'a Owner,
-    name: &'a str,
+/// Which child: its kind's plural, and its name.
+pub type Key = (String, String);
+
+/// A child that is to be there, whatever its type.
+pub trait Desired: Send + Sync {
+    /// Which it is.
+    fn key(&self) -> Key;
+    /// Whether it is there, as far as is known here.
+    fn is_there(&self, place: Place<'_>) -> bool;
+    /// Makes it, changes it or leaves it.
+    fn ensure<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<(), ApplyError>>;
 }
 
-/// Makes, changes, leaves or removes one child.
-async fn ensure<C: Child>(place: Place<'_>, desired: Option<C>, caches: &Caches) -> Result<Option<Arc<C>>, ApplyError> {
-    let Place { client, owner, name } = place;
-    let cache = C::cache(caches);
-    let live = cache.get(&owner.namespace, name);
-    let api = Api::<C>::namespaced(client.clone(), &owner.namespace);
-    let failed = |source| ApplyError::Api { kind: C::KIND, name: name.to_owned(), source };
-    let Some(desired) = desired else {
-        if let Some(orphan) = live.filter(|live| owned(&**live, owner)) {
-            info!(owner = owner.label(), kind = C::KIND, name, "removing what is no longer wanted");
-            remove(&api, &*orphan).await.map_err(failed)?;
-            cache.wrote(&owner.namespace, name, None);
-        }
-        return Ok(None);
-    };
-    let desired = manifest(&desired);
-    if let Some(live) = &live {
-        if !owned(&**live, owner) && live.meta().owner_references.as_ref().is_some_and(|all| !all.is_empty()) {
-            return Err(not_ours(place, &**live));
-        }
-        if unchanged(&desired, &**live) {
-            return Ok(Some(live.clone()));
-        }
+impl<C: Child> Desired for C {
+    fn key(&self) -> Key {
+        (<C as Resource>::plural(&()).into_owned(), self.name_any())
     }
-    info!(owner = owner.label(), kind = C::KIND, name, new = live.is_none(), "applying");
-    // What is not known here may be somebody else's: a conflict gives it away.
-    let params = PatchParams { force: live.is_some(), ..PatchParams::apply(MANAGER) };
-    let applied = match api.patch(name, &params, &Patch::Apply(&desired)).await {
-        Err(kube::Error::Api(status)) if status.code == 409 && live.is_none() => {
-            let there = api.get(name).await.map_err(failed)?;
-            if !owned(&there, owner) {
-                return Err(not_ours(place, &there));
-            }
-            api.patch(name, &params.force(), &Patch::Apply(&desired)).await
-        }
-        answer => answer,
-    };
-    let applied = applied.map_err(failed)?;
-    cache.wrote(&owner.namespace, name, Some(applied.clone()));
-    Ok(Some(Arc::new(applied)))
+
+    fn is_there(&self, place: Place<'_>) -> bool {
+        let cache = place.caches.children::<C>();
+        cache.is_some_and(|cache| cache.get(&place.owner.namespace, &self.name_any()).is_some())
+    }
+
+    fn ensure<'a>(&'a self, place: Place<'a>) -> BoxFuture<'a, Result<(), ApplyError>> {
+        Box::pin(ensure(place, self))
+    }
 }
 
-fn not_ours<C: Child>(place: Place<'_>, there: &C) -> ApplyError {
-    let (kind, name, owner) = (C::KIND, place.name.to_owned(), place.owner.label());
-    let before =
-        |reference: &OwnerReference| reference.kind == place.owner.kind.as_str() && reference.name == place.owner.name;
+/// Applies children in their order.
+///
+/// # Errors
+/// The first child that cannot be brought to what was built; those before it are.
+pub async fn apply(children: &[&dyn Desired], place: Place<'_>) -> Result<(), ApplyError> {
+    for child in children {
+        child.ensure(place).await?;
+    }
+    Ok(())
+}
+
+/// Removes the owner's children of these kinds that nobody wants any longer.
+///
+/// # Errors
+/// The first that cannot be removed.
+pub async fn prune(kinds: &[ChildKind], wanted: &BTreeSet<Key>, place: Place<'_>) -> Result<(), ApplyError> {
+    for kind in kinds {
+        kind.prune(wanted, place).await?;
+    }
+    Ok(())
+}
+
+/// Removes the owner's children of one kind that nobody wants any longer.
+pub(crate) async fn prune_kind<C: Child>(wanted: &BTreeSet<Key>, place: Place<'_>) -> Result<(), ApplyError> {
+    let Place { client, caches, owner } = place;
+    let Some(cache) = caches.children::<C>() else { return Ok(()) };
+    for orphan in cache.of(owner).iter().filter(|child| !wanted.contains(&child.key())) {
+        let name = orphan.name_any();
+        info!(owner = owner.label(), kind = C::KIND, name, "removing what is no longer wanted");
+        let api = Api::<C>::namespaced(client.clone(), &owner.namespace);
+        let removed = remove(&api, &**orphan).await;
+        removed.map_err(|source| ApplyError::Api { kind: C::KIND, name: name.clone(), source })?;
+        cache.wrote(&owner.namespace, &name, None);
+    }
+    Ok(())
+}
+
+async fn ensure<C: Child>(place: Place<'_>, desired: &C) -> Result<(), ApplyError> {
+    let Place { client, caches, owner } = place;
+    let Some(cache) = caches.children::<C>() else { return Ok(()) };
+    let name = &desired.name_any();
+    let api = Api::<C>::namespaced(client.clone(), &owner.namespace);
+    let failed = |source| ApplyError::Api { kind: C::KIND, name: name.clone(), source };
+    let desired = manifest(desired);
+    let there = match cache.get(&owner.namespace, name) {
+        Some(known) => Some(known),
+        // The watch brings what carries our label. An object of somebody else's would be taken over unseen.
+        None => api.get_opt(name).await.map_err(failed)?.map(Arc::new),
+    };
+    match &there {
+        Some(live) if !owned(&**live, owner) => return Err(not_ours(owner, &**live)),
+        Some(live) if unchanged(&desired, &**live) => return Ok(()),
+        Some(_) | None => {}
+    }
+    let is_new = there.is_none();
+    info!(owner = owner.label(), kind = C::KIND, name, new = is_new, "applying");
+    // One that somebody makes meanwhile gives itself away by a conflict; the next try sees whose it is.
+    let params = PatchParams { force: !is_new, ..PatchParams::apply(MANAGER) };
+    let applied = api.patch(name, &params, &Patch::Apply(&desired)).await.map_err(failed)?;
+    cache.wrote(&owner.namespace, name, Some(applied));
+    Ok(())
+}
+
+fn not_ours<C: Child>(owner: &Owner, there: &C) -> ApplyError {
+    let (kind, name, label) = (C::KIND, there.name_any(), owner.label());
+    let before = |reference: &OwnerReference| reference.kind == owner.kind && reference.name == owner.name;
     match there.owner_references().iter().any(before) {
-        true => ApplyError::Leaving { kind, name, owner },
-        false => ApplyError::NotOurs { kind, name, owner },
+        true => ApplyError::Leaving { kind, name, owner: label },
+        false => ApplyError::NameTaken { kind, name, owner: label },
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! - [`dereference`] collects what the resource refers to (from the caches);
 //! - [`validate`] makes a [`workload`] of it, or says why not (pure; the check that `edgereel validate` runs);
-//! - [`build`] makes the children (pure, one file a kind);
-//! - [`apply`] brings the cluster to them, with no request where nothing differs;
+//! - [`build`] makes the children (pure, one file a kind of child) for the [`program`] that runs in them;
+//! - [`apply`] brings the cluster to them, with no request where nothing differs, and removes what nobody wants;
 //! - [`observe`] looks at rollout, pods and workers, [`events`] at what stands still; [`verdict`] and [`figures`] judge
 //!   them (pure); [`status`] writes.
 //!
-//! [`managed`] is the trait that the kinds implement; nothing here is written twice.
+//! [`managed`] is the trait that the [`kinds`](crate::kinds) implement; nothing here names one of them.
 
 pub mod apply;
 pub mod build;
@@ -18,6 +18,7 @@ pub mod figures;
 pub mod managed;
 pub mod names;
 pub mod observe;
+pub mod program;
 pub mod status;
 pub mod subset;
 pub mod validate;
@@ -27,19 +28,28 @@ pub mod workload;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kube::{Api, ResourceExt, api::DeleteParams, core::DeserializeGuard, runtime::controller::Action};
+use edgereel_crds::resource_status::ResourceStatus;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Preconditions},
+    core::{DeserializeGuard, object::HasStatus},
+    runtime::controller::Action,
+};
 use tracing::{info, warn};
 
 use self::{
-    apply::Live,
+    apply::{ApplyError, Desired, Key, Place},
+    build::Children,
     context::Context,
     dereference::object_name,
     managed::{Managed, Observed},
-    names::Names,
+    observe::{PodView, Rollout},
     validate::owner,
     verdict::{Asked, Verdict},
+    workload::Runs,
 };
 use crate::backoff;
 
@@ -56,7 +66,7 @@ pub enum Error {
     },
     /// A child could not be brought to what was built. The status says so.
     #[error(transparent)]
-    Apply(#[from] apply::ApplyError),
+    Apply(#[from] ApplyError),
 }
 
 /// Brings one resource to what it declares, and says in its status how it fares.
@@ -70,21 +80,24 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
     let namespace = object_name(resource).namespace;
     let read = dereference::secrets(&mut found, &namespace, &context).await;
     read.map_err(|source| Error::Api { what: "cannot read a Secret", source })?;
-    let (live, judged, outcome) = match resource.validate(&found, &context.settings) {
-        Err(refusal) => (left_alone(resource, &context), Judged::Said(verdict::refused(&refusal)), Ok(())),
-        Ok(None) => (Live::default(), Judged::Said(verdict::sound()), Ok(())),
+    let owner = owner(resource);
+    let place = Place { client: &context.client, caches: &context.caches, owner: &owner };
+    let (rollout, judged, outcome) = match resource.validate(&found, &context.settings) {
+        Err(refusal) => (left_alone(place), Judged::Said(verdict::refused(&refusal)), Ok(())),
+        Ok(None) => (Rollout::default(), Judged::Said(verdict::sound()), Ok(())),
         Ok(Some(workload)) => {
             let children = build::build(&workload, &context.settings);
-            match apply::apply(&workload, children, &context.client, &context.caches).await {
-                Ok(live) => (live, Judged::ByPods(asked(&workload)), Ok(())),
+            match bring(resource, &children, place).await {
+                Ok(rollout) => (rollout, Judged::ByPods(asked(&workload)), Ok(())),
                 // The resource goes with it.
                 Err(error) if error.in_leaving_namespace() => return Ok(Action::await_change()),
-                Err(error) => (left_alone(resource, &context), Judged::Said(verdict::failed(&error)), Err(error)),
+                Err(error) => (left_alone(place), Judged::Said(verdict::failed(&error)), Err(error)),
             }
         }
     };
-    let observed = observe(resource, &live, found.users, &context).await;
-    clear_the_way(resource, &observed, &context).await?;
+    let pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
+    clear_the_way(&rollout, &pods, place).await?;
+    let observed = look(rollout, pods, found.users, &namespace, &context).await;
     let waits = status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
     outcome?;
     context.written.succeeded(&resource.uid().unwrap_or_default());
@@ -96,7 +109,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
 pub fn retry<K: Managed>(guarded: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.written.failed(&guarded.uid().unwrap_or_default());
     let wait = backoff::wait(failures, rand::random());
-    let resource = format!("{}/{}", K::KIND, object_name(&*guarded));
+    let resource = format!("{}/{}", K::NAME, object_name(&*guarded));
     warn!(resource, ?wait, "{error}");
     Action::requeue(wait)
 }
@@ -114,16 +127,13 @@ impl Judged {
         match (self, K::ASPECT) {
             (Judged::Said(verdict), Some(aspect)) => verdict::with_aspect(verdict, &observed.pods, aspect),
             (Judged::Said(verdict), None) => verdict,
-            (Judged::ByPods(asked), Some(aspect)) => {
-                verdict::of_workload(asked, &observed.rollout, &observed.pods, aspect)
-            }
-            (Judged::ByPods(_), None) => verdict::sound(),
+            (Judged::ByPods(asked), aspect) => verdict::of_workload(asked, &observed.rollout, &observed.pods, aspect),
         }
     }
 }
 
 fn asked(workload: &workload::Workload) -> Asked {
-    Asked { suspended: workload.suspended, capped_from: workload.capped_from }
+    Asked { suspended: workload.suspended, capped_from: workload.capped_from, well: workload.well() }
 }
 
 /// A resource that is going away: the garbage collector removes its children by their owner, and no recorded data.
@@ -133,32 +143,57 @@ fn forget<K: Managed>(context: &Context, resource: &K) -> Action {
 }
 
 /// What runs although the resource is not acted on.
-fn left_alone<K: Managed>(resource: &K, context: &Context) -> Live {
-    let owner = owner(K::KIND, resource);
-    apply::live(&owner, &Names::new(K::KIND, &owner.name).workload, &context.caches)
+fn left_alone(place: Place<'_>) -> Rollout {
+    observe::rollout(&observe::live(place, |_| true))
 }
 
-async fn observe<K: Managed>(resource: &K, live: &Live, users: i32, context: &Context) -> Observed {
-    let name = object_name(resource);
-    let label = owner(K::KIND, resource).label();
-    let pods = context.caches.pods.state_filter(|pod| {
-        pod.namespace().as_deref() == Some(&name.namespace)
-            && pod.annotations().get(names::RESOURCE_ANNOTATION) == Some(&label)
-    });
-    let (mut rollout, mut pods) = (observe::rollout(live), observe::pods(&pods));
+/// Brings the children to what was built, and removes those that nobody wants any longer.
+async fn bring<K: Managed>(resource: &K, children: &Children, place: Place<'_>) -> Result<Rollout, ApplyError> {
+    let old = HasStatus::status(resource).map(ResourceStatus::conditions).unwrap_or_default();
+    let over = children.run().and_then(|run| verdict::remembered(run, old));
+    // What has come to its end and is gone since is not made again.
+    let is_run = |child: &dyn Desired| children.run() == Some(child.key().1.as_str());
+    let mut due: Vec<&dyn Desired> = children.iter().collect();
+    due.retain(|child| over.is_none() || !is_run(*child) || child.is_there(place));
+    apply::apply(&due, place).await?;
+    let mut wanted: BTreeSet<Key> = children.iter().map(|child| child.key()).collect();
+    let mut rollout = observe::rollout(&observe::live(place, |key| wanted.contains(key)));
+    if rollout.end.is_none() && over.is_some() {
+        rollout = Rollout { observed: true, ends: true, end: over, ..rollout };
+    }
+    wanted.extend(still_read(&rollout, place));
+    let kinds = K::RUNS.map(Runs::children).unwrap_or_default();
+    apply::prune(&kinds, &wanted, place).await?;
+    Ok(rollout)
+}
+
+/// The ConfigMaps that pods may read besides the one that was built: while pods are replaced, one of an older revision may be
+/// started anew at any time.
+fn still_read(rollout: &Rollout, place: Place<'_>) -> Vec<Key> {
+    let Some(cache) = place.caches.children::<ConfigMap>() else { return Vec::new() };
+    let read = observe::configs(&observe::pods(&place.caches.pods.of(place.owner), rollout));
+    let all = cache.of(place.owner).into_iter();
+    all.filter(|map| !rollout.done() || read.contains(&map.name_any())).map(|map| map.key()).collect()
+}
+
+/// Asks the workers, and the events of what stands still.
+async fn look(mut rollout: Rollout, pods: Vec<PodView>, users: i32, namespace: &str, context: &Context) -> Observed {
+    let mut pods = observe::standing(pods, &rollout);
     context.workers.ask(&mut pods).await;
-    events::explain(&mut rollout, &mut pods, &name.namespace, &context.client).await;
+    events::explain(&mut rollout, &mut pods, namespace, &context.client).await;
     Observed { rollout, pods, users }
 }
 
-/// Deletes pods that a StatefulSet's rollout waits for in vain.
-async fn clear_the_way<K: Managed>(resource: &K, observed: &Observed, context: &Context) -> Result<(), Error> {
-    let namespace = object_name(resource).namespace;
-    for pod in observe::obstacles(&observed.rollout, &observed.pods) {
-        info!(namespace, pod = pod.name, "deleting a pod of an old revision that never became ready");
-        let api = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(context.client.clone(), &namespace);
-        match api.delete(&pod.name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+/// Deletes pods that a rollout waits for in vain.
+async fn clear_the_way(rollout: &Rollout, pods: &[PodView], place: Place<'_>) -> Result<(), Error> {
+    let namespace = &place.owner.namespace;
+    for pod in observe::obstacles(rollout, pods).into_iter().chain(observe::leftovers(rollout, pods)) {
+        info!(namespace, pod = pod.name, "deleting a pod of an old revision that ended, or never became ready");
+        let api = Api::<Pod>::namespaced(place.client.clone(), namespace);
+        // Not the one that has come in its place meanwhile.
+        let same = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
+        match api.delete(&pod.name, &DeleteParams::default().preconditions(same)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
             Err(source) => return Err(Error::Api { what: "cannot delete a pod that holds a rollout up", source }),
             Ok(_) => {}
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use edgereel_crds::name::Kind;
+use kube::ResourceExt;
 
+use super::managed::Managed;
 use crate::hash::hash;
 
 /// The operator, as field manager, event source and `app.kubernetes.io/managed-by`.
@@ -16,6 +17,8 @@ pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
 pub const RESTART_ANNOTATION: &str = "edgereel.dev/restart";
 /// On pods: a hash of what the worker does.
 pub const CONFIG_CHECKSUM: &str = "edgereel.dev/config-checksum";
+/// On pods: a hash of their template, by which those of the declared revision are known.
+pub const REVISION_ANNOTATION: &str = "edgereel.dev/revision";
 /// On pods: a hash of the Secrets' values.
 pub const SECRETS_CHECKSUM: &str = "edgereel.dev/secrets-checksum";
 /// On children: a hash of what the operator last applied.
@@ -24,25 +27,30 @@ pub const APPLIED_ANNOTATION: &str = "edgereel.dev/applied";
 /// A StatefulSet's name has room for the ordinal and the revision in labels of 63 characters.
 const MAX_WORKLOAD: usize = 52;
 
-/// The names of one resource's children. Cameras' end in `-camera`, sinks' in `-sink`: two resources never share one.
+/// The names of one resource's children. They end in what the kind says, cameras' in `-camera`, sinks' in
+/// `-sink`: two resources never share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     /// Of the Deployment or StatefulSet, the Service, the PodDisruptionBudget; also the label `app.kubernetes.io/instance`.
     pub workload: String,
-    /// Of the ConfigMap.
-    pub config: String,
     component: &'static str,
 }
 
 impl Names {
     /// The names for a resource.
-    pub fn new(kind: Kind, name: &str) -> Self {
-        let component = match kind {
-            Kind::FrameSink => "sink",
-            _ => "camera",
-        };
+    pub fn of<K: Managed>(resource: &K) -> Self {
+        Names::new(K::COMPONENT.unwrap_or_default(), &resource.name_any())
+    }
+
+    /// The names for a resource of which the children's names end in `component`.
+    fn new(component: &'static str, name: &str) -> Self {
         let workload = format!("{}-{component}", label(name, MAX_WORKLOAD - component.len() - 1));
-        Names { config: format!("{workload}-config"), workload, component }
+        Names { workload, component }
+    }
+
+    /// Of the ConfigMap with some content.
+    pub fn config(&self, hash: &str) -> String {
+        format!("{}-config-{}", self.workload, &hash[..8.min(hash.len())])
     }
 
     /// The labels that select the pods. They never change: a Deployment's selector cannot.
@@ -87,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_plain_name_stays_readable() {
-        let names = Names::new(Kind::CameraStream, "gate");
-        assert_eq!((&*names.workload, &*names.config), ("gate-camera", "gate-camera-config"));
-        assert_eq!(Names::new(Kind::FrameSink, "gate").workload, "gate-sink");
+        let names = Names::new("camera", "gate");
+        assert_eq!((&*names.workload, &*names.config("0123456789")), ("gate-camera", "gate-camera-config-01234567"));
+        assert_eq!(Names::new("sink", "gate").workload, "gate-sink");
     }
 
     #[test]
@@ -99,7 +107,7 @@ mod tests {
         let names = ["0cam", "a.b", "a-b", "a.b.c", "x-0cam", &long, &longer, "-", "9"];
         let mut seen = std::collections::BTreeSet::new();
         for name in names {
-            let workload = Names::new(Kind::FrameSink, name).workload;
+            let workload = Names::new("sink", name).workload;
             assert!(edgereel_crds::check::is_label(&workload), "{name}: {workload}");
             assert!(workload.starts_with(|c: char| c.is_ascii_lowercase()), "{name}: {workload}");
             assert!(workload.len() <= MAX_WORKLOAD, "{name}: {workload}");

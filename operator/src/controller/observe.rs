@@ -1,6 +1,6 @@
 //! What a workload does, as plain data: the rollout, its pods and their troubles, and what the workers say of themselves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use edgereel_crds::{
     status::{ConditionStatus, Reason},
@@ -8,11 +8,45 @@ use edgereel_crds::{
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{ContainerStateTerminated, ContainerStatus, Pod},
+    batch::v1::{CronJob, Job},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodTemplateSpec},
 };
 use kube::ResourceExt;
 
-use super::apply::Live;
+use super::{
+    apply::{Child, Desired, Key, Place},
+    build::pod::CONFIG_VOLUME,
+    names::REVISION_ANNOTATION,
+    program::CONTAINER,
+};
+
+/// The workloads as the API server last showed them.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// A singleton's.
+    pub deployment: Option<Arc<Deployment>>,
+    /// A sharded one's.
+    pub stateful_set: Option<Arc<StatefulSet>>,
+    /// One that runs once.
+    pub job: Option<Arc<Job>>,
+    /// One that runs by a schedule.
+    pub cron_job: Option<Arc<CronJob>>,
+}
+
+/// The workloads of an owner as they are, those that are meant.
+pub fn live(place: Place<'_>, meant: impl Fn(&Key) -> bool) -> Live {
+    Live {
+        deployment: newest(place, &meant),
+        stateful_set: newest(place, &meant),
+        job: newest(place, &meant),
+        cron_job: newest(place, &meant),
+    }
+}
+
+fn newest<C: Child>(place: Place<'_>, meant: &impl Fn(&Key) -> bool) -> Option<Arc<C>> {
+    let all = place.caches.children::<C>()?.of(place.owner).into_iter();
+    all.filter(|child| meant(&child.key())).max_by_key(|child| child.creation_timestamp().map(|time| time.0))
+}
 
 /// How far the controllers of Kubernetes have come with what was applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +61,9 @@ pub struct Rollout {
     pub ready: i32,
     /// Whether the figures are about what was applied last.
     pub observed: bool,
-    /// The pods' revision that is wanted, for a StatefulSet.
+    /// The revision that was declared, as the pods' template has it; none where it has none.
+    pub declared: Option<String>,
+    /// What a StatefulSet's controller calls the revision that is wanted.
     pub revision: Option<String>,
     /// Why no pod can be made, in the API server's words.
     pub failure: Option<String>,
@@ -35,12 +71,43 @@ pub struct Rollout {
     pub uid: Option<String>,
     /// What an event says that it waits for, when that may pass.
     pub waits_for: Option<String>,
+    /// Its pods run to an end: a finished one is as it should be, or Kubernetes' own matter.
+    pub batch: bool,
+    /// It is there to come to an end.
+    pub ends: bool,
+    /// How it ended, well or not, in words that begin with its name.
+    pub end: Option<Result<String, String>>,
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// On its way.
+    Rolling,
+    /// Everything is as it was applied.
+    Ready,
+    /// It came to its end.
+    Completed(String),
+    /// It will not go on by itself.
+    Failed(Reason, String),
 }
 
 impl Rollout {
     /// Everything is as it was applied.
     pub fn done(&self) -> bool {
-        self.observed && self.updated >= self.desired && self.ready >= self.desired && self.current <= self.desired
+        let there = self.updated >= self.desired && self.ready >= self.desired && self.current <= self.desired;
+        self.observed && if self.ends { self.end.is_some() } else { there }
+    }
+
+    /// Where it stands.
+    pub fn progress(&self) -> Progress {
+        match (&self.end, &self.failure) {
+            (Some(Ok(words)), _) => Progress::Completed(words.clone()),
+            (Some(Err(words)), _) => Progress::Failed(Reason::RunFailed, words.clone()),
+            (None, Some(words)) => Progress::Failed(Reason::PodFailed, format!("no pod can be made: {words}")),
+            (None, None) if self.done() => Progress::Ready,
+            (None, None) => Progress::Rolling,
+        }
     }
 }
 
@@ -61,8 +128,14 @@ pub struct PodView {
     pub running: bool,
     /// Whether it is being ended.
     pub leaving: bool,
-    /// Its revision, in a StatefulSet.
+    /// Its revision, as a StatefulSet's controller calls it.
     pub revision: Option<String>,
+    /// Whether it is of the revision that was declared: others say nothing of that.
+    pub declared: bool,
+    /// Whether it has ended for good: done, failed or evicted.
+    pub finished: bool,
+    /// The ConfigMap that it reads.
+    pub config: Option<String>,
     /// Why it does not work, in the scheduler's or the kubelet's words.
     pub trouble: Option<(Reason, String)>,
     /// What its worker says, or why it says nothing; none where it was not asked.
@@ -72,17 +145,26 @@ pub struct PodView {
 impl PodView {
     /// Whether it is on a node and does not start, without a word in its status.
     pub fn stands_still(&self) -> bool {
-        self.node.is_some() && !self.running && !self.leaving && self.trouble.is_none()
+        self.node.is_some() && !self.running && self.judges() && self.trouble.is_none()
+    }
+
+    /// Whether it has a say in how what was declared fares.
+    pub fn judges(&self) -> bool {
+        self.declared && !self.leaving
     }
 }
 
 /// The rollout of a workload.
 pub fn rollout(live: &Live) -> Rollout {
-    match (&live.deployment, &live.stateful_set) {
-        (Some(deployment), _) => of_deployment(deployment),
-        (_, Some(set)) => of_stateful_set(set),
-        (None, None) => Rollout::default(),
-    }
+    let Live { deployment, stateful_set, job, cron_job } = live;
+    let of_job = || job.as_deref().map(of_job);
+    let of_cron_job = || cron_job.as_deref().map(of_cron_job);
+    let of_set = || stateful_set.as_deref().map(of_stateful_set);
+    deployment.as_deref().map(of_deployment).or_else(of_set).or_else(of_job).or_else(of_cron_job).unwrap_or_default()
+}
+
+fn revision(template: &PodTemplateSpec) -> Option<String> {
+    template.metadata.as_ref()?.annotations.as_ref()?.get(REVISION_ANNOTATION).cloned()
 }
 
 fn of_deployment(deployment: &Deployment) -> Rollout {
@@ -95,6 +177,7 @@ fn of_deployment(deployment: &Deployment) -> Rollout {
         ready: status.ready_replicas.unwrap_or(0),
         observed: status.observed_generation >= deployment.metadata.generation && status.observed_generation.is_some(),
         failure: failure.and_then(|c| c.message.clone()),
+        declared: deployment.spec.as_ref().and_then(|spec| revision(&spec.template)),
         ..Rollout::default()
     }
 }
@@ -112,33 +195,94 @@ fn of_stateful_set(set: &StatefulSet) -> Rollout {
         observed: status.observed_generation >= set.metadata.generation && status.observed_generation.is_some(),
         revision: status.update_revision,
         uid: set.metadata.uid.clone(),
+        declared: set.spec.as_ref().and_then(|spec| revision(&spec.template)),
+        ..Rollout::default()
+    }
+}
+
+/// A Job's spec cannot be changed: what its status says is always about it, once it says anything.
+fn of_job(job: &Job) -> Rollout {
+    let status = job.status.clone().unwrap_or_default();
+    let holds = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == "True");
+    let failed = holds("Failed").map(|condition| {
+        let words = [&condition.reason, &condition.message].into_iter().flatten().cloned().collect::<Vec<_>>();
+        Err(format!("{}: {}", job.name_any(), words.join(": ")))
+    });
+    let active = status.active.unwrap_or(0);
+    Rollout {
+        desired: 1,
+        current: active + status.terminating.unwrap_or(0),
+        updated: active,
+        ready: status.ready.unwrap_or(0),
+        observed: status.start_time.is_some() || status.conditions.is_some(),
+        declared: job.spec.as_ref().and_then(|spec| revision(&spec.template)),
+        uid: job.metadata.uid.clone(),
+        batch: true,
+        ends: true,
+        end: holds("Complete").map(|_| Ok(format!("{} ran to its end", job.name_any()))).or(failed),
+        ..Rollout::default()
+    }
+}
+
+/// It is there, and does the rest by itself.
+fn of_cron_job(job: &CronJob) -> Rollout {
+    let template = job.spec.as_ref().and_then(|spec| spec.job_template.spec.as_ref());
+    Rollout {
+        observed: true,
+        declared: template.and_then(|spec| revision(&spec.template)),
+        batch: true,
         ..Rollout::default()
     }
 }
 
 /// The pods of a workload, by name.
-pub fn pods(pods: &[Arc<Pod>]) -> Vec<PodView> {
-    let mut views: Vec<PodView> = pods.iter().map(|pod| view(pod)).collect();
+pub fn pods(pods: &[Arc<Pod>], rollout: &Rollout) -> Vec<PodView> {
+    let mut views: Vec<PodView> = pods.iter().map(|pod| view(pod, rollout)).collect();
     views.sort_by(|a, b| a.name.cmp(&b.name));
     views
 }
 
-fn view(pod: &Pod) -> PodView {
+fn view(pod: &Pod, rollout: &Rollout) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
     let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
-    let container = status.container_statuses.iter().flatten().next();
+    // Others may have put containers of their own beside it.
+    let container = status.container_statuses.iter().flatten().find(|container| container.name == CONTAINER);
+    let spec = pod.spec.as_ref();
+    let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    let config = volumes.find(|volume| volume.name == CONFIG_VOLUME).and_then(|volume| volume.config_map.as_ref());
     PodView {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        node: spec.and_then(|spec| spec.node_name.clone()),
         ip: status.pod_ip.clone(),
         ready: condition("Ready").is_some_and(|c| c.status == "True"),
         running: container.and_then(|c| c.state.as_ref()).is_some_and(|state| state.running.is_some()),
         leaving: pod.metadata.deletion_timestamp.is_some(),
         revision: pod.labels().get("controller-revision-hash").cloned(),
+        declared: rollout.declared.is_none() || pod.annotations().get(REVISION_ANNOTATION) == rollout.declared.as_ref(),
+        finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+        config: config.map(|map| map.name.clone()),
         trouble: unschedulable(pod).or_else(|| container.and_then(stuck)).or_else(|| failed(pod)),
         report: None,
     }
+}
+
+/// The pods without those that have ended and been replaced: an evicted pod stays until somebody deletes it.
+pub fn standing(pods: Vec<PodView>, rollout: &Rollout) -> Vec<PodView> {
+    let replaced = rollout.batch || pods.iter().any(|pod| pod.declared && !pod.finished && !pod.leaving);
+    pods.into_iter().filter(|pod| !pod.finished || (pod.declared && !replaced)).collect()
+}
+
+/// Pods that have ended and are of a revision that is no longer declared. A Deployment that replaces all its pods at once
+/// would wait for them for ever.
+pub fn leftovers<'a>(rollout: &Rollout, pods: &'a [PodView]) -> Vec<&'a PodView> {
+    let left = |pod: &&PodView| !rollout.batch && pod.finished && !pod.declared && !pod.leaving;
+    pods.iter().filter(left).collect()
+}
+
+/// The ConfigMaps that pods read.
+pub fn configs(pods: &[PodView]) -> BTreeSet<String> {
+    pods.iter().filter_map(|pod| pod.config.clone()).collect()
 }
 
 /// The scheduler's words.
@@ -196,7 +340,7 @@ fn failed(pod: &Pod) -> Option<(Reason, String)> {
 pub fn obstacles<'a>(rollout: &Rollout, pods: &'a [PodView]) -> Vec<&'a PodView> {
     let Some(wanted) = &rollout.revision else { return Vec::new() };
     let old = |pod: &&PodView| pod.revision.as_ref().is_some_and(|revision| revision != wanted);
-    let broken = |pod: &&PodView| !pod.ready && !pod.leaving && !pod.running && pod.trouble.is_some();
+    let broken = |pod: &&PodView| !pod.ready && !pod.leaving && !pod.finished && !pod.running && pod.trouble.is_some();
     if !rollout.observed {
         return Vec::new();
     }
@@ -205,9 +349,8 @@ pub fn obstacles<'a>(rollout: &Rollout, pods: &'a [PodView]) -> Vec<&'a PodView>
 
 /// The nodes that the pods are on.
 pub fn nodes(pods: &[PodView]) -> Option<String> {
-    let nodes: BTreeMap<&String, ()> =
-        pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.node.as_ref().map(|node| (node, ()))).collect();
-    let names: Vec<&str> = nodes.keys().map(|name| name.as_str()).collect();
+    let names: BTreeSet<&str> = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.node.as_deref()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
     (!names.is_empty()).then(|| names.join(","))
 }
 

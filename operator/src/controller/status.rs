@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::error_boundary::InvalidObject,
+    core::{error_boundary::InvalidObject, object::HasStatus},
     runtime::{
         controller::Action,
         events::{Event, EventType},
@@ -46,18 +46,18 @@ pub async fn write<K: Managed>(
     // What was written a moment ago may not have come back through the watch.
     let ahead = context.written.ahead(&uid, resource.meta().resource_version.as_deref());
     let ahead: Option<K::Status> = ahead.and_then(|status| serde_json::from_value(status).ok());
-    let old = ahead.or_else(|| resource.status().cloned());
+    let old = ahead.or_else(|| HasStatus::status(resource).cloned());
     let known = old.clone().unwrap_or_default();
     let conditions = conditions(&verdict, K::ASPECT, generation, known.conditions(), Timestamp::now());
     let new = K::with_conditions(resource.figures(observed, &known), conditions, generation);
     let ago = context.written.ago(&uid);
-    context.metrics.verdict(K::KIND, &object_name(resource), verdict.ready, verdict.reason);
+    context.metrics.verdict(K::NAME, &object_name(resource), verdict.ready, verdict.reason);
     if let Some(old) = old.filter(|old| !new.worth_writing(old, ago)) {
         return Ok((new != old).then_some(<K::Status as WorthWriting>::REFRESH));
     }
     let api = Api::<K>::namespaced(context.client.clone(), &object_name(resource).namespace);
     let status = serde_json::to_value(&new).unwrap_or_default();
-    patch(&api, &resource.name_any(), K::KIND.as_str(), &status).await?;
+    patch(&api, &resource.name_any(), K::NAME, &status).await?;
     context.written.note(&uid, resource.resource_version(), status);
     if told(&verdict, known.condition(ConditionType::Ready)) {
         publish(resource, &verdict, context).await;
@@ -126,7 +126,7 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
     let old: Vec<_> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
     let new = conditions(&verdict, K::ASPECT, meta.generation, &old, Timestamp::now());
     let name_of = edgereel_crds::name::ObjectName { namespace, name: name.clone() };
-    context.metrics.verdict(K::KIND, &name_of, verdict.ready, verdict.reason);
+    context.metrics.verdict(K::NAME, &name_of, verdict.ready, verdict.reason);
     if !conditions_matter(&new, &old) {
         return Ok(Action::await_change());
     }
@@ -138,7 +138,7 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
         Err(kube::Error::Api(gone)) if gone.code == 404 => {}
         answer => drop(answer.map_err(failed)?),
     }
-    warn!(resource = format!("{}/{name_of}", K::KIND), "{}", refusal.message);
+    warn!(resource = format!("{}/{name_of}", K::NAME), "{}", refusal.message);
     Ok(Action::await_change())
 }
 

@@ -2,23 +2,22 @@
 //! `edgereel validate` use, and beside it stands what only a cluster asks for.
 
 use edgereel_crds::{
-    CameraStream, FrameSink, FrameSinkSpec,
-    camera_stream::EnsureTopic,
     check::{FieldProblem, check},
-    frame_sink::From,
     name::Kind,
-    plan::{CameraPlan, Plan, SinkPlan},
+    plan::Plan,
     pod::{PodTemplate, VolumeSource},
     status::Reason,
     storage::Storage,
 };
-use kube::{Resource, ResourceExt};
-use serde_json::{Value, json};
+use kube::ResourceExt;
+use serde_json::Value;
 
 use super::{
-    dereference::{Found, RIVAL, object_name},
+    dereference::{Found, RIVAL, object_name, without},
+    managed::Managed,
     names::{Names, RESTART_ANNOTATION},
-    workload::{Owner, Workload},
+    program::{Program, run_args},
+    workload::{Owner, Runtime, Workload},
 };
 use crate::{hash::hash_of, settings::Settings};
 
@@ -97,25 +96,21 @@ fn listed<'a>(keys: impl IntoIterator<Item = &'a String>) -> String {
     keys.into_iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the sink's pods stay with what they recorded. The API server's rule says the same; this one is for resources
-/// from before it.
-fn placement(spec: &FrameSinkSpec) -> Result<(), Refusal> {
-    if spec.stays_with_its_data() {
-        return Ok(());
-    }
-    let message = "spec.placement: it names no node, and a `hostPath` is left behind when a pod moves to another; add \
-                   `placement: {nodes: [NODE]}`, a `nodeSelector`, or a required node affinity";
-    Err(Refusal::new(Reason::InvalidConfiguration, message))
-}
-
-fn host_paths(storage: Option<&Storage>, template: &PodTemplate, settings: &Settings) -> Result<(), Refusal> {
+/// Whether the operator allows the directories of nodes that a resource asks for.
+///
+/// # Errors
+/// The first that it does not.
+pub fn host_paths(storage: Option<&Storage>, template: &PodTemplate, settings: &Settings) -> Result<(), Refusal> {
     let own = storage.and_then(|storage| match storage {
         Storage::HostPath(host) => Some(("spec.storage.hostPath.path".to_owned(), &host.path)),
-        _ => None,
+        Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_) => None,
     });
     let further = template.volumes.iter().enumerate().filter_map(|(n, volume)| match &volume.source {
         VolumeSource::HostPath(host) => Some((format!("spec.template.volumes[{n}].source.hostPath.path"), &host.path)),
-        _ => None,
+        VolumeSource::EmptyDir(_)
+        | VolumeSource::ConfigMap(_)
+        | VolumeSource::Secret(_)
+        | VolumeSource::PersistentVolumeClaim(_) => None,
     });
     for (field, path) in own.into_iter().chain(further) {
         if !settings.allows(path) {
@@ -132,119 +127,43 @@ fn host_paths(storage: Option<&Storage>, template: &PodTemplate, settings: &Sett
 }
 
 /// The owner of a resource's children.
-pub fn owner(kind: Kind, object: &impl Resource) -> Owner {
+pub fn owner<K: Managed>(object: &K) -> Owner {
     let name = object_name(object);
-    Owner { kind, namespace: name.namespace, name: name.name, uid: object.meta().uid.clone().unwrap_or_default() }
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    Owner { kind: K::NAME, namespace: name.namespace, name: name.name, uid }
 }
 
-/// A camera's workload.
-///
-/// # Errors
-/// Why it is not acted on.
-pub fn camera(camera: &CameraStream, found: &Found, settings: &Settings) -> Result<Workload, Refusal> {
-    let name = object_name(camera);
-    let plan = plan(found, Kind::CameraStream, &name)?;
-    let plan = plan.cameras.into_iter().find(|plan| plan.name == name).ok_or_else(undecided)?;
-    host_paths(None, &camera.spec.template, settings)?;
-    secrets(found)?;
-    let CameraPlan { spec, connection, .. } = &plan;
-    let checksum = hash_of(&json!({
-        "spec": running(spec),
-        "connection": [connection.name.to_string(), json!(connection.spec)],
-    }));
-    Ok(Workload {
-        names: Names::new(Kind::CameraStream, &name.name),
-        owner: owner(Kind::CameraStream, camera),
-        checksum,
-        storage: None,
-        placement: spec.placement.clone(),
-        template: spec.template.clone(),
-        replicas: i32::from(!spec.suspend),
-        capped_from: None,
-        suspended: spec.suspend,
-        // The queue, and a frame in each step beside it.
-        buffers: spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4,
-        ..common(found, camera)
-    })
-}
-
-/// A sink's workload.
-///
-/// # Errors
-/// Why it is not acted on.
-pub fn sink(sink: &FrameSink, found: &Found, settings: &Settings) -> Result<Workload, Refusal> {
-    let name = object_name(sink);
-    let plan = plan(found, Kind::FrameSink, &name)?;
-    let plan = plan.sinks.into_iter().find(|plan| plan.name == name).ok_or_else(undecided)?;
-    placement(&sink.spec)?;
-    host_paths(Some(&sink.spec.storage), &sink.spec.template, settings)?;
-    secrets(found)?;
-    let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;
-    let checksum = hash_of(&json!({
-        "spec": running(spec),
-        "connection": [connection.name.to_string(), json!(connection.spec)],
-        "topics": topics,
-        "group": group,
-        "camera": camera,
-    }));
-    let most = partitions(&sink.spec.from, found).unwrap_or(i32::MAX);
-    let asked = spec.replicas.max(1);
-    Ok(Workload {
-        names: Names::new(Kind::FrameSink, &name.name),
-        owner: owner(Kind::FrameSink, sink),
-        checksum,
-        storage: Some(spec.storage.clone()),
-        placement: spec.placement.clone(),
-        template: spec.template.clone(),
-        replicas: if spec.suspend { 0 } else { asked.min(most) },
-        capped_from: (asked > most).then_some(asked),
-        suspended: spec.suspend,
-        buffers: 256 << 20,
-        ..common(found, sink)
-    })
-}
-
-/// What is taken from what was found; the rest is filled in by the caller.
-fn common(found: &Found, object: &impl Resource) -> Workload {
+/// A workload with all that does not depend on the kind, for a program that runs one resource.
+pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program: Program) -> Workload {
     let documents: Vec<String> =
         found.documents.iter().map(|document| serde_yaml::to_string(document).unwrap_or_default()).collect();
+    let owner = owner(object);
     Workload {
-        owner: owner(Kind::CameraStream, object),
-        names: Names::new(Kind::CameraStream, ""),
+        names: Names::of(object),
+        runtime,
+        program,
+        args: run_args(&owner),
+        env: Vec::new(),
         documents: documents.join("---\n"),
         checksum: String::new(),
         secrets: found.uses.clone(),
         secrets_checksum: hash_of(&found.secrets),
-        storage: None,
         placement: None,
         template: PodTemplate::default(),
-        replicas: 0,
         capped_from: None,
         suspended: false,
         restart: object.annotations().get(RESTART_ANNOTATION).cloned(),
         buffers: 0,
+        owner,
     }
 }
 
-fn undecided() -> Refusal {
+/// Where the check has no plan and no problem.
+pub fn undecided() -> Refusal {
     Refusal::new(Reason::InvalidConfiguration, "what it refers to cannot be read: see the resources that it names")
 }
 
 /// The part of a spec that a running worker lives by: without what decides only where, how often and in which pod it runs.
-fn running(spec: &impl serde::Serialize) -> Value {
-    let mut spec = json!(spec);
-    if let Some(fields) = spec.as_object_mut() {
-        for field in ["placement", "replicas", "suspend", "template"] {
-            fields.remove(field);
-        }
-    }
-    spec
-}
-
-/// How many partitions a sink's topic has, where a camera says it for certain.
-fn partitions(from: &From, found: &Found) -> Option<i32> {
-    let From::StreamRef(reference) = from else { return None };
-    let stream = found.resources.cameras.iter().find(|c| c.document != RIVAL && c.name.name == reference.name)?;
-    // With `exists`, nobody looks at the number.
-    (stream.spec.topic.ensure != EnsureTopic::Exists).then_some(stream.spec.topic.partitions)
+pub fn running(spec: &impl serde::Serialize) -> Value {
+    without(&["placement", "replicas", "suspend", "template"], spec)
 }

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    observe::{PodView, Rollout, is_well},
+    observe::{PodView, Progress, Rollout, is_well},
     validate::Refusal,
 };
 
@@ -58,6 +58,8 @@ pub struct Asked {
     pub suspended: bool,
     /// Replicas that were asked for beyond the topic's partitions.
     pub capped_from: Option<i32>,
+    /// What there is to say while all is well.
+    pub well: &'static str,
 }
 
 /// Of a resource that is not acted on.
@@ -68,13 +70,15 @@ pub fn refused(refusal: &Refusal) -> Verdict {
 /// Of a resource whose children could not be applied: it is tried again, unless the API server said that it never will.
 pub fn failed(error: &super::apply::ApplyError) -> Verdict {
     use super::apply::ApplyError;
-    let for_good = match error {
-        ApplyError::NotOurs { .. } => true,
-        ApplyError::Api { source: kube::Error::Api(status), .. } => matches!(status.code, 400 | 403 | 422),
-        ApplyError::Api { .. } | ApplyError::Leaving { .. } => false,
+    let (reason, for_good) = match error {
+        ApplyError::NameTaken { .. } => (Reason::NameTaken, true),
+        ApplyError::Api { source: kube::Error::Api(status), .. } => {
+            (Reason::OperatorError, matches!(status.code, 400 | 403 | 422))
+        }
+        ApplyError::Api { .. } | ApplyError::Leaving { .. } => (Reason::OperatorError, false),
     };
     let make = if for_good { Verdict::stalled } else { Verdict::reconciling };
-    make(Reason::OperatorError, error.to_string())
+    make(reason, error.to_string())
 }
 
 /// Of a connection that is sound.
@@ -82,30 +86,36 @@ pub fn sound() -> Verdict {
     Verdict::new(True, Reason::Running, "the configuration is valid and its Secrets are there")
 }
 
-/// Of a workload.
-pub fn of_workload(asked: Asked, rollout: &Rollout, pods: &[PodView], aspect: ConditionType) -> Verdict {
-    let staying: Vec<&PodView> = pods.iter().filter(|pod| !pod.leaving).collect();
+/// Of a workload. Only pods of the declared revision have a say in it.
+pub fn of_workload(asked: Asked, rollout: &Rollout, pods: &[PodView], aspect: Option<ConditionType>) -> Verdict {
+    let judges: Vec<&PodView> = pods.iter().filter(|pod| pod.judges()).collect();
     let mut verdict = if asked.suspended {
-        match pods.is_empty() && rollout.current == 0 {
+        match pods.iter().all(|pod| pod.finished) && rollout.current == 0 {
             true => Verdict::new(False, Reason::Suspended, "spec.suspend is true: nothing runs, everything is kept"),
             false => Verdict::reconciling(Reason::Stopping, "spec.suspend is true: the workers are stopping"),
         }
     } else {
-        running(asked, rollout, &staying)
+        running(asked, rollout, &judges)
     };
     verdict.message = verdict.message.chars().take(MAX_MESSAGE).collect();
-    with_aspect(verdict, pods, aspect)
+    match aspect {
+        Some(aspect) => with_aspect(verdict, pods, aspect),
+        None => verdict,
+    }
 }
 
 /// The verdict with the kind's own condition: what runs has a word on it even where the resource is not acted on.
 pub fn with_aspect(verdict: Verdict, pods: &[PodView], aspect: ConditionType) -> Verdict {
-    let staying: Vec<&PodView> = pods.iter().filter(|pod| !pod.leaving).collect();
-    Verdict { aspect: Some(aspect_of(&verdict, &staying, aspect)), ..verdict }
+    let judges: Vec<&PodView> = pods.iter().filter(|pod| pod.judges()).collect();
+    Verdict { aspect: Some(aspect_of(&verdict, &judges, aspect)), ..verdict }
 }
 
 fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
-    if let Some(words) = &rollout.failure {
-        return Verdict::stalled(Reason::PodFailed, format!("no pod can be made: {words}"));
+    let progress = rollout.progress();
+    match &progress {
+        Progress::Failed(reason, words) => return Verdict::stalled(*reason, words),
+        Progress::Completed(words) => return Verdict::new(True, Reason::Completed, words),
+        Progress::Rolling | Progress::Ready => {}
     }
     let several = rollout.desired > 1;
     let named = |pod: &PodView, text: &str| if several { format!("{}: {text}", pod.name) } else { text.to_owned() };
@@ -120,7 +130,7 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
             return Verdict { message: named(pod, &verdict.message), ..verdict };
         }
     }
-    if !rollout.done() {
+    if progress == Progress::Rolling {
         let Rollout { desired, ready, updated, .. } = rollout;
         let mut text = format!("{ready} of {desired} workers are ready, {updated} are up to date");
         if let Some(words) = &rollout.waits_for {
@@ -150,7 +160,7 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
             let text = format!("{runs} workers run, not {asked}: the topic has {runs} partitions");
             Verdict::new(True, Reason::ReplicasCapped, text)
         }
-        None => remark(pods).unwrap_or_else(|| Verdict::new(True, Reason::Running, "frames flow")),
+        None => remark(pods).unwrap_or_else(|| Verdict::new(True, Reason::Running, asked.well)),
     }
 }
 
@@ -193,12 +203,13 @@ fn nature(reason: Reason) -> Nature {
         }
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError => Nature::Waits,
+        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
+            Nature::Waits
+        }
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
-        | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | ProgramMissing => {
-            Nature::NeedsPerson
-        }
+        | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
+        | RunFailed | ProgramMissing => Nature::NeedsPerson,
     }
 }
 
@@ -214,6 +225,19 @@ fn aspect_of(verdict: &Verdict, pods: &[&PodView], aspect: ConditionType) -> (Co
             (condition.status, condition.reason, condition.message.chars().take(MAX_MESSAGE).collect())
         }
         _ => (Unknown, verdict.reason, "no worker says".into()),
+    }
+}
+
+/// How a run ended, if that is what a resource's conditions say: Kubernetes removes a Job some time after its end, and what
+/// has been run is not run again for that.
+pub fn remembered(run: &str, conditions: &[Condition]) -> Option<Result<String, String>> {
+    let ready = conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())?;
+    let words = ready.message.clone();
+    let of_it = words.strip_prefix(run).is_some_and(|rest| rest.starts_with([' ', ':']));
+    match ready.reason.as_str() {
+        reason if of_it && reason == Reason::Completed.as_str() => Some(Ok(words)),
+        reason if of_it && reason == Reason::RunFailed.as_str() => Some(Err(words)),
+        _ => None,
     }
 }
 

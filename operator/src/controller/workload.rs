@@ -1,15 +1,25 @@
-//! A validated resource: everything that its children are built from, decided once. Building looks at nothing else.
+//! A validated resource: everything that its children are built from, decided once. Building looks at nothing else: it sees
+//! how the pods run and which program is in them, never the kind of the resource.
 
-use edgereel_crds::{name::Kind, placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        batch::v1::{CronJob, Job},
+        core::v1::{ConfigMap, EnvVar, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 
-use super::names::Names;
+use super::{names::Names, program::Program};
+use crate::kinds::{ChildKind, child};
 
 /// The resource that children belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// `CameraStream` or `FrameSink`.
-    pub kind: Kind,
+    /// Its kind.
+    pub kind: &'static str,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -23,7 +33,7 @@ impl Owner {
     pub fn reference(&self) -> OwnerReference {
         OwnerReference {
             api_version: edgereel_crds::name::API_VERSION.into(),
-            kind: self.kind.as_str().into(),
+            kind: self.kind.into(),
             name: self.name.clone(),
             uid: self.uid.clone(),
             controller: Some(true),
@@ -33,39 +43,125 @@ impl Owner {
 
     /// As `edgereel run --only` takes it: `CameraStream/gate`.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.kind.as_str(), self.name)
+        format!("{}/{}", self.kind, self.name)
     }
 }
 
-/// A camera or a sink, ready to be built.
+/// How the pods of a kind run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// One pod, never two at once.
+    Singleton,
+    /// Numbered pods that share the work.
+    Sharded,
+    /// Pods that run to an end.
+    Batch,
+}
+
+impl Runs {
+    /// The kinds of children that this takes.
+    pub fn children(self) -> Vec<ChildKind> {
+        match self {
+            Runs::Singleton => vec![child::<ConfigMap>(), child::<Service>(), child::<Deployment>()],
+            Runs::Sharded => {
+                vec![child::<ConfigMap>(), child::<Service>(), child::<StatefulSet>(), child::<PodDisruptionBudget>()]
+            }
+            Runs::Batch => vec![child::<ConfigMap>(), child::<Job>(), child::<CronJob>()],
+        }
+    }
+}
+
+/// How the pods of a workload run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Runtime {
+    /// One pod, never two at once.
+    Singleton,
+    /// Numbered pods that share the work.
+    Sharded {
+        /// How many.
+        replicas: i32,
+        /// Where they write.
+        storage: Storage,
+    },
+    /// Pods that run to an end.
+    Batch(Batch),
+}
+
+/// Pods that run to an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// When, as a CronJob has it; none: once.
+    pub schedule: Option<String>,
+    /// How many have to succeed.
+    pub completions: i32,
+    /// How many may fail before all is given up.
+    pub backoff: i32,
+    /// How long it may take, in seconds.
+    pub deadline: Option<i64>,
+}
+
+/// A resource, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// Whose workload it is.
     pub owner: Owner,
     /// What its children are called.
     pub names: Names,
-    /// The resource documents that the worker reads, as YAML.
+    /// How its pods run.
+    pub runtime: Runtime,
+    /// What runs in them.
+    pub program: Program,
+    /// The program's arguments.
+    pub args: Vec<String>,
+    /// The program's environment, before what the template adds: a name that stands here is not taken from there.
+    pub env: Vec<EnvVar>,
+    /// The resource documents that the program reads, as YAML.
     pub documents: String,
-    /// A hash of what the worker does: it changes when a running worker would have to be started anew.
+    /// A hash of what the program does: it changes when a running one would have to be started anew.
     pub checksum: String,
-    /// The Secrets that the worker reads, and which keys of them.
+    /// The Secrets that the program reads, and which keys of them.
     pub secrets: SecretUses,
     /// A hash of the values of those keys.
     pub secrets_checksum: String,
-    /// Where a sink writes; none for a camera.
-    pub storage: Option<Storage>,
     /// Which nodes may run it.
     pub placement: Option<Placement>,
     /// What its pods are like.
     pub template: PodTemplate,
-    /// How many pods there are to be; none when suspended.
-    pub replicas: i32,
     /// How many were asked for, where that is more than the topic has partitions.
     pub capped_from: Option<i32>,
     /// Whether `spec.suspend` is set.
     pub suspended: bool,
     /// The value of `edgereel.dev/restart`: another value starts the pods anew.
     pub restart: Option<String>,
-    /// What the worker may hold in memory, in bytes, beside the program itself.
+    /// What the program may hold in memory, in bytes, beside itself.
     pub buffers: u64,
+}
+
+impl Workload {
+    /// How many pods there are to be at once.
+    pub fn pods(&self) -> i32 {
+        if self.suspended {
+            return 0;
+        }
+        match &self.runtime {
+            Runtime::Singleton | Runtime::Batch(_) => 1,
+            Runtime::Sharded { replicas, .. } => *replicas,
+        }
+    }
+
+    /// Where its pods write, if they have a place of their own.
+    pub fn storage(&self) -> Option<&Storage> {
+        match &self.runtime {
+            Runtime::Sharded { storage, .. } => Some(storage),
+            Runtime::Singleton | Runtime::Batch(_) => None,
+        }
+    }
+
+    /// What there is to say of it while all is well.
+    pub fn well(&self) -> &'static str {
+        match &self.runtime {
+            Runtime::Singleton | Runtime::Sharded { .. } => "frames flow",
+            Runtime::Batch(_) => "it runs when its schedule says so",
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The Deployment: a camera's one pod.
+//! The Deployment: the one pod of a singleton, such as a camera's.
 
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
@@ -8,13 +8,13 @@ use k8s_openapi::{
 use super::{meta, pod};
 use crate::{controller::workload::Workload, settings::Settings};
 
-/// The Deployment of a camera. `Recreate`: two workers at once would send every frame twice, and many cameras take one
+/// The Deployment of a singleton. `Recreate`: of a camera, two workers at once would send every frame twice, and many cameras take one
 /// viewer only.
 pub fn build(workload: &Workload, settings: &Settings) -> Deployment {
     Deployment {
         metadata: meta(workload, &workload.names.workload),
         spec: Some(DeploymentSpec {
-            replicas: Some(workload.replicas),
+            replicas: Some(workload.pods()),
             revision_history_limit: Some(2),
             selector: LabelSelector { match_labels: Some(workload.names.selector()), ..LabelSelector::default() },
             strategy: Some(DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None }),

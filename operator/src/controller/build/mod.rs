@@ -1,7 +1,8 @@
 //! From a validated resource to its children. Pure: the same workload always gives the same children, byte for byte.
 //!
-//! One file a kind of child; [`pod`] is what a Deployment and a StatefulSet share.
+//! One file a kind of child; [`pod`] is what all that make pods share.
 
+pub mod batch;
 pub mod config_map;
 pub mod deployment;
 pub mod pdb;
@@ -9,43 +10,62 @@ pub mod pod;
 pub mod service;
 pub mod stateful_set;
 
-use edgereel_crds::name::Kind;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::{ConfigMap, Service},
-    policy::v1::PodDisruptionBudget,
-};
-use kube::api::ObjectMeta;
+use kube::{ResourceExt, api::ObjectMeta};
 
-use super::workload::Workload;
+use super::{
+    apply::Desired,
+    workload::{Runtime, Workload},
+};
 use crate::settings::Settings;
 
-/// The children that a resource is to have. What is `None` is not to be there.
+/// The children that a resource is to have; others are not to be there.
 ///
-/// They are applied in the order of the fields: pods that start find their configuration.
-#[derive(Clone, Debug, PartialEq)]
+/// They are applied in their order: pods that start find their configuration.
+#[derive(Default)]
 pub struct Children {
-    /// The resource documents.
-    pub config_map: Option<ConfigMap>,
-    /// Names for the pods, and their metrics.
-    pub service: Option<Service>,
-    /// A camera's pod.
-    pub deployment: Option<Deployment>,
-    /// A sink's pods.
-    pub stateful_set: Option<StatefulSet>,
-    /// Keeps a node's drain from stopping more than one worker of a sink.
-    pub disruption_budget: Option<PodDisruptionBudget>,
+    all: Vec<Box<dyn Desired>>,
+    /// The name of the Job that runs once.
+    run: Option<String>,
+}
+
+impl Children {
+    fn with(mut self, child: impl Desired + 'static) -> Self {
+        self.all.push(Box::new(child));
+        self
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Desired> {
+        self.all.iter().map(|child| &**child)
+    }
+
+    /// The name of the Job that runs once, where that is what is to run.
+    pub fn run(&self) -> Option<&str> {
+        self.run.as_deref()
+    }
 }
 
 /// All children of a workload.
 pub fn build(workload: &Workload, settings: &Settings) -> Children {
-    let camera = workload.owner.kind == Kind::CameraStream;
-    Children {
-        config_map: Some(config_map::build(workload)),
-        service: Some(service::build(workload)),
-        deployment: camera.then(|| deployment::build(workload, settings)),
-        stateful_set: (!camera).then(|| stateful_set::build(workload, settings)),
-        disruption_budget: pdb::build(workload),
+    let config = Children::default().with(config_map::build(workload));
+    match &workload.runtime {
+        Runtime::Singleton => config.with(service::build(workload)).with(deployment::build(workload, settings)),
+        Runtime::Sharded { storage, .. } => {
+            let set = stateful_set::build(workload, storage, settings);
+            let children = config.with(service::build(workload)).with(set);
+            match pdb::build(workload) {
+                Some(budget) => children.with(budget),
+                None => children,
+            }
+        }
+        Runtime::Batch(batch) => match &batch.schedule {
+            Some(schedule) => config.with(batch::cron_job(workload, batch, schedule, settings)),
+            None => {
+                let job = batch::job(workload, batch, settings);
+                let run = Some(job.name_any());
+                Children { run, ..config.with(job) }
+            }
+        },
     }
 }
 

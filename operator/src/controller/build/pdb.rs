@@ -12,7 +12,7 @@ use crate::controller::workload::Workload;
 
 /// The budget of a workload, if it helps.
 pub fn build(workload: &Workload) -> Option<PodDisruptionBudget> {
-    (workload.replicas > 1).then(|| PodDisruptionBudget {
+    (workload.pods() > 1).then(|| PodDisruptionBudget {
         metadata: meta(workload, &workload.names.workload),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use edgereel_crds::{
-    name::Kind,
     pod::{PodSecurity, PodTemplate, VolumeSource},
     storage::Storage,
     units::ByteSize,
@@ -11,10 +10,10 @@ use edgereel_crds::{
 use k8s_openapi::{
     api::core::v1::{
         Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-        EnvVarSource, HTTPGetAction, HostPathVolumeSource, KeyToPath, LocalObjectReference, NodeAffinity, NodeSelector,
-        NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
-        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
-        SecurityContext, Volume, VolumeMount,
+        HTTPGetAction, HostPathVolumeSource, KeyToPath, LocalObjectReference, NodeAffinity, NodeSelector,
+        NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
+        PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
+        VolumeMount,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
@@ -23,20 +22,19 @@ use kube::api::ObjectMeta;
 use super::config_map;
 use crate::{
     controller::{
-        names::{CONFIG_CHECKSUM, RESOURCE_ANNOTATION, RESTART_ANNOTATION, SECRETS_CHECKSUM},
+        names::{CONFIG_CHECKSUM, RESOURCE_ANNOTATION, RESTART_ANNOTATION, REVISION_ANNOTATION, SECRETS_CHECKSUM},
+        program::{CONFIG, CONTAINER, DATA, PORT, PORT_NAME, SECRETS},
         workload::Workload,
     },
+    hash::hash_of,
     settings::Settings,
 };
 
-/// The worker's container.
-pub const CONTAINER: &str = "worker";
-/// Where the worker serves `/metrics`, `/healthz`, `/readyz` and `/status`.
-pub const PORT: i32 = 9464;
-/// That port's name.
-pub const PORT_NAME: &str = "http";
-/// The volume that a sink writes to.
+/// The volume with a workload's storage.
 pub const DATA_VOLUME: &str = "data";
+
+/// The volume with the resource documents.
+pub const CONFIG_VOLUME: &str = "config";
 
 /// Frames under way are delivered, and files closed, within this many seconds after SIGTERM.
 const GRACE_SECONDS: i64 = 60;
@@ -48,27 +46,32 @@ const READABLE: i32 = 0o444;
 /// The pods of a workload.
 pub fn template(workload: &Workload, settings: &Settings) -> PodTemplateSpec {
     let template = &workload.template;
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(with(&template.labels, workload.names.labels())),
-            annotations: Some(with(&template.annotations, annotations(workload))),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(PodSpec {
-            affinity: affinity(workload),
-            automount_service_account_token: Some(false),
-            containers: vec![container(workload, settings)],
-            enable_service_links: Some(false),
-            image_pull_secrets: some(pull_secrets(template, settings)),
-            node_selector: workload.placement.as_ref().map(|p| p.node_selector.clone()).filter(|s| !s.is_empty()),
-            priority_class_name: template.priority_class_name.clone(),
-            security_context: Some(security(workload, settings)),
-            service_account_name: template.service_account_name.clone(),
-            termination_grace_period_seconds: Some(template.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS)),
-            tolerations: some(workload.placement.as_ref().map(|p| p.tolerations.clone()).unwrap_or_default()),
-            volumes: Some(volumes(workload)),
-            ..PodSpec::default()
-        }),
+    let spec = spec(workload, settings);
+    let labels = with(&template.labels, workload.names.labels());
+    let mut annotations = with(&template.annotations, annotations(workload));
+    // Of a resource that was deleted and made anew, the pods are others.
+    let revision = hash_of(&(&workload.owner.uid, &labels, &annotations, &spec));
+    annotations.insert(REVISION_ANNOTATION.into(), revision);
+    let metadata = ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
+    PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) }
+}
+
+fn spec(workload: &Workload, settings: &Settings) -> PodSpec {
+    let template = &workload.template;
+    PodSpec {
+        affinity: affinity(workload),
+        automount_service_account_token: Some(false),
+        containers: vec![container(workload)],
+        enable_service_links: Some(false),
+        image_pull_secrets: some(pull_secrets(template, settings)),
+        node_selector: workload.placement.as_ref().map(|p| p.node_selector.clone()).filter(|s| !s.is_empty()),
+        priority_class_name: template.priority_class_name.clone(),
+        security_context: Some(security(workload, settings)),
+        service_account_name: template.service_account_name.clone(),
+        termination_grace_period_seconds: Some(template.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS)),
+        tolerations: some(workload.placement.as_ref().map(|p| p.tolerations.clone()).unwrap_or_default()),
+        volumes: Some(volumes(workload)),
+        ..PodSpec::default()
     }
 }
 
@@ -106,13 +109,14 @@ fn pull_secrets(template: &PodTemplate, settings: &Settings) -> Vec<LocalObjectR
     names.into_iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
 }
 
-fn container(workload: &Workload, settings: &Settings) -> Container {
+fn container(workload: &Workload) -> Container {
     let template = &workload.template;
     Container {
         name: CONTAINER.into(),
-        image: Some(template.image.clone().unwrap_or_else(|| settings.worker_image.clone())),
+        image: Some(template.image.clone().unwrap_or_else(|| workload.program.image.clone())),
         image_pull_policy: template.image_pull_policy.map(|policy| policy.as_str().into()),
-        args: Some(args(workload)),
+        command: some(workload.program.command.clone()),
+        args: Some(workload.args.clone()),
         env: some(env(workload)),
         ports: Some(vec![ContainerPort {
             name: Some(PORT_NAME.into()),
@@ -135,41 +139,14 @@ fn container(workload: &Workload, settings: &Settings) -> Container {
     }
 }
 
-fn args(workload: &Workload) -> Vec<String> {
-    let mut args = vec![
-        "run".to_owned(),
-        format!("--filename=/etc/edgereel/{}", config_map::FILE),
-        format!("--only={}", workload.owner.label()),
-        "--secrets-dir=/secrets".into(),
-        format!("--http=0.0.0.0:{PORT}"),
-        "--log-format=json".into(),
-    ];
-    if workload.owner.kind == Kind::FrameSink {
-        args.extend(["--storage-root=/data".into(), "--replica=$(EDGEREEL_REPLICA)".into()]);
-    }
-    args
-}
-
 fn env(workload: &Workload) -> Vec<EnvVar> {
-    let own = workload.template.env.iter().map(|variable| EnvVar {
+    let own = |name: &str| workload.env.iter().any(|variable| variable.name == name);
+    let theirs = workload.template.env.iter().filter(|variable| !own(&variable.name)).map(|variable| EnvVar {
         name: variable.name.clone(),
         value: Some(variable.value.clone()),
         value_from: None,
     });
-    // The pod's number in its StatefulSet: a consumer group knows its member by it.
-    let replica = EnvVar {
-        name: "EDGEREEL_REPLICA".into(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                api_version: Some("v1".into()),
-                field_path: "metadata.labels['apps.kubernetes.io/pod-index']".into(),
-            }),
-            ..EnvVarSource::default()
-        }),
-    };
-    let replica = (workload.owner.kind == Kind::FrameSink).then_some(replica);
-    replica.into_iter().chain(own.filter(|variable| variable.name != "EDGEREEL_REPLICA")).collect()
+    workload.env.iter().cloned().chain(theirs).collect()
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {
@@ -205,7 +182,8 @@ fn security(workload: &Workload, settings: &Settings) -> PodSecurityContext {
     let PodSecurity { run_as_user, run_as_group, fs_group, supplemental_groups } = own;
     let group = run_as_group.unwrap_or(settings.run_as_group);
     // Claimed volumes are handed to the worker's group. Kubernetes does no such thing with a hostPath.
-    let claimed = matches!(workload.storage, Some(Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)));
+    let claimed =
+        matches!(workload.storage(), Some(Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_)));
     let fs_group = fs_group.or_else(|| claimed.then_some(group));
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -246,9 +224,9 @@ fn affinity(workload: &Workload) -> Option<Affinity> {
 fn volumes(workload: &Workload) -> Vec<Volume> {
     let mut volumes = vec![
         Volume {
-            name: "config".into(),
+            name: CONFIG_VOLUME.into(),
             config_map: Some(ConfigMapVolumeSource {
-                name: workload.names.config.clone(),
+                name: config_map::name(workload),
                 default_mode: Some(READABLE),
                 ..ConfigMapVolumeSource::default()
             }),
@@ -277,7 +255,7 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
 }
 
 fn data_volume(workload: &Workload) -> Option<Volume> {
-    let source = match workload.storage.as_ref()? {
+    let source = match workload.storage()? {
         // `Directory`: a disk that is not mounted keeps the pod from starting, instead of filling the node's own disk.
         Storage::HostPath(host) => Volume { host_path: Some(host_path(&host.path, "Directory")), ..Volume::default() },
         Storage::PersistentVolumeClaim(claim) => {
@@ -332,16 +310,16 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![mount("config", "/etc/edgereel".into(), true), mount("tmp", "/tmp".into(), false)];
+    let mut mounts = vec![mount(CONFIG_VOLUME, CONFIG.into(), true), mount("tmp", "/tmp".into(), false)];
     mounts.extend(
         workload
             .secrets
             .keys()
             .enumerate()
-            .map(|(n, name)| mount(&format!("secret-{n}"), format!("/secrets/{name}"), true)),
+            .map(|(n, name)| mount(&format!("secret-{n}"), format!("{SECRETS}/{name}"), true)),
     );
-    if workload.storage.is_some() {
-        mounts.push(mount(DATA_VOLUME, "/data".into(), false));
+    if workload.storage().is_some() {
+        mounts.push(mount(DATA_VOLUME, DATA.into(), false));
     }
     mounts.extend(
         workload.template.volume_mounts.iter().map(|own| mount(&own.name, own.mount_path.clone(), own.read_only)),

@@ -5,8 +5,11 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{meta, pod};
-use crate::controller::workload::Workload;
+use super::meta;
+use crate::controller::{
+    program::{PORT, PORT_NAME},
+    workload::Workload,
+};
 
 /// The Service of a workload. Headless: each pod has figures of its own, and pods that are not ready have the ones that
 /// matter most.
@@ -18,10 +21,10 @@ pub fn build(workload: &Workload) -> Service {
             publish_not_ready_addresses: Some(true),
             selector: Some(workload.names.selector()),
             ports: Some(vec![ServicePort {
-                name: Some(pod::PORT_NAME.into()),
-                port: pod::PORT,
+                name: Some(PORT_NAME.into()),
+                port: PORT,
                 protocol: Some("TCP".into()),
-                target_port: Some(IntOrString::String(pod::PORT_NAME.into())),
+                target_port: Some(IntOrString::String(PORT_NAME.into())),
                 ..ServicePort::default()
             }]),
             ..ServiceSpec::default()

@@ -1,4 +1,4 @@
-//! The StatefulSet: a sink's pods. Each keeps its number, and with it its membership in the consumer group, over restarts.
+//! The StatefulSet: numbered pods, such as a sink's. Each keeps its number, and with it its membership in the consumer group, over restarts.
 
 use edgereel_crds::storage::{AccessMode, Storage, VolumeClaimTemplate};
 use k8s_openapi::{
@@ -16,16 +16,16 @@ use kube::api::ObjectMeta;
 use super::{meta, pod};
 use crate::{controller::workload::Workload, settings::Settings};
 
-/// The StatefulSet of a sink.
-pub fn build(workload: &Workload, settings: &Settings) -> StatefulSet {
-    let claim = match &workload.storage {
-        Some(Storage::VolumeClaimTemplate(claim)) => Some(vec![claim_template(workload, claim)]),
-        _ => None,
+/// The StatefulSet of a sharded workload.
+pub fn build(workload: &Workload, storage: &Storage, settings: &Settings) -> StatefulSet {
+    let claim = match storage {
+        Storage::VolumeClaimTemplate(claim) => Some(vec![claim_template(workload, claim)]),
+        Storage::HostPath(_) | Storage::PersistentVolumeClaim(_) => None,
     };
     StatefulSet {
         metadata: meta(workload, &workload.names.workload),
         spec: Some(StatefulSetSpec {
-            replicas: Some(workload.replicas),
+            replicas: Some(workload.pods()),
             revision_history_limit: Some(2),
             service_name: Some(workload.names.workload.clone()),
             // Workers do not wait for each other: a partition without a worker waits in Kafka.

@@ -21,7 +21,7 @@ async fn children(name: &str, text: &str, sink: bool, resource: &str) {
             let mut object = lab.object(path);
             let meta = object["metadata"].as_object_mut().expect("metadata");
             // What the server adds.
-            for field in ["uid", "resourceVersion", "generation"] {
+            for field in ["uid", "resourceVersion", "generation", "creationTimestamp"] {
                 meta.remove(field);
             }
             serde_yaml::to_string(&object).expect("YAML")

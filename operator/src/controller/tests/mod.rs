@@ -4,8 +4,11 @@
 //! says so, as in a real cluster.
 
 mod golden;
+mod progress;
 mod scenarios;
+mod toy;
 mod verdicts;
+mod wakes;
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +17,18 @@ use std::{
 
 use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, document::yaml};
 use http::{Method, Request, Response};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{ConfigMap, Pod, Secret, Service},
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
-    Client, Resource,
+    Client,
     client::Body,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         events::{Recorder, Reporter},
-        reflector::{ObjectRef, store::Writer},
+        reflector::ObjectRef,
         watcher::Event,
     },
 };
@@ -31,14 +38,17 @@ use tower_test::mock;
 
 use super::{
     Error,
+    apply::Child,
     context::{Context, SecretHashes, Written},
     managed::Managed,
     reconcile,
 };
 use crate::{
-    cache::{Caches, Writers},
+    cache::{Caches, Guarded, Writers},
+    kinds::Kinds,
     metrics::Metrics,
     settings::Settings,
+    wakes::{Triggers, Wakes, Woken},
     workers::Workers,
 };
 
@@ -65,13 +75,12 @@ impl Server {
     /// The answer to a request, as the API server would give it.
     fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         let tail = path.split_once("/namespaces/lab/").map_or(path, |(_, tail)| tail).to_owned();
-        // Events get names with a time in them.
-        let shown = if tail.starts_with("events") { "events".to_owned() } else { tail.clone() };
+        let shown = shown(&tail);
         self.requests.push(format!("{method} {shown}"));
-        if let Some((code, message)) = self.refuse.get(&tail) {
+        if let Some((code, message)) = self.refuse.get(&shown).filter(|_| *method != Method::GET) {
             return failure(*code, message);
         }
-        if *method == Method::PATCH && self.conflict.as_ref() == Some(&tail) {
+        if *method == Method::PATCH && self.conflict.as_ref() == Some(&shown) {
             self.conflict = None;
             return failure(409, "conflict with another manager");
         }
@@ -91,6 +100,7 @@ impl Server {
                 applied["metadata"]["resourceVersion"] = json!(version);
                 applied["metadata"]["uid"] = json!(format!("uid-of-{object}"));
                 applied["metadata"]["generation"] = json!(1);
+                applied["metadata"]["creationTimestamp"] = json!("2024-06-04T10:30:00Z");
                 self.objects.insert(object, applied.clone());
                 (200, applied)
             }
@@ -110,11 +120,25 @@ impl Server {
     }
 }
 
+/// A path without what is made up anew each time: the time in an event's name, the hash in a ConfigMap's or a Job's.
+fn shown(path: &str) -> String {
+    let (plural, name) = path.split_once('/').unwrap_or((path, ""));
+    match (plural, name.rsplit_once('-')) {
+        ("events", _) => "events".to_owned(),
+        ("configmaps" | "jobs", Some((stem, hash))) if hash.len() == 8 => format!("{plural}/{stem}-HASH"),
+        _ => path.to_owned(),
+    }
+}
+
 fn failure(code: u16, message: &str) -> (u16, Value) {
     // As the API server's NamespaceLifecycle admission says it.
     let terminating = message.contains("being terminated");
     let causes = if terminating { json!([{"reason": "NamespaceTerminating", "message": message}]) } else { json!([]) };
-    let reason = if code == 403 { "Forbidden" } else { "" };
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        _ => "",
+    };
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "details": {"causes": causes}, "code": code});
     (code, status)
@@ -124,12 +148,47 @@ fn failure(code: u16, message: &str) -> (u16, Value) {
 pub(super) struct Lab {
     context: Arc<Context>,
     writers: Writers,
+    wakes: Wakes,
+    woken: Woken,
+    feeds: BTreeMap<&'static str, Feed>,
     server: Arc<Mutex<Server>>,
+}
+
+/// Brings an event of a kind through its watch.
+type Feed = fn(&mut Lab, Event<Value>);
+
+/// The event of an object of a type.
+fn typed<T: DeserializeOwned>(event: Event<Value>) -> Event<T> {
+    let object = |value| serde_json::from_value(value).expect("an object of its kind");
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(value) => Event::InitApply(object(value)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(value) => Event::Apply(object(value)),
+        Event::Delete(value) => Event::Delete(object(value)),
+    }
+}
+
+fn of_kind<K: Managed>(lab: &mut Lab, event: Event<Value>) {
+    let event = typed(event);
+    lab.writers.of::<Guarded<K>>().apply_watcher_event(&event);
+    lab.wakes.own::<K>(&event);
+}
+
+fn of_child<C: Child>(lab: &mut Lab, event: Event<Value>) {
+    let event = typed(event);
+    lab.writers.of::<C>().apply_watcher_event(&event);
+    lab.wakes.child::<C>(&event);
 }
 
 impl Lab {
     /// A namespace with the resources of a YAML text.
     pub fn new(text: &str) -> Self {
+        Lab::with(Kinds::default(), &[], text)
+    }
+
+    /// The same, with further kinds and what brings their events.
+    pub fn with(kinds: Kinds, more: &[(&'static str, Feed)], text: &str) -> Self {
         let settings = Settings {
             worker_image: "edgereel:test".into(),
             allowed_host_paths: vec!["/data".into()],
@@ -149,8 +208,7 @@ impl Lab {
             }
         });
         let client = Client::new(service, "lab");
-        let (caches, mut writers) = Caches::new();
-        begin(&mut writers);
+        let (caches, writers) = Caches::new(&kinds);
         let reporter = Reporter { controller: "test".into(), instance: None };
         let context = Arc::new(Context {
             client: client.clone(),
@@ -162,7 +220,34 @@ impl Lab {
             secret_hashes: SecretHashes::default(),
             written: Written::default(),
         });
-        let mut lab = Lab { context, writers, server };
+        let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone());
+        let wakes = Wakes::new(context.clone(), triggers);
+        let mut feeds = BTreeMap::<_, Feed>::from([
+            ("CameraStream", of_kind::<CameraStream> as Feed),
+            ("FrameSink", of_kind::<FrameSink>),
+            ("KafkaConnection", of_kind::<KafkaConnection>),
+            ("ConfigMap", of_child::<ConfigMap>),
+            ("Service", of_child::<Service>),
+            ("Deployment", of_child::<Deployment>),
+            ("StatefulSet", of_child::<StatefulSet>),
+            ("PodDisruptionBudget", of_child::<PodDisruptionBudget>),
+            ("Secret", |lab, event| {
+                let event = typed(event);
+                lab.writers.of::<PartialObjectMeta<Secret>>().apply_watcher_event(&event);
+                lab.wakes.secret(&event);
+            }),
+            ("Pod", |lab, event| {
+                let event = typed(event);
+                lab.writers.of::<Pod>().apply_watcher_event(&event);
+                lab.wakes.pod(&event);
+            }),
+        ]);
+        feeds.extend(more.iter().copied());
+        let mut lab = Lab { context, writers, wakes, woken, feeds, server };
+        for feed in lab.feeds.clone().into_values() {
+            feed(&mut lab, Event::Init);
+            feed(&mut lab, Event::InitDone);
+        }
         lab.declare(text);
         lab
     }
@@ -201,20 +286,23 @@ impl Lab {
 
     /// What a watch brings.
     fn bring(&mut self, object: Value) {
-        let writers = &mut self.writers;
-        match object["kind"].as_str().unwrap_or_default() {
-            "CameraStream" => apply(&mut writers.cameras, object),
-            "FrameSink" => apply(&mut writers.sinks, object),
-            "KafkaConnection" => apply(&mut writers.connections, object),
-            "Secret" => apply(&mut writers.secrets, object),
-            "Pod" => apply(&mut writers.pods, object),
-            "Deployment" => apply(&mut writers.deployments, object),
-            "StatefulSet" => apply(&mut writers.stateful_sets, object),
-            "ConfigMap" => apply(&mut writers.config_maps, object),
-            "Service" => apply(&mut writers.services, object),
-            "PodDisruptionBudget" => apply(&mut writers.disruption_budgets, object),
-            kind => panic!("nobody watches {kind}"),
+        self.feed(&object["kind"].clone(), Event::Apply(object));
+    }
+
+    fn feed(&mut self, kind: &Value, event: Event<Value>) {
+        let feed = self.feeds.get(kind.as_str().unwrap_or_default());
+        feed.unwrap_or_else(|| panic!("nobody watches {kind}"))(self, event);
+    }
+
+    /// Who was woken since this was asked last, as `CameraStream/gate`.
+    pub fn woken(&mut self) -> Vec<String> {
+        let mut all = std::collections::BTreeSet::new();
+        for (kind, woken) in &mut self.woken {
+            while let Ok(name) = woken.try_recv() {
+                all.insert(format!("{kind}/{}", name.name));
+            }
         }
+        all.into_iter().collect()
     }
 
     /// Everything that was written comes back through the watches.
@@ -235,25 +323,32 @@ impl Lab {
         self.bring(object);
     }
 
-    /// An object of the server.
+    /// An object of the server; of several that differ in their hash, the last by name.
     pub fn object(&self, path: &str) -> Value {
-        self.server.lock().expect("not poisoned").objects.get(path).cloned().unwrap_or(Value::Null)
+        let server = self.server.lock().expect("not poisoned");
+        let found = server.objects.iter().rfind(|(key, _)| *key == path || shown(key) == path);
+        found.map(|(_, object)| object.clone()).unwrap_or(Value::Null)
+    }
+
+    /// The names of the objects of a kind.
+    pub fn names(&self, plural: &str) -> Vec<String> {
+        let server = self.server.lock().expect("not poisoned");
+        server.objects.keys().filter_map(|key| key.strip_prefix(plural)?.strip_prefix('/').map(str::to_owned)).collect()
     }
 
     /// Deletes an object by hand, and brings that through the watch.
     pub fn delete(&mut self, path: &str) {
-        let object = self.server.lock().expect("not poisoned").objects.remove(path).expect("there");
-        let writers = &mut self.writers;
-        match object["kind"].as_str().unwrap_or_default() {
-            "ConfigMap" => {
-                let gone = serde_json::from_value(object.clone()).expect("a ConfigMap");
-                remove(&mut writers.config_maps, object);
-                self.context.caches.config_maps.brought(&gone, true);
-            }
-            "Secret" => remove(&mut writers.secrets, object),
-            "FrameSink" => remove(&mut writers.sinks, object),
-            kind => panic!("no scenario deletes a {kind}"),
-        }
+        let mut server = self.server.lock().expect("not poisoned");
+        let key = server.objects.keys().find(|key| *key == path || shown(key) == path).cloned().expect("there");
+        let object = server.objects.remove(&key).expect("there");
+        drop(server);
+        self.feed(&object["kind"].clone(), Event::Delete(object));
+    }
+
+    /// A pod is gone.
+    pub fn remove_pod(&mut self, name: &str) {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "lab"}});
+        self.feed(&json!("Pod"), Event::Delete(pod));
     }
 
     /// Has requests to a path refused.
@@ -279,7 +374,7 @@ impl Lab {
     /// Reconciles a resource: the requests that this took, and how it ended.
     pub async fn reconcile<K: Managed>(&self, name: &str) -> (Vec<String>, Result<(), Error>) {
         let before = self.server.lock().expect("not poisoned").requests.len();
-        let object = K::store(&self.context.caches).get(&ObjectRef::new(name).within("lab")).expect("in the cache");
+        let object = self.context.caches.of::<K>().get(&ObjectRef::new(name).within("lab")).expect("in the cache");
         let outcome = reconcile(object, self.context.clone()).await.map(|_| ());
         let server = self.server.lock().expect("not poisoned");
         (server.requests[before..].to_vec(), outcome)
@@ -293,32 +388,6 @@ impl Lab {
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         format!("{} {}: {}", text("status"), text("reason"), text("message"))
     }
-}
-
-/// Marks every cache as filled.
-fn begin(writers: &mut Writers) {
-    fn empty<K: Resource<DynamicType = ()> + Clone + 'static>(writer: &mut Writer<K>) {
-        writer.apply_watcher_event(&Event::Init);
-        writer.apply_watcher_event(&Event::InitDone);
-    }
-    empty::<DeserializeGuard<CameraStream>>(&mut writers.cameras);
-    empty::<DeserializeGuard<FrameSink>>(&mut writers.sinks);
-    empty::<DeserializeGuard<KafkaConnection>>(&mut writers.connections);
-    empty::<PartialObjectMeta<Secret>>(&mut writers.secrets);
-    empty::<Pod>(&mut writers.pods);
-    empty(&mut writers.deployments);
-    empty(&mut writers.stateful_sets);
-    empty(&mut writers.config_maps);
-    empty(&mut writers.services);
-    empty(&mut writers.disruption_budgets);
-}
-
-fn apply<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static>(writer: &mut Writer<K>, object: Value) {
-    writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object).expect("an object of its kind")));
-}
-
-fn remove<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static>(writer: &mut Writer<K>, object: Value) {
-    writer.apply_watcher_event(&Event::Delete(serde_json::from_value(object).expect("an object of its kind")));
 }
 
 /// A connection, a camera and a sink.

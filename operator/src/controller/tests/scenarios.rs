@@ -5,9 +5,12 @@ use serde_json::json;
 
 use super::{Lab, RESOURCES};
 
-const NEW_CAMERA: [&str; 5] = [
-    "PATCH configmaps/gate-camera-config",
+const NEW_CAMERA: [&str; 8] = [
+    "GET configmaps/gate-camera-config-HASH",
+    "PATCH configmaps/gate-camera-config-HASH",
+    "GET services/gate-camera",
     "PATCH services/gate-camera",
+    "GET deployments/gate-camera",
     "PATCH deployments/gate-camera",
     "PATCH camerastreams/gate/status",
     "POST events",
@@ -29,7 +32,7 @@ async fn settled() -> Lab {
 }
 
 #[tokio::test]
-async fn a_new_camera_gets_its_children_and_a_status_with_one_request_each() {
+async fn a_new_camera_gets_its_children_and_a_status_with_one_write_each() {
     let lab = Lab::new(RESOURCES);
     assert_eq!(lab.camera("gate").await, NEW_CAMERA);
     assert!(
@@ -44,8 +47,11 @@ async fn a_new_camera_gets_its_children_and_a_status_with_one_request_each() {
 async fn a_new_sink_gets_a_stateful_set_and_no_budget() {
     let lab = Lab::new(RESOURCES);
     let expected = [
-        "PATCH configmaps/files-sink-config",
+        "GET configmaps/files-sink-config-HASH",
+        "PATCH configmaps/files-sink-config-HASH",
+        "GET services/files-sink",
         "PATCH services/files-sink",
+        "GET statefulsets/files-sink",
         "PATCH statefulsets/files-sink",
         "PATCH framesinks/files/status",
         "POST events",
@@ -89,32 +95,53 @@ async fn a_child_edited_by_hand_is_put_back_and_what_others_added_stays() {
 #[tokio::test]
 async fn a_child_deleted_by_hand_is_made_anew() {
     let mut lab = settled().await;
-    lab.delete("configmaps/gate-camera-config");
-    assert_eq!(lab.camera("gate").await, ["PATCH configmaps/gate-camera-config"]);
+    lab.delete("configmaps/gate-camera-config-HASH");
+    assert_eq!(lab.camera("gate").await, NEW_CAMERA[..2]);
+}
+
+/// A Service of somebody else's, with the name of the camera's.
+fn foreign_service(labels: serde_json::Value) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]},
+        "metadata": {"name": "gate-camera", "namespace": "lab", "uid": "theirs", "labels": labels}})
 }
 
 #[tokio::test]
 async fn somebody_elses_object_of_the_same_name_is_left_alone() {
-    let lab = Lab::new(RESOURCES);
-    lab.server.lock().expect("not poisoned").objects.insert(
-        "services/gate-camera".into(),
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gate-camera", "namespace": "lab"}}),
+    let mut lab = Lab::new(RESOURCES);
+    let theirs = foreign_service(json!({}));
+    lab.server.lock().expect("not poisoned").objects.insert("services/gate-camera".into(), theirs.clone());
+    let (requests, outcome) = lab.reconcile::<CameraStream>("gate").await;
+    assert!(outcome.is_err());
+    let mut expected = NEW_CAMERA[..3].to_vec();
+    expected.extend(["PATCH camerastreams/gate/status", "POST events"]);
+    assert_eq!(requests, expected);
+    let stalled = lab.condition("camerastreams/gate", "Stalled");
+    assert!(
+        stalled.contains("True NameTaken: Service/gate-camera is there already and does not belong to"),
+        "{stalled}"
     );
+    assert_eq!(lab.object("services/gate-camera"), theirs);
+
+    // One that has our labels, and nobody for an owner, is no more ours.
+    let theirs = foreign_service(json!({"app.kubernetes.io/managed-by": "edgereel-operator"}));
+    lab.server.lock().expect("not poisoned").objects.insert("services/gate-camera".into(), theirs.clone());
+    lab.catch_up();
+    assert!(lab.reconcile::<CameraStream>("gate").await.1.is_err());
+    assert_eq!(lab.object("services/gate-camera"), theirs);
+    lab.delete("services/gate-camera");
+    assert_eq!(lab.camera("gate").await[..2], NEW_CAMERA[2..4], "once it is gone, all goes on");
+}
+
+#[tokio::test]
+async fn an_object_that_somebody_makes_meanwhile_is_not_taken_over() {
+    let lab = Lab::new(RESOURCES);
     lab.refuse_apply_once("services/gate-camera");
     let (requests, outcome) = lab.reconcile::<CameraStream>("gate").await;
     assert!(outcome.is_err());
-    assert_eq!(
-        requests,
-        [
-            "PATCH configmaps/gate-camera-config",
-            "PATCH services/gate-camera",
-            "GET services/gate-camera",
-            "PATCH camerastreams/gate/status",
-            "POST events",
-        ]
+    assert_eq!(requests[..4], NEW_CAMERA[..4]);
+    assert!(
+        lab.condition("camerastreams/gate", "Reconciling").starts_with("True OperatorError: Service/gate-camera: ")
     );
-    let ready = lab.condition("camerastreams/gate", "Ready");
-    assert!(ready.contains("OperatorError: Service/gate-camera is there already and does not belong to"), "{ready}");
 }
 
 #[tokio::test]
@@ -204,15 +231,14 @@ async fn suspend_scales_to_nothing_and_back() {
         "  topic: {name: Gate, partitions: 3}\n",
         "  topic: {name: Gate, partitions: 3}\n  suspend: true\n",
     ));
-    let expected =
-        ["PATCH configmaps/gate-camera-config", "PATCH deployments/gate-camera", "PATCH camerastreams/gate/status"];
-    assert_eq!(lab.camera("gate").await[..3], expected);
+    let expected = ["PATCH deployments/gate-camera", "PATCH camerastreams/gate/status"];
+    assert_eq!(lab.camera("gate").await[..2], expected);
     assert_eq!(lab.object("deployments/gate-camera")["spec"]["replicas"], 0);
     assert!(lab.condition("camerastreams/gate", "Ready").starts_with("False Suspended: "));
     assert!(lab.condition("camerastreams/gate", "Reconciling").starts_with("False "));
     lab.catch_up();
     lab.declare(RESOURCES);
-    assert_eq!(lab.camera("gate").await[..3], expected);
+    assert_eq!(lab.camera("gate").await[..2], expected);
     assert_eq!(lab.object("deployments/gate-camera")["spec"]["replicas"], 1);
 }
 
@@ -226,10 +252,11 @@ async fn more_replicas_get_a_budget_and_one_again_loses_it() {
     lab.declare(&with("  output: {jpegFiles", "  replicas: 5\n  output: {jpegFiles"));
     let requests = lab.sink("files").await;
     assert_eq!(
-        requests[..3],
+        requests[..4],
         [
-            "PATCH configmaps/files-sink-config",
+            "PATCH configmaps/files-sink-config-HASH",
             "PATCH statefulsets/files-sink",
+            "GET poddisruptionbudgets/files-sink",
             "PATCH poddisruptionbudgets/files-sink"
         ]
     );
@@ -241,7 +268,7 @@ async fn more_replicas_get_a_budget_and_one_again_loses_it() {
     assert_eq!(
         requests[..3],
         [
-            "PATCH configmaps/files-sink-config",
+            "PATCH configmaps/files-sink-config-HASH",
             "PATCH statefulsets/files-sink",
             "DELETE poddisruptionbudgets/files-sink"
         ]
@@ -254,11 +281,20 @@ async fn what_does_not_concern_the_pod_does_not_roll_it() {
     lab.sink("files").await;
     lab.catch_up();
     lab.declare(&with("partitions: 3}\n", "partitions: 3}\n  frameRate: {target: 5}\n"));
-    assert_eq!(lab.sink("files").await, ["PATCH configmaps/files-sink-config"], "its camera's rate is not the sink's");
+    assert_eq!(
+        lab.sink("files").await,
+        ["PATCH configmaps/files-sink-config-HASH"],
+        "its camera's rate is not the sink's"
+    );
     lab.catch_up();
     lab.declare(&with("kafka:9092", "other:9092"));
     let requests = lab.sink("files").await;
-    assert_eq!(requests, ["PATCH configmaps/files-sink-config", "PATCH statefulsets/files-sink"], "its Kafka is");
+    let expected = [
+        "GET configmaps/files-sink-config-HASH",
+        "PATCH configmaps/files-sink-config-HASH",
+        "PATCH statefulsets/files-sink",
+    ];
+    assert_eq!(requests, expected, "its Kafka is");
 }
 
 #[tokio::test]
@@ -288,7 +324,7 @@ async fn a_second_sink_of_the_same_group_is_refused_and_the_first_works_on() {
     let second = "apiVersion: edgereel.dev/v1alpha1\nkind: FrameSink\nmetadata: {name: more}\nspec: {from: {streamRef: \
                   {name: gate}}, group: g, output: {jpegFiles: {directory: more}}, storage: {volumeClaimTemplate: {size: 1Gi}}}\n";
     lab.declare(second);
-    assert_eq!(lab.sink("files").await.len(), 5);
+    assert_eq!(lab.sink("files").await.len(), NEW_CAMERA.len());
     assert_eq!(lab.sink("more").await, ["PATCH framesinks/more/status", "POST events"]);
     let stalled = lab.condition("framesinks/more", "Stalled");
     assert!(
@@ -297,7 +333,7 @@ async fn a_second_sink_of_the_same_group_is_refused_and_the_first_works_on() {
     );
     lab.delete("framesinks/files");
     lab.catch_up();
-    assert_eq!(lab.sink("more").await.len(), 5);
+    assert_eq!(lab.sink("more").await.len(), NEW_CAMERA.len());
 }
 
 #[tokio::test]
@@ -314,10 +350,10 @@ async fn an_api_server_that_fails_is_tried_again_and_the_status_says_so() {
 #[tokio::test]
 async fn in_a_namespace_that_is_on_its_way_out_nothing_is_insisted_on() {
     let lab = Lab::new(RESOURCES);
-    lab.refuse("configmaps/gate-camera-config", 403, "namespace lab is being terminated");
+    lab.refuse("configmaps/gate-camera-config-HASH", 403, "namespace lab is being terminated");
     let (requests, outcome) = lab.reconcile::<CameraStream>("gate").await;
     assert!(outcome.is_ok());
-    assert_eq!(requests, ["PATCH configmaps/gate-camera-config"], "no status, no event, no other child");
+    assert_eq!(requests, NEW_CAMERA[..2], "no status, no event, no other child");
 }
 
 #[tokio::test]
@@ -353,7 +389,7 @@ async fn what_only_events_say_is_in_the_status() {
     // The quota is gone, and the pod is there; but the node has no such directory.
     set["status"]["replicas"] = json!(1);
     lab.bring(set);
-    let mut pod = broken_pod("good");
+    let mut pod = broken_pod(&lab, "good");
     pod["spec"] = json!({"nodeName": "edge-1", "containers": []});
     pod["status"]["containerStatuses"][0]["state"]["waiting"] = json!({"reason": "ContainerCreating"});
     lab.bring(pod);
@@ -370,10 +406,11 @@ async fn what_only_events_say_is_in_the_status() {
 }
 
 /// A pod of the sink's StatefulSet, of a revision, waiting for its image.
-fn broken_pod(revision: &str) -> serde_json::Value {
+fn broken_pod(lab: &Lab, revision: &str) -> serde_json::Value {
+    let annotations = &lab.object("statefulsets/files-sink")["spec"]["template"]["metadata"]["annotations"];
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "files-sink-0", "namespace": "lab", "labels": {"controller-revision-hash": revision},
-            "annotations": {"edgereel.dev/resource": "FrameSink/files"}},
+            "annotations": annotations},
         "status": {"phase": "Pending", "containerStatuses": [{"name": "worker", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}})
 }
@@ -387,7 +424,7 @@ async fn a_bad_image_is_reported_with_the_kubelets_words_and_its_pod_goes_once_t
     let mut set = lab.object("statefulsets/files-sink");
     set["status"] = status("bad");
     lab.bring(set.clone());
-    lab.bring(broken_pod("bad"));
+    lab.bring(broken_pod(&lab, "bad"));
     assert_eq!(lab.sink("files").await, ["PATCH framesinks/files/status", "POST events"]);
     assert_eq!(lab.condition("framesinks/files", "Ready"), "False ImagePullFailed: ImagePullBackOff: no such image");
     lab.catch_up();

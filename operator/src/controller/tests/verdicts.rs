@@ -8,10 +8,13 @@ use edgereel_crds::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::controller::{
-    figures::{WorthWriting, of_sink},
-    observe::{PodView, Rollout},
-    verdict::{Asked, conditions, of_workload},
+use crate::{
+    controller::{
+        figures::WorthWriting,
+        observe::{PodView, Rollout},
+        verdict::{Asked, conditions, of_workload},
+    },
+    kinds::frame_sink::figures as of_sink,
 };
 
 fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceReport {
@@ -43,6 +46,9 @@ fn pod() -> PodView {
         running: true,
         leaving: false,
         revision: None,
+        declared: true,
+        finished: false,
+        config: None,
         trouble: None,
         report: Some(Ok(report(ConditionStatus::True, Reason::Running, "30 fps"))),
     }
@@ -54,7 +60,7 @@ fn done() -> Rollout {
 
 /// `Ready` with its reason, then `Reconciling` and `Stalled` where they hold.
 fn judged(asked: Asked, rollout: &Rollout, pods: &[PodView]) -> String {
-    let verdict = of_workload(asked, rollout, pods, ConditionType::CameraOnline);
+    let verdict = of_workload(asked, rollout, pods, Some(ConditionType::CameraOnline));
     let mut text = format!("{:?} {}: {}", verdict.ready, verdict.reason.as_str(), verdict.message);
     for (holds, name) in [(verdict.reconciling, "Reconciling"), (verdict.stalled, "Stalled")] {
         if holds {
@@ -68,7 +74,7 @@ fn judged(asked: Asked, rollout: &Rollout, pods: &[PodView]) -> String {
 fn every_state_of_a_workload_has_its_conditions() {
     let unready = Rollout { ready: 0, ..done() };
     let none = Rollout { desired: 0, current: 0, updated: 0, ready: 0, ..done() };
-    let suspended = Asked { suspended: true, capped_from: None };
+    let suspended = Asked { suspended: true, ..Asked::default() };
     let trouble = |reason, words: &str| PodView {
         ready: false,
         running: false,
@@ -82,7 +88,7 @@ fn every_state_of_a_workload_has_its_conditions() {
         ..pod()
     };
     let table: Vec<(Asked, Rollout, Vec<PodView>, &str)> = vec![
-        (Asked::default(), done(), vec![pod()], "True Running: frames flow"),
+        (Asked { well: "frames flow", ..Asked::default() }, done(), vec![pod()], "True Running: frames flow"),
         (
             Asked::default(),
             unready.clone(),
@@ -144,12 +150,18 @@ fn every_state_of_a_workload_has_its_conditions() {
             "Unknown WorkerUnreachable: its /status does not answer: no answer within 3 s",
         ),
         (
-            Asked { suspended: false, capped_from: Some(5) },
+            Asked { capped_from: Some(5), ..Asked::default() },
             done(),
             vec![pod()],
             "True ReplicasCapped: 1 workers run, not 5: the topic has 1 partitions",
         ),
         (suspended, none.clone(), vec![], "False Suspended: spec.suspend is true: nothing runs, everything is kept"),
+        (
+            suspended,
+            none.clone(),
+            vec![PodView { finished: true, running: false, ready: false, report: None, ..pod() }],
+            "False Suspended: spec.suspend is true: nothing runs, everything is kept",
+        ),
         (
             suspended,
             none,
@@ -175,14 +187,15 @@ fn of_several_workers_the_one_in_trouble_is_named() {
 #[test]
 fn a_transitions_time_moves_only_with_the_conditions_status() {
     let time = |text: &str| text.parse::<Timestamp>().expect("a time");
-    let verdict = of_workload(Asked::default(), &done(), &[pod()], ConditionType::CameraOnline);
+    let verdict = of_workload(Asked::default(), &done(), &[pod()], Some(ConditionType::CameraOnline));
     let aspect = Some(ConditionType::CameraOnline);
     let first = conditions(&verdict, aspect, Some(1), &[], time("2024-06-04T10:30:00Z"));
     let second = conditions(&verdict, aspect, Some(2), &first, time("2024-06-04T10:31:00Z"));
     assert_eq!(second.len(), 4);
     assert!(second.iter().zip(&first).all(|(b, a)| b.last_transition_time == a.last_transition_time));
     assert!(second.iter().all(|c| c.observed_generation == Some(2) && !c.reason.is_empty()));
-    let unready = of_workload(Asked::default(), &Rollout { ready: 0, ..done() }, &[], ConditionType::CameraOnline);
+    let unready =
+        of_workload(Asked::default(), &Rollout { ready: 0, ..done() }, &[], Some(ConditionType::CameraOnline));
     let third = conditions(&unready, aspect, Some(2), &second, time("2024-06-04T10:32:00Z"));
     assert_ne!(third[0].last_transition_time, second[0].last_transition_time);
     assert_eq!(third[2].last_transition_time, second[2].last_transition_time, "Stalled is false as before");
@@ -261,7 +274,7 @@ fn a_sinks_figures_are_those_of_all_its_workers() {
 fn a_camera_that_is_captured_twice_is_ready_and_says_so() {
     let twice = report(ConditionStatus::True, Reason::CapturedTwice, "process 7 on edge-2 captures this camera, too");
     let pod = PodView { report: Some(Ok(twice)), ..pod() };
-    let verdict = of_workload(Asked::default(), &done(), &[pod], ConditionType::CameraOnline);
+    let verdict = of_workload(Asked::default(), &done(), &[pod], Some(ConditionType::CameraOnline));
     assert_eq!((verdict.ready, verdict.reason), (ConditionStatus::True, Reason::CapturedTwice));
     assert!(verdict.message.contains("process 7 on edge-2"), "{}", verdict.message);
 }

@@ -1,6 +1,6 @@
 //! People edit children by hand: the declared state comes back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     kube::{Kind, until},
@@ -53,16 +53,25 @@ pub fn a_child_edited_by_hand_is_put_back(world: &World) {
     });
 
     lab.say("another configuration");
-    let volumes = camera["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-    let config = volumes.iter().find_map(|v| v["configMap"]["name"].as_str()).expect("the pod mounts a ConfigMap");
-    let data = lab.look(Kind::ConfigMap, config).unwrap_or_else(|e| panic!("{e:#}"))["data"].clone();
+    let config = config_of(&sink);
+    let data = lab.look(Kind::ConfigMap, &config).unwrap_or_else(|e| panic!("{e:#}"))["data"].clone();
     let key = data.as_object().and_then(|d| d.keys().next().cloned()).expect("it has a key");
-    lab.run(&["patch", "configmap", config, "--type=merge", "-p", &json!({"data": {&key: "nonsense"}}).to_string()]);
-    lab.until(Kind::ConfigMap, config, "it is as it was", |c| c["data"] == data);
+    let nonsense = json!({"data": {&key: "nonsense"}}).to_string();
+    lab.run(&["patch", "configmap", &config, "--type=merge", "-p", &nonsense]);
+    lab.until(Kind::ConfigMap, &config, "it is as it was", |c| c["data"] == data);
+    let refused = lab.attempt(&["patch", "configmap", &config_of(&camera), "--type=merge", "-p", &nonsense]);
+    assert!(refused.stderr.contains("immutable"), "a camera's configuration was changed: {}", refused.stderr);
 
     lab.await_ready(Kind::Camera, "cam");
     lab.await_ready(Kind::Sink, "frames");
     lab.await_pods(Kind::Camera, "cam", 1);
     lab.await_frames("frames", 10);
     lab.verify(&["cam"], &["frames"]);
+}
+
+/// The ConfigMap that a workload's pods read.
+fn config_of(workload: &Value) -> String {
+    let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+    let config = volumes.iter().find_map(|volume| volume["configMap"]["name"].as_str());
+    config.expect("the pod mounts a ConfigMap").to_owned()
 }

@@ -6,6 +6,7 @@ mod edits;
 mod faults;
 mod hands;
 mod lab;
+mod leftovers;
 mod looking_back;
 mod malformed;
 mod operators;
@@ -45,6 +46,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     faults::a_full_volume_pauses_the_sink_and_nothing_is_lost,
     hands::a_child_deleted_by_hand_is_put_back,
     hands::a_child_edited_by_hand_is_put_back,
+    leftovers::a_pod_that_ended_holds_no_camera_up,
+    leftovers::somebody_elses_object_is_not_taken_over,
 ];
 
 /// They kill, restart or remove what all others need.

@@ -1,0 +1,130 @@
+//! `CameraStream`: one pod that captures a camera.
+
+use edgereel_crds::{
+    CameraStream,
+    check::Resource as Checked,
+    declared::Declared,
+    name::Kind,
+    plan::CameraPlan,
+    resource_status::CameraStreamStatus,
+    secret_uses::{camera_secrets, merged},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::{
+    cache::Caches,
+    controller::{
+        dereference::{Found, RIVAL, object_name, older},
+        figures::{WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, rate_matters, rounded},
+        managed::{Managed, Observed},
+        observe::{self, PodView},
+        program::Program,
+        validate::{self, Refusal},
+        workload::{Runs, Runtime, Workload},
+    },
+    hash::hash_of,
+    settings::Settings,
+};
+
+impl Managed for CameraStream {
+    const RUNS: Option<Runs> = Some(Runs::Singleton);
+
+    /// Its connection. Older cameras that fill the same topic have to agree with it.
+    fn dereference(&self, caches: &Caches) -> Found {
+        let mut found = Found::default();
+        let name = object_name(self);
+        let rivals = caches.of::<CameraStream>().state_filter(|other| {
+            other.0.as_ref().is_ok_and(|other| {
+                other.namespace() == self.namespace()
+                    && other.spec.topic.name == self.spec.topic.name
+                    && other.spec.topic.partitions != self.spec.topic.partitions
+                    && older(other, self)
+            })
+        });
+        for rival in rivals.iter().filter_map(|r| r.0.as_ref().ok()) {
+            if found.rival_connection(&rival.spec.kafka.connection_ref.name, &name.namespace, caches) {
+                let rival = Checked { name: object_name(rival), spec: rival.spec.clone(), document: RIVAL };
+                found.resources.cameras.push(rival);
+            }
+        }
+        let uses = found.connection(&self.spec.kafka.connection_ref.name, &name.namespace, caches);
+        found.uses = merged(camera_secrets(&self.spec), uses.unwrap_or_default());
+        let document = found.document(Self::NAME, &name, &self.spec);
+        found.resources.cameras.push(Checked { name, spec: self.spec.clone(), document });
+        found
+    }
+
+    fn validate(&self, found: &Found, settings: &Settings) -> Result<Option<Workload>, Refusal> {
+        let name = object_name(self);
+        let plan = validate::plan(found, Kind::CameraStream, &name)?;
+        let plan = plan.cameras.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
+        validate::host_paths(None, &self.spec.template, settings)?;
+        validate::secrets(found)?;
+        let CameraPlan { spec, connection, .. } = &plan;
+        let checksum = hash_of(&json!({
+            "spec": validate::running(spec),
+            "connection": [connection.name.to_string(), json!(connection.spec)],
+        }));
+        Ok(Some(Workload {
+            checksum,
+            placement: spec.placement.clone(),
+            template: spec.template.clone(),
+            suspended: spec.suspend,
+            // The queue, and a frame in each step beside it.
+            buffers: spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4,
+            ..validate::workload(self, found, Runtime::Singleton, Program::worker(settings))
+        }))
+    }
+
+    fn figures(&self, observed: &Observed, old: &CameraStreamStatus) -> CameraStreamStatus {
+        let mut status = CameraStreamStatus { node: observe::nodes(&observed.pods), ..CameraStreamStatus::default() };
+        figures(&observed.pods, old, &mut status);
+        status
+    }
+
+    fn with_conditions(
+        status: CameraStreamStatus,
+        conditions: Vec<Condition>,
+        observed_generation: Option<i64>,
+    ) -> CameraStreamStatus {
+        CameraStreamStatus { conditions, observed_generation, ..status }
+    }
+}
+
+/// Fills in a camera's figures; where its worker says nothing, the last ones stay.
+fn figures(pods: &[PodView], old: &CameraStreamStatus, status: &mut CameraStreamStatus) {
+    let reports = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.report.as_ref()?.as_ref().ok());
+    match reports.map(|report| &report.figures).next_back() {
+        Some(figures) => {
+            status.fps = figures.number("fps").map(rounded);
+            status.frame_kilobytes = figures.uint("frameBytes").and_then(kilobytes);
+            status.frames_acknowledged = figures.int("framesAcknowledged");
+            status.frames_dropped = figures.int("framesDropped");
+            let seconds = figures.moment("lastFrameTime").map(|time| time.as_second());
+            status.last_frame_time =
+                seconds.and_then(|s| jiff::Timestamp::from_second(s).ok()).map(|time| time.to_string());
+        }
+        None => {
+            // Without a pod nothing is captured; what was sent is history.
+            status.fps = (!pods.is_empty()).then_some(old.fps).flatten();
+            status.frame_kilobytes = old.frame_kilobytes;
+            status.frames_acknowledged = old.frames_acknowledged;
+            status.frames_dropped = old.frames_dropped;
+            status.last_frame_time = old.last_frame_time.clone();
+        }
+    }
+}
+
+impl WorthWriting for CameraStreamStatus {
+    fn matters(&self, old: &Self) -> bool {
+        conditions_matter(&self.conditions, &old.conditions)
+            || self.observed_generation != old.observed_generation
+            || self.node != old.node
+            || rate_matters(self.fps, old.fps)
+            || amount_matters(self.frame_kilobytes, old.frame_kilobytes, 5)
+            || count_matters(self.frames_acknowledged, old.frames_acknowledged, false)
+            || count_matters(self.frames_dropped, old.frames_dropped, true)
+    }
+}

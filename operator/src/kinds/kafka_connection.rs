@@ -1,0 +1,64 @@
+//! `KafkaConnection`: nothing runs for it; its status says whether it is sound, and how many use it.
+
+use std::time::Duration;
+
+use edgereel_crds::{
+    KafkaConnection, check::Resource as Checked, name::Kind, resource_status::KafkaConnectionStatus,
+    secret_uses::connection_secrets,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::{
+    cache::Caches,
+    controller::{
+        dereference::{Found, object_name},
+        figures::{WorthWriting, conditions_matter},
+        managed::{Managed, Observed},
+        validate::{self, Refusal},
+        workload::{Runs, Workload},
+    },
+    references::Node,
+    settings::Settings,
+};
+
+impl Managed for KafkaConnection {
+    const RUNS: Option<Runs> = None;
+    const COUNTS_USERS: bool = true;
+
+    /// Its Secrets, and who uses it.
+    fn dereference(&self, caches: &Caches) -> Found {
+        let mut found = Found { uses: connection_secrets(&self.spec), ..Found::default() };
+        let name = object_name(self);
+        let users = caches.references.users(&Node::of::<Self>(&name));
+        found.users = i32::try_from(users.len()).unwrap_or(i32::MAX);
+        found.resources.connections.push(Checked { name, spec: self.spec.clone(), document: 0 });
+        found
+    }
+
+    fn validate(&self, found: &Found, _: &Settings) -> Result<Option<Workload>, Refusal> {
+        validate::plan(found, Kind::KafkaConnection, &object_name(self))?;
+        validate::secrets(found)?;
+        Ok(None)
+    }
+
+    fn figures(&self, observed: &Observed, _: &KafkaConnectionStatus) -> KafkaConnectionStatus {
+        KafkaConnectionStatus { users: Some(observed.users), ..KafkaConnectionStatus::default() }
+    }
+
+    fn with_conditions(
+        status: KafkaConnectionStatus,
+        conditions: Vec<Condition>,
+        observed_generation: Option<i64>,
+    ) -> KafkaConnectionStatus {
+        KafkaConnectionStatus { conditions, observed_generation, ..status }
+    }
+}
+
+impl WorthWriting for KafkaConnectionStatus {
+    // Hundreds of users come one after another: their number is written when they have come.
+    const REFRESH: Duration = Duration::from_secs(10);
+
+    fn matters(&self, old: &Self) -> bool {
+        conditions_matter(&self.conditions, &old.conditions) || self.observed_generation != old.observed_generation
+    }
+}
