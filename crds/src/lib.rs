@@ -17,7 +17,7 @@ pub mod redact;
 
 // What the derives of kube-derive know as `kube`. All of it would bring the operator's client into every program.
 extern crate self as kube;
-pub(crate) use kube_core::{self as core, CustomResourceExt};
+pub(crate) use kube_core::{self as core, CustomResourceExt, Resource};
 pub(crate) use kube_derive::{CustomResource, KubeSchema};
 
 // The types are what everyone comes for.
