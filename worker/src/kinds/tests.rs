@@ -138,7 +138,8 @@ fn the_document_of_metrics_names_all_that_are_exported_and_no_others() {
     let kinds = Kinds::new(Options::default(), &mut metrics);
     let plan = plan();
     let (camera, sink) = (kinds.cameras.of(&plan.cameras[0].name), kinds.sinks.of(&plan.sinks[0].name));
-    (metrics.ready(&plan.sinks[0].name), metrics.restarts(&plan.sinks[0].name));
+    metrics.ready(&plan.sinks[0].name);
+    metrics.restarts(&plan.sinks[0].name);
     // These have no series before there is something to say.
     DropReason::ALL.iter().for_each(|reason| camera.refuse(*reason));
     MendReason::ALL.iter().for_each(|reason| _ = camera.mended(*reason).inc());
@@ -157,7 +158,7 @@ fn the_document_of_metrics_names_all_that_are_exported_and_no_others() {
     let unknown: Vec<_> = documented.difference(&exported).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "not in the document: {missing:?}; nowhere else: {unknown:?}");
 
-    let reasons = text.lines().filter_map(|line| Some(line.split_once("reason=\"")?.1.split('"').next()?));
+    let reasons = text.lines().filter_map(|line| line.split_once("reason=\"")?.1.split('"').next());
     let untold: BTreeSet<&str> = reasons.filter(|reason| !workers.contains(&format!("\n| `{reason}` | "))).collect();
     assert!(untold.is_empty(), "reasons that the document does not tell: {untold:?}");
     assert!(text.contains("reason=\"not_jpeg\""), "{text}");
