@@ -354,7 +354,10 @@ fn a_record_of_100_mb_goes_through_and_keeps_its_time_and_headers() {
     let cluster = kafka::shared();
     let (connection, secrets) = (connection(cluster.bootstrap()), Secrets::default());
     let (name, size) = (unique("large"), 100_000_000);
-    let report = ensure(&connection, &secrets, &topic(&name, 1, EnsureTopic::Create), size + 4096).expect("made");
+    let mut topic = topic(&name, 1, EnsureTopic::Create);
+    // Its time is long ago: the brokers' retention would delete it, sooner or later.
+    topic.config.insert("retention.ms".into(), "-1".into());
+    let report = ensure(&connection, &secrets, &topic, size + 4096).expect("made");
     let (producer, deliveries) = producer(&connection, &secrets, &name, |settings, budget, limit| {
         settings.delivery_timeout = units::Duration::secs(60);
         (*budget, *limit) = (1 << 20, report.max_message_bytes.expect("seen"));
