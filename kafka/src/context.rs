@@ -25,6 +25,7 @@ use super::{
     fault::{KafkaFault, Subject},
     health::{Health, Snapshot},
     oauth::{TokenSource, keeper::Keeper},
+    reach,
 };
 
 /// The same line is logged once in this time.
@@ -67,8 +68,10 @@ impl Context {
             keeper.wait(FIRST_TOKEN).map_err(|why| subject.no_token(&why))?;
             Ok(keeper)
         });
+        let health = Health::default();
+        reach::note(connection, &health);
         Ok(Context {
-            health: Health::default(),
+            health,
             subject,
             tokens: tokens.transpose()?,
             throttles: Arc::new(Throttles::new(LOG_INTERVAL)),

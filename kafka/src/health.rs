@@ -4,7 +4,10 @@
 //! does not raise "all brokers down" reliably (2.12). So we keep a ledger of its brokers, from the error callback, the
 //! log and the statistics, and believe acknowledged work above all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 use edgereel_crds::status::Reason;
 use tokio::sync::watch;
@@ -28,6 +31,17 @@ pub struct Health {
     ledger: Arc<watch::Sender<Ledger>>,
 }
 
+/// A client's health, as long as there is the client.
+#[derive(Clone, Debug)]
+pub(super) struct Faint(Weak<watch::Sender<Ledger>>);
+
+impl Faint {
+    /// The health, if the client is still there.
+    pub(super) fn upgrade(&self) -> Option<Health> {
+        Some(Health { ledger: self.0.upgrade()? })
+    }
+}
+
 impl Default for Health {
     fn default() -> Self {
         Health { ledger: Arc::new(watch::Sender::new(Ledger::default())) }
@@ -48,6 +62,17 @@ impl Health {
     /// Brokers that are connected, as of the last statistics.
     pub fn connected_brokers(&self) -> usize {
         self.ledger.borrow().up()
+    }
+
+    /// The brokers that are connected, as of the last statistics.
+    pub(super) fn brokers(&self) -> Vec<String> {
+        let ledger = self.ledger.borrow();
+        ledger.brokers.iter().filter(|(_, fault)| fault.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The same, without keeping it.
+    pub(super) fn faint(&self) -> Faint {
+        Faint(Arc::downgrade(&self.ledger))
     }
 
     /// Whether a broker has ever done work for this client: then its settings fit the listeners.

@@ -20,6 +20,7 @@ pub mod health;
 mod oauth;
 pub mod producer;
 mod producer_config;
+pub mod reach;
 pub mod reader;
 mod rights;
 mod topic_check;

@@ -1,4 +1,4 @@
-//! Counts every request to the API server by verb, resource and code, and knows by it whether the watches live.
+//! Counts every request to the API server by verb, resource and code, and sees by what comes back whether the watches live.
 
 use std::{
     pin::Pin,
@@ -6,7 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{Method, Request, Response, Uri};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tower::{Layer, Service};
 
 use crate::metrics::Metrics;
@@ -35,10 +37,11 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
     S::Error: 'static,
+    R: BodyExt<Data = Bytes> + Send + 'static,
 {
-    type Response = Response<R>;
+    type Response = Response<UnsyncBoxBody<Bytes, R::Error>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -47,12 +50,21 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (verb, resource) = what(request.method(), request.uri());
         let metrics = self.metrics.clone();
+        let path = request.uri().path().to_owned();
+        metrics.watching(&path, verb);
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
             let code = answer.as_ref().map_or(0, |response| response.status().as_u16());
             metrics.requested(verb, resource, code);
-            answer
+            metrics.watching(&path, verb);
+            let brings = move |frame| {
+                if verb == "watch" {
+                    metrics.watching(&path, verb);
+                }
+                frame
+            };
+            Ok(answer?.map(|body| body.map_frame(brings).boxed_unsync()))
         })
     }
 }

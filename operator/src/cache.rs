@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use crate::{
     controller::{dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION, workload::Owner},
     groups::Groups,
     kinds::Kinds,
-    references::References,
+    references::{Node, References},
 };
 
 /// A resource of ours as it is stored: readable, or not.
@@ -171,6 +171,15 @@ impl PodCache {
         names.iter().filter_map(|name| self.store.get(&reference(name))).collect()
     }
 
+    /// The names of the pods of some resources.
+    pub fn of_all<'a>(&self, resources: impl IntoIterator<Item = &'a Node>) -> Vec<ObjectName> {
+        let pods = |node: &Node| {
+            let label = format!("{}/{}", node.kind, node.name.name);
+            self.by_resource.of(&(node.name.namespace.clone(), label))
+        };
+        resources.into_iter().flat_map(pods).collect()
+    }
+
     /// The watch has brought a pod, or that it is gone.
     pub fn brought(&self, pod: &Pod, gone: bool) {
         let label = pod.annotations().get(RESOURCE_ANNOTATION).filter(|_| !gone);
@@ -178,9 +187,21 @@ impl PodCache {
         self.by_resource.put(object_name(pod), group);
     }
 
-    /// The watch has brought all that there are.
-    pub fn relisted(&self) {
-        self.by_resource.retain(|name| self.store.get(&reference(name)).is_some());
+    /// The watch has brought all that there are. Gives the resources, as in [`PodCache::of`], of those that went unseen.
+    pub fn relisted(&self) -> Vec<(String, String)> {
+        self.by_resource.retain(|name| self.has(name))
+    }
+
+    /// The pods on some nodes.
+    pub fn on(&self, nodes: &BTreeSet<String>) -> Vec<Arc<Pod>> {
+        let there =
+            |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_some_and(|n| nodes.contains(n));
+        self.store.state_filter(there)
+    }
+
+    /// Whether there is such a pod.
+    pub fn has(&self, name: &ObjectName) -> bool {
+        self.store.get(&reference(name)).is_some()
     }
 }
 
@@ -248,9 +269,9 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
         }
     }
 
-    /// The watch has brought all that there are.
-    pub fn relisted(&self) {
-        self.by_owner.retain(|name| self.get(&name.namespace, &name.name).is_some());
+    /// The watch has brought all that there are. Gives the uids of the owners of those that went unseen.
+    pub fn relisted(&self) -> Vec<String> {
+        self.by_owner.retain(|name| self.get(&name.namespace, &name.name).is_some())
     }
 
     /// Notes what the API server answered to a write; none for a deletion.

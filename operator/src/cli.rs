@@ -66,6 +66,13 @@ struct Cli {
     /// How many resources of a kind are worked on at once.
     #[arg(long, env = "EDGEREEL_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// How long each watch lasts before it is begun anew, 5s to 290s. /healthz fails when one gave no sign of life for three times
+    /// as long, and at least a minute.
+    #[arg(long, env = "EDGEREEL_WATCH_INTERVAL", value_name = "DURATION", default_value = "290s", value_parser = watch_interval)]
+    watch_interval: Duration,
+    /// Look which nodes are lost, for the reason NodeLost. Needs the right to list and watch nodes.
+    #[arg(long, env = "EDGEREEL_WATCH_NODES", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    watch_nodes: bool,
     /// Work only while holding a Lease, so that of several operators one works at a time.
     #[arg(long, env = "EDGEREEL_LEADER_ELECT", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_elect: bool,
@@ -131,8 +138,8 @@ pub fn main() -> ExitCode {
 }
 
 fn start_log(format: LogFormat, filter: &str) -> Result<(), String> {
-    // The controller's own span would stand before every line: what it says is in the line already.
-    let quiet = if filter.contains("kube") { String::new() } else { ",kube_runtime=warn".to_owned() };
+    // The controller's own span would stand before every line, and its watches warn of what ours say once: each time.
+    let quiet = if filter.contains("kube") { String::new() } else { ",kube_runtime=error".to_owned() };
     let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|e| format!("--log-level `{filter}`: {e}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -150,7 +157,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let listener = TcpListener::bind(cli.http).await;
     let listener = listener.with_context(|| format!("cannot listen on --http {}: choose another", cli.http))?;
     info!(version = env!("CARGO_PKG_VERSION"), address = %cli.http, "serving /metrics, /healthz and /readyz");
-    let probes = Probes { metrics: metrics.clone(), ready: ready.clone() };
+    let patience = (cli.watch_interval * 3).max(Duration::from_secs(60));
+    let probes = Probes { metrics: metrics.clone(), ready: ready.clone(), patience };
     tokio::spawn(serve(listener, probes, shutdown.clone()));
     let (client, own_namespace) = connect(&metrics).await?;
     let identity = cli.identity.clone().or_else(host_name).unwrap_or_else(|| "edgereel-operator".into());
@@ -167,6 +175,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         },
         namespaces: cli.watch_namespaces,
         concurrency: cli.concurrency,
+        watch_interval: cli.watch_interval,
+        watch_nodes: cli.watch_nodes,
+        nodes: Arc::default(),
         identity: identity.clone(),
         metrics: metrics.clone(),
         ready: ready.clone(),
@@ -201,6 +212,15 @@ async fn connect(metrics: &Arc<Metrics>) -> anyhow::Result<(Client, String)> {
     let namespace = config.default_namespace.clone();
     let builder = ClientBuilder::try_from(config).context("the cluster's configuration cannot be used")?;
     Ok((builder.with_layer(&Counting(metrics.clone())).build(), namespace))
+}
+
+/// The API server's own limit, and what kube's client waits for at most, is five minutes.
+fn watch_interval(text: &str) -> Result<Duration, String> {
+    let interval: units::Duration = text.parse().map_err(|e| format!("{e}"))?;
+    match interval.as_secs() {
+        5..=290 => Ok(*interval),
+        _ => Err("it has to be from 5s to 290s".into()),
+    }
 }
 
 fn host_name() -> Option<String> {
@@ -254,6 +274,11 @@ mod tests {
         assert_eq!(cli.allowed_host_paths, ["/a", "/b"]);
         assert_eq!((cli.watch_namespaces, cli.leader_elect), (vec!["n".to_owned()], false));
         assert_eq!(*cli.poll_interval, Duration::from_secs(60));
+        assert_eq!(cli.watch_interval, Duration::from_secs(290));
         assert!(Cli::try_parse_from(["x", "--worker-image", "i", "--worker-run-as-user=0"]).is_err(), "never root");
+        assert!(
+            Cli::try_parse_from(["x", "--worker-image", "i", "--watch-interval=1h"]).is_err(),
+            "longer than a watch lasts"
+        );
     }
 }

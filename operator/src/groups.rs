@@ -47,10 +47,16 @@ impl<G: Clone + Eq + Hash, M: Clone + Ord + Hash> Groups<G, M> {
         self.lock().members.get(group).into_iter().flatten().cloned().collect()
     }
 
-    /// Keeps only the members that are still there.
-    pub fn retain(&self, there: impl Fn(&M) -> bool) {
-        let gone: Vec<M> = self.lock().group.keys().filter(|member| !there(member)).cloned().collect();
-        gone.into_iter().for_each(|member| self.put(member, None));
+    /// Keeps only the members that are still there, and gives the groups of the others.
+    pub fn retain(&self, there: impl Fn(&M) -> bool) -> Vec<G> {
+        let all: Vec<(M, G)> =
+            self.lock().group.iter().map(|(member, group)| (member.clone(), group.clone())).collect();
+        let gone = all.into_iter().filter(|(member, _)| !there(member));
+        gone.map(|(member, group)| {
+            self.put(member, None);
+            group
+        })
+        .collect()
     }
 }
 
@@ -65,7 +71,7 @@ mod tests {
             groups.put(member, Some(group));
         }
         assert_eq!((groups.of(&"a"), groups.of(&"b")), (vec![2], vec![1, 3]));
-        groups.retain(|member| *member != 2);
+        assert_eq!(groups.retain(|member| *member != 2), ["a"]);
         groups.put(3, None);
         assert_eq!((groups.of(&"a"), groups.of(&"b")), (vec![], vec![1]));
         assert_eq!(groups.lock().members.len(), 1, "nothing is kept of an empty group");

@@ -22,9 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// The API server ends a watch after five minutes; three times that without a new one means that nobody watches.
-const HANGING: Duration = Duration::from_secs(900);
-
 /// What the probes ask for.
 #[derive(Clone)]
 pub struct Probes {
@@ -32,6 +29,8 @@ pub struct Probes {
     pub metrics: Arc<Metrics>,
     /// Whether the operator works, or waits to.
     pub ready: Arc<AtomicBool>,
+    /// After so long without a sign of life from a watch nobody watches.
+    pub patience: Duration,
 }
 
 /// Serves until shutdown.
@@ -52,10 +51,10 @@ fn router(probes: Probes) -> Router {
 
 /// 200 while the watches live. An API server that does not answer is no reason to start anew: it is asked again.
 async fn healthz(State(probes): State<Probes>) -> Response {
-    match probes.metrics.hanging_watches(Timestamp::now(), HANGING).as_slice() {
+    match probes.metrics.hanging_watches(Timestamp::now(), probes.patience).as_slice() {
         [] => "ok\n".into_response(),
         hanging => {
-            let text = format!("not watched for {} s: {}\n", HANGING.as_secs(), hanging.join(", "));
+            let text = format!("not watched for {} s: {}\n", probes.patience.as_secs(), hanging.join(", "));
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }

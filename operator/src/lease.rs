@@ -4,7 +4,7 @@
 //! Time is measured by this machine's own clock from when a change of the lease was seen, never by the times that others
 //! wrote (source: client-go `leaderelection`): clocks of nodes differ.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -15,8 +15,10 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
+
+use crate::words::words;
 
 /// A lease that was not renewed for this long may be taken.
 const DURATION: Duration = Duration::from_secs(15);
@@ -31,6 +33,8 @@ pub struct Candidate {
     name: String,
     identity: String,
     seen: Option<Seen>,
+    /// When it was asked for what the API server granted last: the lease counts from there, whenever the answer came.
+    asked: Instant,
     /// The lease as the API server last took it from us: the next renewal needs no look at it.
     held: Option<Lease>,
 }
@@ -77,7 +81,7 @@ impl Candidate {
     /// A candidate called `identity` for the lease `namespace/name`.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         let api = Api::namespaced(client, namespace);
-        Candidate { api, name: name.into(), identity: identity.into(), seen: None, held: None }
+        Candidate { api, name: name.into(), identity: identity.into(), seen: None, asked: Instant::now(), held: None }
     }
 
     /// Waits until the lease is ours.
@@ -96,7 +100,7 @@ impl Candidate {
                         told = holder;
                     }
                 }
-                Err(error) => warn!(lease = self.name, "cannot ask for the lease: {error}"),
+                Err(error) => warn!(lease = self.name, "cannot ask for the lease: {}", words(&error)),
             }
             sleep(PERIOD.mul_f64(1.0 + 0.2 * rand::random::<f64>())).await;
         }
@@ -104,17 +108,16 @@ impl Candidate {
 
     /// Renews the lease until it is lost.
     pub async fn keep(&mut self) {
-        let mut renewed = Instant::now();
-        while renewed.elapsed() < RENEW_WITHIN {
+        while self.asked.elapsed() < RENEW_WITHIN {
             sleep(PERIOD).await;
-            let left = RENEW_WITHIN.saturating_sub(renewed.elapsed());
+            let left = RENEW_WITHIN.saturating_sub(self.asked.elapsed());
             match timeout(left, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => {}
                 Ok(Ok(false)) => {
                     warn!(lease = self.name, "another has taken the lease");
                     return;
                 }
-                Ok(Err(error)) => warn!(lease = self.name, "cannot renew the lease: {error}"),
+                Ok(Err(error)) => warn!(lease = self.name, "cannot renew the lease: {}", words(&error)),
                 Err(_) => warn!(lease = self.name, "cannot renew the lease: no answer"),
             }
         }
@@ -137,7 +140,7 @@ impl Candidate {
         });
         match given.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(lease = self.name, "cannot give the lease back: {error}"),
+            Ok(Err(error)) => warn!(lease = self.name, "cannot give the lease back: {}", words(&error)),
             Err(_) => warn!(lease = self.name, "cannot give the lease back: no answer"),
         }
     }
@@ -147,16 +150,18 @@ impl Candidate {
         if let Some(held) = self.held.take() {
             let transitions = Record::of(&held).transitions;
             let lease = self.claimed(held, transitions);
+            let asked = Instant::now();
             let answer = self.api.replace(&self.name, &PostParams::default(), &lease).await;
             // Somebody has changed it, perhaps only a label: look at it.
-            if self.outcome(answer)? {
+            if self.outcome(answer, asked)? {
                 return Ok(true);
             }
         }
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             let lease = self.claimed(Lease::default(), 0);
+            let asked = Instant::now();
             let answer = self.api.create(&PostParams::default(), &lease).await;
-            return self.outcome(answer);
+            return self.outcome(answer, asked);
         };
         let record = Record::of(&lease);
         if self.seen.as_ref().is_none_or(|seen| seen.record != record) {
@@ -169,16 +174,17 @@ impl Candidate {
                 let transitions = record.transitions + i32::from(step == Move::Take);
                 let lease = self.claimed(lease, transitions);
                 // The version that was read goes along: of two who try, one gets a conflict.
+                let asked = Instant::now();
                 let answer = self.api.replace(&self.name, &PostParams::default(), &lease).await;
-                self.outcome(answer)
+                self.outcome(answer, asked)
             }
         }
     }
 
-    fn outcome(&mut self, answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    fn outcome(&mut self, answer: Result<Lease, kube::Error>, asked: Instant) -> Result<bool, kube::Error> {
         match answer {
             Ok(lease) => {
-                self.held = Some(lease);
+                (self.held, self.asked) = (Some(lease), asked);
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -221,6 +227,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use kube::client::Body;
+
     use super::*;
 
     #[test]
@@ -236,6 +244,30 @@ mod tests {
         ] {
             assert_eq!(decide(&held(holder), "me", Duration::from_secs(silent)), step, "{holder:?} {silent}");
         }
+    }
+
+    /// An API server that takes every lease, after so long.
+    fn slow(answers_after: Duration) -> Client {
+        let (service, mut handle) = tower_test::mock::pair::<http::Request<Body>, http::Response<Body>>();
+        tokio::spawn(async move {
+            while let Some((request, reply)) = handle.next_request().await {
+                let body = request.into_body().collect_bytes().await.expect("a body");
+                let body = if body.is_empty() { b"{\"metadata\": {}}".to_vec() } else { body.to_vec() };
+                sleep(answers_after).await;
+                reply.send_response(http::Response::new(Body::from(body)));
+            }
+        });
+        Client::new(service, "lab")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_counts_from_the_request_and_not_from_the_answer() {
+        let mut candidate = Candidate::new(slow(Duration::from_secs(6)), "lab", "operator", "me");
+        candidate.acquire().await;
+        let granted = Instant::now();
+        candidate.keep().await;
+        // Asked for 6 s before it was granted, and never again in time.
+        assert_eq!(granted.elapsed(), RENEW_WITHIN - Duration::from_secs(6));
     }
 
     #[test]

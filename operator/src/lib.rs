@@ -4,7 +4,7 @@
 //! - [`kinds`] has what differs between the kinds, one file each; nothing else names one.
 //! - [`watch`] fills the [`cache`], [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
 //!   together, [`lease`] lets one operator work.
-//! - [`workers`] asks workers for their figures; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
+//! - [`reports`] keeps what [`workers`] answer, asked by a poller of its own; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
 
 // A kind that is added must not fall into an arm for all the others.
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -20,9 +20,12 @@ pub mod http;
 pub mod kinds;
 pub mod lease;
 pub mod metrics;
+pub mod nodes;
 pub mod references;
+pub mod reports;
 pub mod run;
 pub mod settings;
 pub mod wakes;
 pub mod watch;
+pub mod words;
 pub mod workers;

@@ -2,8 +2,9 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64},
     },
     time::Duration,
@@ -11,15 +12,17 @@ use std::{
 
 use edgereel_crds::{
     name::ObjectName,
-    status::{ConditionStatus, Reason},
+    status::{ConditionStatus, ConditionType, Reason},
 };
 use jiff::Timestamp;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
     metrics::{
+        MetricType,
         counter::Counter,
         family::Family,
-        gauge::Gauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
@@ -36,6 +39,12 @@ struct ReconcileLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
+}
+
+/// Where is watched: a namespace, or (empty) all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScopeLabels {
+    watched: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +64,48 @@ struct ResourceLabels {
 /// A resource, as the metrics know it.
 type Key = (&'static str, ObjectName);
 
+/// The resources that are there, and what was found of each.
+type Verdicts = HashMap<Key, Option<Verdict>>;
+
+/// A condition as it was found: which, its value, and why.
+pub type Found = (ConditionType, ConditionStatus, Reason);
+
+#[derive(Debug)]
+struct Verdict {
+    labels: ResourceLabels,
+    conditions: Vec<Found>,
+}
+
+/// Tells the conditions of all resources as they are now.
+#[derive(Debug)]
+struct Conditions(Arc<Mutex<Verdicts>>);
+
+impl Collector for Conditions {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "A resource's condition: 1 if it is true, 0 if it is false, -1 if that is unknown";
+        let mut family = encoder.encode_descriptor("edgereel_resource_condition", help, None, MetricType::Gauge)?;
+        for ((kind, name), verdict) in lock(&self.0).iter() {
+            let ObjectName { namespace, name } = name;
+            for (of, status, reason) in verdict.iter().flat_map(|verdict| &verdict.conditions) {
+                let labels = [
+                    ("kind", *kind),
+                    ("namespace", namespace),
+                    ("name", name),
+                    ("type", of.as_str()),
+                    ("reason", reason.as_str()),
+                ];
+                let value: i64 = match status {
+                    ConditionStatus::True => 1,
+                    ConditionStatus::False => 0,
+                    ConditionStatus::Unknown => -1,
+                };
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -64,9 +115,11 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     resources: Family<ResourceLabels, Gauge>,
     leader: Gauge<i64, AtomicI64>,
+    failing: Family<ScopeLabels, Gauge>,
     waiting: Mutex<HashSet<Key>>,
-    verdicts: Mutex<HashMap<Key, ResourceLabels>>,
-    /// When each resource type was last watched or listed, with whatever outcome; seconds of the Unix time.
+    /// Those that are there, and what was found of each.
+    verdicts: Arc<Mutex<Verdicts>>,
+    /// By its path, when each watch last gave a sign of life, with whatever outcome; seconds of the Unix time.
     watched: Mutex<HashMap<String, i64>>,
     last_success: Gauge<f64, AtomicU64>,
 }
@@ -77,7 +130,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("edgereel_operator");
+        let mut registry = Registry::default();
         // From a millisecond to half a minute.
         let durations: Family<KindLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
@@ -88,32 +141,32 @@ impl Default for Metrics {
             requests: Family::default(),
             resources: Family::default(),
             leader: Gauge::default(),
+            failing: Family::default(),
             waiting: Mutex::default(),
-            verdicts: Mutex::default(),
+            verdicts: Arc::default(),
             watched: Mutex::default(),
             last_success: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register(
-            "reconciles",
-            "Reconciles by their result and the resource's reason",
-            metrics.reconciles.clone(),
-        );
-        registry.register_with_unit(
+        registry.register_collector(Box::new(Conditions(metrics.verdicts.clone())));
+        let ours = registry.sub_registry_with_prefix("edgereel_operator");
+        ours.register("reconciles", "Reconciles by their result and the resource's reason", metrics.reconciles.clone());
+        ours.register_with_unit(
             "reconcile_duration",
             "How long a reconcile took",
             Unit::Seconds,
             metrics.durations.clone(),
         );
-        registry.register("queue_depth", "Resources that wait for a reconcile", metrics.queue.clone());
-        registry.register("api_requests", "Requests to the API server; code 0: no answer", metrics.requests.clone());
-        registry.register("resources", "Resources by their Ready condition and its reason", metrics.resources.clone());
-        registry.register(
-            "leader",
-            "1 while this operator works, 0 while it waits for another",
-            metrics.leader.clone(),
+        ours.register("queue_depth", "Resources that wait for a reconcile", metrics.queue.clone());
+        ours.register("api_requests", "Requests to the API server; code 0: no answer", metrics.requests.clone());
+        ours.register("resources", "Resources by their Ready condition and its reason", metrics.resources.clone());
+        ours.register("leader", "1 while this operator works, 0 while it waits for another", metrics.leader.clone());
+        ours.register(
+            "watches_failing",
+            "Watches that do not get through, by the namespace that is watched (empty: all)",
+            metrics.failing.clone(),
         );
-        registry.register_with_unit(
+        ours.register_with_unit(
             "api_last_success_timestamp",
             "When the API server last answered with success",
             Unit::Seconds,
@@ -137,6 +190,11 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
+    /// So many watches of a namespace (or, empty, of all) do not get through.
+    pub fn set_failing(&self, namespace: &str, watches: usize) {
+        self.failing.get_or_create(&ScopeLabels { watched: namespace.to_owned() }).set(watches as i64);
+    }
+
     /// Something happened that a resource has to be looked at for.
     pub fn triggered(&self, kind: &'static str, name: &ObjectName) {
         let mut waiting = lock(&self.waiting);
@@ -153,21 +211,31 @@ impl Metrics {
 
     /// A reconcile ended.
     pub fn reconciled(&self, kind: &'static str, name: &ObjectName, success: bool, took: Duration) {
-        let reason = lock(&self.verdicts).get(&(kind, name.clone())).map_or("", |labels| labels.reason);
+        let verdicts = lock(&self.verdicts);
+        let reason =
+            verdicts.get(&(kind, name.clone())).and_then(Option::as_ref).map_or("", |found| found.labels.reason);
         let result = if success { "success" } else { "error" };
         self.reconciles.get_or_create(&ReconcileLabels { kind, result, reason }).inc();
         self.durations.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
     }
 
-    /// What was found of a resource.
-    pub fn verdict(&self, kind: &'static str, name: &ObjectName, ready: ConditionStatus, reason: Reason) {
+    /// A resource is there.
+    pub fn noticed(&self, kind: &'static str, name: &ObjectName) {
+        lock(&self.verdicts).entry((kind, name.clone())).or_default();
+    }
+
+    /// What was found of a resource. Nothing is noted of one that went while it was looked at.
+    pub fn verdict(&self, kind: &'static str, name: &ObjectName, conditions: Vec<Found>) {
+        let Some((_, ready, reason)) = conditions.iter().find(|(of, ..)| *of == ConditionType::Ready) else { return };
         let ready = match ready {
             ConditionStatus::True => "true",
             ConditionStatus::False => "false",
             ConditionStatus::Unknown => "unknown",
         };
         let labels = ResourceLabels { kind, ready, reason: reason.as_str() };
-        let before = lock(&self.verdicts).insert((kind, name.clone()), labels.clone());
+        let mut verdicts = lock(&self.verdicts);
+        let Some(verdict) = verdicts.get_mut(&(kind, name.clone())) else { return };
+        let before = verdict.replace(Verdict { labels: labels.clone(), conditions }).map(|before| before.labels);
         if before.as_ref() != Some(&labels) {
             self.resources.get_or_create(&labels).inc();
             self.drop_verdict(before);
@@ -177,7 +245,7 @@ impl Metrics {
     /// A resource is gone.
     pub fn forget(&self, kind: &'static str, name: &ObjectName) {
         let before = lock(&self.verdicts).remove(&(kind, name.clone()));
-        self.drop_verdict(before);
+        self.drop_verdict(before.flatten().map(|before| before.labels));
         self.started(kind, name);
     }
 
@@ -189,22 +257,30 @@ impl Metrics {
 
     /// The API server answered, or did not (code 0).
     pub fn requested(&self, verb: &'static str, resource: String, code: u16) {
-        let now = Timestamp::now();
-        if matches!(verb, "watch" | "list") {
-            lock(&self.watched).insert(resource.clone(), now.as_second());
-        }
         if (200..300).contains(&code) {
-            self.last_success.set(now.as_millisecond() as f64 / 1000.0);
+            self.last_success.set(Timestamp::now().as_millisecond() as f64 / 1000.0);
         }
         self.requests.get_or_create(&RequestLabels { verb, resource, code }).inc();
     }
 
-    /// Resource types whose watch has not been begun anew for `most`: the API server ends every watch after some minutes,
-    /// so one that is not begun anew hangs here.
+    /// A watch gives a sign of life: it is begun, or brings something, if only a bookmark. A list is one where there is a watch: it
+    /// begins with one.
+    pub fn watching(&self, path: &str, verb: &str) {
+        let now = Timestamp::now().as_second();
+        let mut watched = lock(&self.watched);
+        match (watched.get_mut(path), verb) {
+            (Some(at), _) => *at = now,
+            (None, "watch") => drop(watched.insert(path.to_owned(), now)),
+            (None, _) => {}
+        }
+    }
+
+    /// The paths of watches that gave no sign of life for `most`: the API server sends bookmarks, and ends every watch after some
+    /// minutes, so one from which nothing comes hangs here.
     pub fn hanging_watches(&self, now: Timestamp, most: Duration) -> Vec<String> {
         let limit = now.as_second() - most.as_secs() as i64;
         let mut hanging: Vec<String> =
-            lock(&self.watched).iter().filter(|(_, at)| **at < limit).map(|(resource, _)| resource.clone()).collect();
+            lock(&self.watched).iter().filter(|(_, at)| **at < limit).map(|(path, _)| path.clone()).collect();
         hanging.sort();
         hanging
     }
@@ -212,6 +288,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use edgereel_crds::{CameraStream, FrameSink, declared::Declared};
 
     use super::*;
@@ -229,7 +307,8 @@ mod tests {
             ("a", ConditionStatus::True, Reason::Running),
             ("b", ConditionStatus::True, Reason::Running),
         ] {
-            metrics.verdict(FrameSink::NAME, &name(resource), ready, reason);
+            metrics.noticed(FrameSink::NAME, &name(resource));
+            metrics.verdict(FrameSink::NAME, &name(resource), vec![(ConditionType::Ready, ready, reason)]);
         }
         let line =
             |n| format!("edgereel_operator_resources{{kind=\"FrameSink\",ready=\"true\",reason=\"Running\"}} {n}\n");
@@ -237,6 +316,66 @@ mod tests {
         metrics.forget(FrameSink::NAME, &name("b"));
         assert!(metrics.text().contains(&line(1)));
         assert!(metrics.text().contains("reason=\"RolloutInProgress\"} 0\n"));
+        metrics.verdict(
+            FrameSink::NAME,
+            &name("b"),
+            vec![(ConditionType::Ready, ConditionStatus::True, Reason::Running)],
+        );
+        assert!(metrics.text().contains(&line(1)), "looked at while it went");
+    }
+
+    #[test]
+    fn each_condition_is_told_with_its_resource_until_that_is_gone() {
+        let metrics = Metrics::default();
+        for (resource, status, reason) in [
+            ("a", ConditionStatus::False, Reason::RolloutInProgress),
+            ("a", ConditionStatus::False, Reason::ImagePullFailed),
+            ("b", ConditionStatus::Unknown, Reason::Running),
+        ] {
+            metrics.noticed(FrameSink::NAME, &name(resource));
+            let stalled = (ConditionType::Stalled, ConditionStatus::True, reason);
+            metrics.verdict(FrameSink::NAME, &name(resource), vec![(ConditionType::Ready, status, reason), stalled]);
+        }
+        let all = |of: &str| -> Vec<String> {
+            let head = format!("edgereel_resource_condition{{kind=\"FrameSink\",namespace=\"lab\",name=\"{of}\",");
+            metrics.text().lines().filter_map(|line| line.strip_prefix(&head).map(str::to_owned)).collect()
+        };
+        let expected =
+            ["type=\"Ready\",reason=\"ImagePullFailed\"} 0", "type=\"Stalled\",reason=\"ImagePullFailed\"} 1"];
+        assert_eq!(all("a"), expected, "{}", metrics.text());
+        assert_eq!(all("b")[0], "type=\"Ready\",reason=\"Running\"} -1");
+        metrics.forget(FrameSink::NAME, &name("a"));
+        assert_eq!(all("a"), [""; 0]);
+    }
+
+    /// The rows of the document's table about the operator: each metric with its labels, and its type.
+    fn documented() -> BTreeSet<(String, String)> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+        let document = std::fs::read_to_string(path).expect("docs/metrics.md");
+        let table = document.split("## The operator's").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let row = |line: &str| {
+            let (name, rest) = line.strip_prefix("| `edgereel_")?.split_once("` | ")?;
+            Some((format!("edgereel_{}", name.split('{').next()?), rest.split(' ').next()?.to_owned()))
+        };
+        table.expect("its section").lines().filter_map(row).collect()
+    }
+
+    #[test]
+    fn the_document_of_metrics_names_all_that_are_exported_and_no_others() {
+        let metrics = Metrics::default();
+        // These have no series before there is something to say.
+        metrics.set_failing("", 0);
+        metrics.requested("get", "pods".into(), 200);
+        metrics.noticed(FrameSink::NAME, &name("a"));
+        let ready = (ConditionType::Ready, ConditionStatus::True, Reason::Running);
+        metrics.verdict(FrameSink::NAME, &name("a"), vec![ready]);
+        metrics.reconciled(FrameSink::NAME, &name("a"), true, Duration::ZERO);
+        let text = metrics.text();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let exported: BTreeSet<(String, String)> = types
+            .map(|(name, kind)| (format!("{name}{}", if kind == "counter" { "_total" } else { "" }), kind.to_owned()))
+            .collect();
+        assert_eq!(documented(), exported);
     }
 
     #[test]
@@ -251,12 +390,15 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_is_not_begun_anew_hangs() {
+    fn a_watch_without_a_sign_of_life_hangs_and_a_list_now_and_then_is_no_watch() {
         let metrics = Metrics::default();
-        metrics.requested("watch", "pods".into(), 0);
-        metrics.requested("get", "secrets".into(), 200);
+        for (path, verb) in
+            [("/api/v1/pods", "list"), ("/api/v1/pods", "watch"), ("/api/v1/pods", "list"), ("/events", "list")]
+        {
+            metrics.watching(path, verb);
+        }
         let later = |seconds| Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
         assert_eq!(metrics.hanging_watches(later(60), Duration::from_secs(900)), [""; 0]);
-        assert_eq!(metrics.hanging_watches(later(1000), Duration::from_secs(900)), ["pods"]);
+        assert_eq!(metrics.hanging_watches(later(1000), Duration::from_secs(900)), ["/api/v1/pods"]);
     }
 }

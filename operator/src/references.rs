@@ -69,6 +69,11 @@ impl References {
         self.lock().from.keys().filter(|node| node.kind == kind).map(|node| node.name.clone()).collect()
     }
 
+    /// The resources or Secrets of a kind that are referred to.
+    pub fn targets(&self, kind: &str) -> Vec<Node> {
+        self.lock().to.keys().filter(|node| node.kind == kind).cloned().collect()
+    }
+
     /// All that a change of `target` concerns: those that refer to it, and those that refer to them.
     pub fn concerned(&self, target: &Node) -> BTreeSet<Node> {
         self.lock().upwards(target, |_| true)

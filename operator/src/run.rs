@@ -1,16 +1,21 @@
 //! Runs the operator: caches, watches and one controller a kind, for each namespace or for all, until it is stopped.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use edgereel_crds::name::ObjectName;
-use futures::{StreamExt, stream};
+use futures::{
+    StreamExt,
+    future::{join_all, pending},
+    stream,
+};
 use kube::{
     Client,
     runtime::{
@@ -18,7 +23,10 @@ use kube::{
         events::{Recorder, Reporter},
     },
 };
-use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, oneshot},
+    task::{JoinError, JoinSet},
+};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -34,9 +42,11 @@ use crate::{
     },
     kinds::Kinds,
     metrics::Metrics,
+    nodes::{self, Nodes},
+    reports::{Reports, poll},
     settings::Settings,
     wakes::{Triggers, Wakes},
-    watch::{Scope, watch},
+    watch::{Reach, Scope, watch},
     workers::Workers,
 };
 
@@ -52,6 +62,12 @@ pub struct Operator {
     pub namespaces: Vec<String>,
     /// How many resources of a kind are worked on at once.
     pub concurrency: u16,
+    /// How long a watch lasts before it is begun anew.
+    pub watch_interval: Duration,
+    /// Whether to look which nodes are lost.
+    pub watch_nodes: bool,
+    /// Those that are.
+    pub nodes: Arc<Nodes>,
     /// Who this is, in events.
     pub identity: String,
     /// The metrics.
@@ -61,47 +77,101 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Works until `shutdown`; reconciles under way are finished first.
+    /// Works until `shutdown`; reconciles under way are finished first. Each namespace has caches and controllers of its own, and
+    /// waits for no other.
     ///
     /// # Errors
-    /// A watch ended for good.
+    /// A watch or a controller ended, by a panic too: whoever goes on without it would only seem to work.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let scopes: Vec<Option<String>> = match self.namespaces.as_slice() {
             [] => vec![None],
             names => names.iter().cloned().map(Some).collect(),
         };
-        let mut controllers = JoinSet::new();
-        let mut watches = JoinSet::new();
-        let mut contexts = Vec::new();
+        let (operator, mut working, mut begun) = (Arc::new(self), JoinSet::new(), Vec::new());
+        // What concerns all namespaces fails together.
+        let everywhere = Arc::new(Reach::new(None, operator.metrics.clone()));
+        let mut nodes = JoinSet::new();
+        if operator.watch_nodes {
+            nodes.spawn(nodes::watch(operator.scope(None, &everywhere), operator.nodes.clone()));
+        }
         for namespace in scopes {
-            let (caches, writers) = Caches::new(&self.kinds);
-            let context = Arc::new(self.context(caches));
-            let (triggers, woken) = Triggers::new(&self.kinds, self.metrics.clone());
-            let wakes = Arc::new(Wakes::new(context.clone(), triggers));
-            let scope = Scope { client: self.client.clone(), namespace };
-            watches.spawn(watch(scope, writers, wakes, self.kinds.clone()));
-            contexts.push((context, woken));
+            let (begins, has_begun) = oneshot::channel();
+            begun.push(has_begun);
+            let reach = match &namespace {
+                None => everywhere.clone(),
+                Some(namespace) => Arc::new(Reach::new(Some(namespace), operator.metrics.clone())),
+            };
+            let scope = operator.scope(namespace, &reach);
+            working.spawn(operator.clone().work(scope, begins, shutdown.clone()));
         }
-        for (context, mut woken) in contexts {
-            tokio::select! {
-                filled = context.caches.wait_until_ready() => filled.context("the caches cannot be filled")?,
-                () = shutdown.cancelled() => return Ok(()),
-            }
-            for kind in self.kinds.iter() {
-                let Some(woken) = woken.remove(kind.name()) else { continue };
-                controllers.spawn(kind.control(woken, context.clone(), self.concurrency, shutdown.clone()));
-            }
-        }
-        self.ready.store(true, Ordering::Relaxed);
-        info!("the caches are filled: working");
+        let ready = operator.ready.clone();
+        let announced = async move {
+            join_all(begun).await;
+            ready.store(true, Ordering::Relaxed);
+            pending::<()>().await
+        };
         tokio::select! {
-            _ = async { while controllers.join_next().await.is_some() {} } => {}
-            ended = watches.join_next() => {
-                ended.transpose().context("a watch failed")?;
-                anyhow::bail!("a watch ended");
-            }
+            outcome = all_end(&mut working) => outcome,
+            () = announced => Ok(()),
+            Some(ended) = nodes.join_next() => Err(ended_early("the watch of the nodes", Some(ended))),
         }
-        Ok(())
+    }
+
+    fn scope(&self, namespace: Option<String>, reach: &Arc<Reach>) -> Scope {
+        Scope { client: self.client.clone(), namespace, interval: self.watch_interval, reach: reach.clone() }
+    }
+
+    /// Works on one namespace, or on all. `begins` is told when its caches are filled, or cannot be for now.
+    async fn work(
+        self: Arc<Self>,
+        scope: Scope,
+        begins: oneshot::Sender<()>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (caches, writers) = Caches::new(&self.kinds);
+        let context = Arc::new(self.context(caches));
+        let (triggers, mut woken) = Triggers::new(&self.kinds, self.metrics.clone());
+        let wakes = Arc::new(Wakes::new(context.clone(), triggers.clone()));
+        let (reach, namespace) = (scope.reach.clone(), scope.namespace.clone());
+        let mut watches = JoinSet::new();
+        watches.spawn(watch(scope, writers, wakes.clone(), self.kinds.clone()));
+        watches.spawn(poll(context.clone(), triggers));
+        watches.spawn(wakes.clone().of_nodes());
+        let filled = async {
+            let mut filled = pin!(context.caches.wait_until_ready());
+            let at_once = tokio::select! {
+                outcome = &mut filled => Some(outcome),
+                () = reach.fails() => None,
+            };
+            // Whoever waits for it has gone: so does everything.
+            _ = begins.send(());
+            match at_once {
+                Some(outcome) => outcome,
+                None => filled.await,
+            }
+        };
+        tokio::select! {
+            filled = filled => filled.context("the caches cannot be filled")?,
+            ended = watches.join_next() => return Err(ended_early("a watch", ended)),
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        info!(namespace, "the caches are filled: working");
+        let mut controllers = JoinSet::new();
+        for kind in self.kinds.iter() {
+            let Some(woken) = woken.remove(kind.name()) else { continue };
+            let control = kind.control(woken, context.clone(), self.concurrency, shutdown.clone());
+            controllers.spawn(async move {
+                control.await;
+                Ok(())
+            });
+        }
+        tokio::select! {
+            outcome = all_end(&mut controllers) => match shutdown.is_cancelled() {
+                true => outcome,
+                false => Err(outcome.err().unwrap_or_else(|| anyhow::anyhow!("the controllers ended"))),
+            },
+            ended = watches.join_next() => Err(ended_early("a watch", ended)),
+        }
     }
 
     fn context(&self, caches: Caches) -> Context {
@@ -113,9 +183,29 @@ impl Operator {
             recorder: Recorder::new(self.client.clone(), reporter),
             metrics: self.metrics.clone(),
             workers: Workers::default(),
+            reports: Reports::default(),
+            nodes: self.nodes.clone(),
             secret_hashes: SecretHashes::default(),
             written: Written::default(),
         }
+    }
+}
+
+/// Waits until all have ended.
+///
+/// # Errors
+/// The first that failed or panicked.
+async fn all_end(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a fault of ours: it panicked")??;
+    }
+    Ok(())
+}
+
+fn ended_early(what: &str, ended: Option<Result<(), JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Err(error)) => anyhow::Error::new(error).context(format!("a fault of ours: {what} panicked")),
+        Some(Ok(())) | None => anyhow::anyhow!("{what} ended"),
     }
 }
 
@@ -161,4 +251,18 @@ async fn measured<K: Managed>(
     let outcome = reconciler::reconcile(resource, context.clone()).await;
     context.metrics.reconciled(K::NAME, &name, outcome.is_ok(), begun.elapsed());
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_controller_that_panics_ends_the_operator() {
+        let mut controllers = JoinSet::new();
+        controllers.spawn(async { pending().await });
+        controllers.spawn(async { panic!("as the test wants") });
+        let error = all_end(&mut controllers).await.expect_err("the other works on, and that is not enough");
+        assert!(error.to_string().contains("panicked"), "{error:#}");
+    }
 }

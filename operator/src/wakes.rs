@@ -19,13 +19,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     cache::{Caches, Guarded, reference},
-    controller::{
-        apply::Child, context::Context, dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION,
-    },
+    controller::{apply::Child, context::Context, dereference::object_name, managed::Managed, observe::worker_of},
     hash::hash_of,
     kinds::Kinds,
     metrics::Metrics,
-    references::{Node, SECRET},
+    references::{Node, References, SECRET},
 };
 
 /// Has resources looked at.
@@ -62,6 +60,15 @@ impl Triggers {
             self.metrics.triggered(kind, name);
             // Whoever listened has stopped: so does everything.
             let _ = trigger.sender.send(name.clone());
+        }
+    }
+
+    /// Has those looked at that say how many use them, of what a resource uses.
+    pub fn wake_used(&self, kind: &str, name: &ObjectName, references: &References) {
+        let Some((kind, _)) = self.kinds.get_key_value(kind) else { return };
+        let used = references.used(&Node { kind, name: name.clone() });
+        for Node { kind, name } in used.iter().filter(|used| self.counts_users(used.kind)) {
+            self.wake(kind, name);
         }
     }
 
@@ -130,6 +137,7 @@ impl Wakes {
         if self.seen().insert(node.clone(), seen).is_some_and(|before| before.essence == essence) {
             return;
         }
+        self.context.metrics.noticed(K::NAME, &name);
         self.triggers.wake(K::NAME, &name);
         let references = &self.caches().references;
         // Those that it used before count one user less.
@@ -172,23 +180,31 @@ impl Wakes {
 
     /// Wakes those that say how many use them.
     fn wake_counting(&self, user: &Node) {
-        let used = self.caches().references.used(user);
-        for Node { kind, name } in used.iter().filter(|used| self.triggers.counts_users(used.kind)) {
-            self.triggers.wake(kind, name);
-        }
+        self.triggers.wake_used(user.kind, &user.name, &self.caches().references);
     }
 
     /// Of a Secret.
     pub fn secret(&self, event: &Event<PartialObjectMeta<Secret>>) {
-        let Some((secret, _)) = object(event) else { return };
-        self.wake_concerned(&Node { kind: SECRET, name: object_name(secret) });
+        match (object(event), event) {
+            (Some((secret, _)), _) => self.wake_concerned(&Node { kind: SECRET, name: object_name(secret) }),
+            // What is not among all that there is may have gone unseen.
+            (None, Event::InitDone) => {
+                let there = |node: &Node| self.caches().secrets.get(&reference(&node.name)).is_some();
+                let missing = self.caches().references.targets(SECRET).into_iter().filter(|node| !there(node));
+                missing.for_each(|node| self.wake_concerned(&node));
+            }
+            (None, _) => {}
+        }
     }
 
     /// Of a child.
     pub fn child<C: Child>(&self, event: &Event<C>) {
         let Some(cache) = self.caches().children::<C>() else { return };
         let Some((child, gone)) = object(event) else {
-            return cache.relisted();
+            if matches!(event, Event::InitDone) {
+                self.wake_owners(&cache.relisted());
+            }
+            return;
         };
         cache.brought(child, gone);
         let namespace = child.namespace().unwrap_or_default();
@@ -197,16 +213,42 @@ impl Wakes {
         }
     }
 
+    /// Wakes the resources with these uids.
+    fn wake_owners(&self, uids: &[String]) {
+        let owners: Vec<Node> =
+            self.seen().iter().filter(|(_, seen)| uids.contains(&seen.uid)).map(|(node, _)| node.clone()).collect();
+        owners.iter().for_each(|Node { kind, name }| self.triggers.wake(kind, name));
+    }
+
+    /// Wakes the resources whose pods are on some nodes, whenever one is lost or back, until this is dropped.
+    pub async fn of_nodes(self: Arc<Self>) {
+        let mut changes = self.context.nodes.hear();
+        loop {
+            let nodes = changes.next().await;
+            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(|pod| worker_of(pod)) {
+                self.triggers.wake(&kind, &resource);
+            }
+        }
+    }
+
     /// Of a pod that one of the workloads made.
     pub fn pod(&self, event: &Event<Pod>) {
-        let pods = &self.caches().pods;
+        let (pods, reports) = (&self.caches().pods, &self.context.reports);
         let Some((pod, gone)) = object(event) else {
-            return pods.relisted();
+            if matches!(event, Event::InitDone) {
+                reports.retain(|name| pods.has(name));
+                for (namespace, label) in pods.relisted() {
+                    if let Some((kind, name)) = label.split_once('/') {
+                        self.triggers.wake(kind, &ObjectName { namespace, name: name.to_owned() });
+                    }
+                }
+            }
+            return;
         };
         pods.brought(pod, gone);
-        let namespace = pod.namespace().unwrap_or_default();
-        if let Some((kind, name)) = pod.annotations().get(RESOURCE_ANNOTATION).and_then(|label| label.split_once('/')) {
-            self.triggers.wake(kind, &ObjectName { namespace, name: name.to_owned() });
+        reports.brought(pod, gone);
+        if let Some((kind, resource)) = worker_of(pod) {
+            self.triggers.wake(&kind, &resource);
         }
     }
 }

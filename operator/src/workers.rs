@@ -1,9 +1,8 @@
 //! Asks workers for their `/status`: a few at a time, each with a time-out, and never more than a bounded answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use edgereel_crds::worker_status::{ResourceReport, WorkerStatus};
-use futures::future::join_all;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -11,9 +10,9 @@ use hyper_util::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::controller::{observe::PodView, program::PORT};
+use crate::controller::program::PORT;
 
-/// At most so many workers are asked at once.
+/// At most so many workers are asked at once; and as many of those that did not answer the last time.
 const AT_ONCE: usize = 16;
 /// A worker that has not answered by then is unreachable.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -24,7 +23,9 @@ const MAX_ANSWER: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Workers {
     client: Client<HttpConnector, Empty<bytes::Bytes>>,
-    slots: Arc<Semaphore>,
+    /// Those who answer never wait behind those who do not.
+    answering: Arc<Semaphore>,
+    doubtful: Arc<Semaphore>,
     port: u16,
 }
 
@@ -41,24 +42,20 @@ impl Workers {
         connector.set_connect_timeout(Some(PATIENCE));
         // One question in half a minute is not worth an open connection.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Workers { client, slots: Arc::new(Semaphore::new(AT_ONCE)), port }
+        let slots = || Arc::new(Semaphore::new(AT_ONCE));
+        Workers { client, answering: slots(), doubtful: slots(), port }
     }
 
-    /// Asks every pod whose worker runs, and notes what it says.
-    pub async fn ask(&self, pods: &mut [PodView]) {
-        let asked = pods.iter_mut().filter(|pod| pod.running && !pod.leaving && pod.ip.is_some());
-        join_all(asked.map(|pod| async {
-            let ip = pod.ip.clone().unwrap_or_default();
-            pod.report = Some(self.status(&ip).await);
-        }))
-        .await;
-    }
-
-    async fn status(&self, ip: &str) -> Result<ResourceReport, String> {
-        let _slot = self.slots.acquire().await.map_err(|e| e.to_string())?;
+    /// Asks the worker at an address; `doubtful`: it did not answer the last time.
+    ///
+    /// # Errors
+    /// Why there is no answer, and what that may come from.
+    pub async fn ask(&self, ip: &str, doubtful: bool) -> Result<ResourceReport, String> {
+        let slots = if doubtful { &self.doubtful } else { &self.answering };
+        let _slot = slots.acquire().await.map_err(|e| e.to_string())?;
         match timeout(PATIENCE, self.get(ip)).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Err(silent(ip, self.port)),
         }
     }
 
@@ -66,7 +63,7 @@ impl Workers {
         // An IPv6 address stands in brackets.
         let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
         let uri = format!("http://{host}:{}/status", self.port).parse::<http::Uri>().map_err(|e| e.to_string())?;
-        let answer = self.client.get(uri).await.map_err(|e| chain(&e))?;
+        let answer = self.client.get(uri).await.map_err(|e| unanswered(&e, ip, self.port))?;
         if !answer.status().is_success() {
             return Err(format!("it answers {}", answer.status()));
         }
@@ -77,15 +74,42 @@ impl Workers {
     }
 }
 
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
+fn silent(ip: &str, port: u16) -> String {
+    format!(
+        "no answer from {ip}:{port} within {} s: a NetworkPolicy that does not let the operator in, or an address that only \
+         the worker's own network knows (NAT)",
+        PATIENCE.as_secs()
+    )
+}
+
+/// Why there is no answer, and what that may come from.
+fn unanswered(error: &hyper_util::client::legacy::Error, ip: &str, port: u16) -> String {
+    let kind = causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    match kind {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            format!(
+                "{ip}:{port} refuses: nothing listens there (the worker is starting or ending), or a NetworkPolicy rejects"
+            )
+        }
+        Some(io::ErrorKind::TimedOut) => silent(ip, port),
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => format!(
+            "there is no way to {ip}:{port} ({}): an address that only the worker's own network knows (NAT), or a \
+             NetworkPolicy that rejects",
+            chain(error)
+        ),
+        _ => chain(error),
     }
-    text
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// An error with its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -95,24 +119,6 @@ mod tests {
 
     use super::*;
 
-    fn pod() -> PodView {
-        PodView {
-            uid: "u".into(),
-            name: "gate-camera-1".into(),
-            node: None,
-            ip: Some("127.0.0.1".into()),
-            ready: true,
-            running: true,
-            leaving: false,
-            revision: None,
-            declared: true,
-            finished: false,
-            config: None,
-            trouble: None,
-            report: None,
-        }
-    }
-
     async fn asked(answer: &'static str) -> Result<ResourceReport, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let workers = Workers::at_port(listener.local_addr().expect("bound").port());
@@ -120,10 +126,9 @@ mod tests {
             let router = Router::new().route("/status", get(move || async move { answer }));
             axum::serve(listener, router).await
         });
-        let mut pods = [pod()];
-        workers.ask(&mut pods).await;
+        let answer = workers.ask("127.0.0.1", false).await;
         server.abort();
-        pods[0].report.clone().expect("asked")
+        answer
     }
 
     #[tokio::test]
@@ -140,15 +145,23 @@ mod tests {
     async fn an_answer_that_is_none_says_so() {
         assert!(asked("[]").await.is_err_and(|e| e.starts_with("its answer is not a status")));
         assert_eq!(asked(r#"{"version": "1", "resources": []}"#).await, Err("it runs no resource".into()));
-        let mut pods = [PodView { ip: Some("127.0.0.1".into()), ..pod() }];
-        Workers::at_port(1).ask(&mut pods).await;
-        assert!(pods[0].report.as_ref().is_some_and(|r| r.is_err()));
     }
 
     #[tokio::test]
-    async fn only_running_workers_are_asked() {
-        let mut pods = [PodView { running: false, ..pod() }, PodView { leaving: true, ..pod() }];
-        Workers::at_port(1).ask(&mut pods).await;
-        assert!(pods.iter().all(|pod| pod.report.is_none()));
+    async fn a_worker_that_refuses_and_one_that_is_silent_are_told_apart() {
+        let refused = Workers::at_port(1).ask("127.0.0.1", false).await.expect_err("nobody listens");
+        assert!(refused.starts_with("127.0.0.1:1 refuses: "), "{refused}");
+        // Taken by the kernel, and never answered.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let silent = Workers::at_port(port).ask("127.0.0.1", false).await.expect_err("nobody answers");
+        assert!(silent.starts_with("no answer from") && silent.contains("NetworkPolicy"), "{silent}");
+    }
+
+    #[tokio::test]
+    async fn unreachable_workers_keep_nobody_from_being_asked() {
+        let workers = Workers::at_port(1);
+        let _all = workers.doubtful.acquire_many(AT_ONCE as u32).await.expect("all slots");
+        assert!(workers.ask("127.0.0.1", false).await.is_err_and(|e| e.contains("refuses")), "at once");
     }
 }

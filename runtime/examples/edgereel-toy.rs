@@ -71,9 +71,10 @@ impl Kinds for Toys {
         let Options { replica, numbered, .. } = self.options;
         let mut all: Vec<Box<dyn Wanted>> = vec![];
         for planned in plan.runs() {
-            for (_, shown) in replicas(planned.name, planned.replicas, replica, numbered) {
-                let frames = self.frames.get_or_create_owned(&Resource::from(&shown));
-                all.push(Box::new(Toy { kind: planned.kind, suspend: planned.suspend, shown, frames }));
+            for (replica, shown) in replicas(planned.name, planned.replicas, replica, numbered) {
+                let resource = Resource::new(planned.kind, planned.name, replica);
+                let frames = self.frames.get_or_create_owned(&resource);
+                all.push(Box::new(Toy { kind: planned.kind, suspend: planned.suspend, shown, resource, frames }));
             }
         }
         all
@@ -85,6 +86,7 @@ impl Kinds for Toys {
 struct Toy {
     kind: Kind,
     shown: ObjectName,
+    resource: Resource,
     suspend: bool,
     frames: Counter,
 }
@@ -96,6 +98,10 @@ impl Wanted for Toy {
 
     fn shown(&self) -> &ObjectName {
         &self.shown
+    }
+
+    fn resource(&self) -> Resource {
+        self.resource.clone()
     }
 
     fn is_same(&self, other: &dyn Wanted) -> bool {

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicU64},
 };
 
-use edgereel_crds::name::ObjectName;
+use edgereel_crds::name::{Kind, ObjectName};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric},
     metrics::{
@@ -24,33 +24,37 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// A resource, as a label set.
+/// A resource (one replica of it), as a label set: no two that run have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 #[allow(missing_docs)]
 pub struct Resource {
+    pub kind: &'static str,
     pub namespace: String,
     pub name: String,
-}
-
-impl From<&ObjectName> for Resource {
-    fn from(name: &ObjectName) -> Self {
-        Resource { namespace: name.namespace.clone(), name: name.name.clone() }
-    }
+    pub replica: u32,
 }
 
 /// A resource and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 #[allow(missing_docs)]
 pub struct WithReason {
+    pub kind: &'static str,
     pub namespace: String,
     pub name: String,
+    pub replica: u32,
     pub reason: &'static str,
 }
 
 impl Resource {
+    /// A replica of a resource, by the resource's own name; what has no replicas is replica 0.
+    pub fn new(kind: Kind, name: &ObjectName, replica: u32) -> Self {
+        Resource { kind: kind.as_str(), namespace: name.namespace.clone(), name: name.name.clone(), replica }
+    }
+
     /// The resource, for this reason.
     pub fn because(&self, reason: &'static str) -> WithReason {
-        WithReason { namespace: self.namespace.clone(), name: self.name.clone(), reason }
+        let Resource { kind, namespace, name, replica } = self.clone();
+        WithReason { kind, namespace, name, replica, reason }
     }
 }
 
@@ -165,9 +169,8 @@ impl Metrics {
     }
 
     /// Takes all series of a resource away: it runs no more, and its figures would be alarms that nobody can mend.
-    pub fn forget(&self, name: &ObjectName) {
-        let resource = Resource::from(name);
-        self.forget.iter().for_each(|forget| forget(&resource));
+    pub fn forget(&self, resource: &Resource) {
+        self.forget.iter().for_each(|forget| forget(resource));
     }
 
     /// What steps are counted with.
@@ -176,13 +179,13 @@ impl Metrics {
     }
 
     /// Whether a resource is ready: 1 or 0.
-    pub fn ready(&self, name: &ObjectName) -> Gauge {
-        self.ready.get_or_create_owned(&name.into())
+    pub fn ready(&self, resource: &Resource) -> Gauge {
+        self.ready.get_or_create_owned(resource)
     }
 
     /// How often a resource was started again after a failure.
-    pub fn restarts(&self, name: &ObjectName) -> Counter {
-        self.restarts.get_or_create_owned(&name.into())
+    pub fn restarts(&self, resource: &Resource) -> Counter {
+        self.restarts.get_or_create_owned(resource)
     }
 }
 
@@ -205,19 +208,30 @@ mod tests {
         let times = metrics.histograms(Unit::Seconds, "flush", "Flushes", latency);
         let dropped = metrics.by_reason("dropped", "Dropped", vec!["late", "torn"]);
         let name = |name: &str| ObjectName { namespace: "lab".into(), name: name.into() };
-        for name in [name("gone"), name("stays")] {
-            let resource = Resource::from(&name);
-            metrics.ready(&name).set(1);
-            metrics.restarts(&name).inc();
-            frames.get_or_create(&resource).inc();
-            bytes.get_or_create(&resource).inc();
-            times.get_or_create(&resource).observe(0.1);
+        // One name may be a camera's and a sink's, and a sink's replicas share it.
+        let gone = Resource::new(Kind::FrameSink, &name("gone"), 1);
+        let others = [
+            Resource::new(Kind::FrameSink, &name("gone"), 0),
+            Resource::new(Kind::CameraStream, &name("gone"), 1),
+            Resource::new(Kind::FrameSink, &name("stays"), 1),
+        ];
+        for resource in others.iter().chain([&gone]) {
+            metrics.ready(resource).set(1);
+            metrics.restarts(resource).inc();
+            frames.get_or_create(resource).inc();
+            bytes.get_or_create(resource).inc();
+            times.get_or_create(resource).observe(0.1);
             dropped.get_or_create(&resource.because("torn")).inc();
         }
-        let count = |name: &str| metrics.text(Format::OpenMetrics).matches(&format!("name=\"{name}\"")).count();
-        assert_eq!(count("gone"), count("stays"));
-        metrics.forget(&name("gone"));
-        assert_eq!(count("gone"), 0);
-        assert!(count("stays") > 10);
+        let count = |of: &Resource| {
+            let Resource { kind, namespace, name, replica } = of;
+            let labels = format!("kind=\"{kind}\",namespace=\"{namespace}\",name=\"{name}\",replica=\"{replica}\"");
+            metrics.text(Format::OpenMetrics).matches(&labels).count()
+        };
+        let all = count(&gone);
+        assert!(all > 10);
+        metrics.forget(&gone);
+        assert_eq!(count(&gone), 0);
+        assert!(others.iter().all(|other| count(other) == all));
     }
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     fault::Fault,
-    metrics::Metrics,
+    metrics::{Metrics, Resource},
     run::fleet::Member,
     state::ResourceState,
     work::{Passed, Rate, Snapshot, Surroundings, Work},
@@ -29,7 +29,8 @@ impl Idle {
     /// As a running resource.
     pub fn member(&self, kind: Kind) -> (ResourceState, Member) {
         let state = ResourceState::new(kind, ObjectName { namespace: "default".into(), name: "gate".into() });
-        (state.clone(), Member::new(state, Arc::new(self.clone()), &Metrics::default()))
+        let resource = Resource::new(kind, &state.name, 0);
+        (state.clone(), Member::new(state, Arc::new(self.clone()), &Metrics::default(), &resource))
     }
 }
 

@@ -6,14 +6,19 @@ use bytes::Bytes;
 use edgereel_crds::{
     name::{Kind, ObjectName},
     status::Reason,
-    worker_status::{Figures, Overview},
+    worker_status::{ConnectionReport, Figures, Overview},
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fault::Fault, metrics::exposition::Format, secrets::Secrets, state::ResourceState};
+use crate::{
+    fault::Fault,
+    metrics::{Resource, exposition::Format},
+    secrets::Secrets,
+    state::ResourceState,
+};
 
 /// One resource (one replica of it) as it is wanted, with all that it depends on.
 pub trait Wanted: Any + Send + Sync {
@@ -22,6 +27,9 @@ pub trait Wanted: Any + Send + Sync {
 
     /// The name that it shows.
     fn shown(&self) -> &ObjectName;
+
+    /// What its metrics call it.
+    fn resource(&self) -> Resource;
 
     /// Whether the other is the same in all that it depends on: one that runs so needs no restart.
     fn is_same(&self, other: &dyn Wanted) -> bool;
@@ -64,6 +72,11 @@ pub trait Work: Send + Sync {
 
     /// What everyone shows of it.
     fn overview(&self) -> Overview;
+
+    /// What it knows of the `KafkaConnection`s that it uses.
+    fn connections(&self) -> Vec<ConnectionReport> {
+        Vec::new()
+    }
 
     /// Its last picture.
     fn snapshot(&self) -> BoxFuture<'_, Snapshot> {

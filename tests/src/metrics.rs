@@ -13,6 +13,12 @@ struct Sample {
     value: f64,
 }
 
+impl Sample {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Labels that a sample has to have; it may have more.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
@@ -23,7 +29,13 @@ impl Metrics {
     }
 
     fn matching<'a>(&'a self, name: &'a str, labels: Labels<'a>) -> impl Iterator<Item = &'a Sample> {
-        let has = |s: &Sample, (k, v): &(&str, &str)| s.labels.iter().any(|(key, value)| key == k && value == v);
+        let has = |s: &Sample, (k, v): &(&str, &str)| {
+            // A replica also by the name that its process shows.
+            let shown = || {
+                *k == "name" && s.label("name").zip(s.label("replica")).is_some_and(|(n, r)| *v == format!("{n}-{r}"))
+            };
+            s.label(k) == Some(*v) || shown()
+        };
         self.samples.iter().filter(move |s| s.name == name && labels.iter().all(|label| has(s, label)))
     }
 

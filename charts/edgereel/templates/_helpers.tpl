@@ -82,3 +82,18 @@ An image by its digest, or else by its tag; from `global.imageRegistry` if there
 {{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{/*
+What it may see beside that, in no namespace: which nodes are lost, and with them the pods that run there.
+*/}}
+{{- define "edgereel.nodeRules" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list, watch]
+{{- end -}}
+{{/*
+Whether it may: as it is wanted, else where it has a ClusterRole anyway.
+*/}}
+{{- define "edgereel.watchNodes" -}}
+{{- if kindIs "invalid" .Values.rbac.nodes }}{{ empty .Values.watchNamespaces }}{{ else }}{{ .Values.rbac.nodes }}{{ end }}
+{{- end -}}

@@ -55,7 +55,7 @@ pub struct KafkaConnectionSpec {
 impl Declared for KafkaConnection {
     const NAME: &'static str = "KafkaConnection";
     const COMPONENT: Option<&'static str> = None;
-    const ASPECT: Option<ConditionType> = None;
+    const ASPECT: Option<ConditionType> = Some(ConditionType::Accepted);
 
     fn references(_: &KafkaConnectionSpec) -> Vec<Reference> {
         Vec::new()

@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::upstream::{upstream, upstream_list};
+use crate::api::{
+    units::Duration,
+    upstream::{upstream, upstream_list},
+};
 
 /// The CEL rule for what has to stay where its data is. It stands on a spec with `storage` and `placement`.
 pub(crate) const PINNED_RULE: &str = "!has(self.storage.hostPath) || (has(self.placement) && \
@@ -37,6 +40,11 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "upstream_list::<Toleration>")]
     pub tolerations: Vec<Toleration>,
+    /// How long a node that is lost is waited for before the pod is moved to another (`tolerationSeconds` of the taints
+    /// `not-ready` and `unreachable`). Default: 30 s for a camera; for a sink, which mostly has its disk there, Kubernetes' own 5
+    /// minutes. Kubernetes itself takes 40 s or so to give a node up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub move_after: Option<Duration>,
 }
 
 impl Placement {

@@ -17,7 +17,7 @@ pub struct CameraStreamStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled` and `CameraOnline`, each with its reason.
+    /// `Ready`, `Reconciling`, `Stalled`, `CameraOnline` and `FiguresAvailable`, each with its reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -48,7 +48,7 @@ pub struct FrameSinkStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled` and `StorageHealthy`, each with its reason.
+    /// `Ready`, `Reconciling`, `Stalled`, `StorageHealthy` and `FiguresAvailable`, each with its reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -87,20 +87,23 @@ pub struct FrameSinkStatus {
     pub node: Option<String>,
 }
 
-/// Whether a connection is sound, and who uses it. Whether the brokers answer stands at the cameras and sinks.
+/// Whether a connection is sound, how many use it, and whether their workers reach it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaConnectionStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling` and `Stalled`, each with its reason.
+    /// `Ready`, `Reconciling`, `Stalled` and `Accepted`, each with its reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
     /// How many cameras and sinks use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<i32>,
+    /// The brokers that their workers are connected with, as `host:port/id`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<String>,
 }
 
 /// What the statuses of all kinds have in common.

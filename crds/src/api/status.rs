@@ -18,6 +18,10 @@ pub enum ConditionType {
     CameraOnline,
     /// The output can be written.
     StorageHealthy,
+    /// The configuration is valid, and what it refers to is there.
+    Accepted,
+    /// The workers answer the operator, which shows their figures.
+    FiguresAvailable,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -70,6 +74,8 @@ pub enum Reason {
     /// The scheduler finds no node.
     Unschedulable,
     ImagePullFailed,
+    /// The node of a pod is lost: its kubelet says nothing.
+    NodeLost,
     /// The worker ends again and again.
     PodCrashing,
     /// The pod cannot be made, or cannot start.
@@ -86,7 +92,9 @@ pub enum Reason {
     ReplicasCapped,
     /// The stored resource is not one that this operator can read.
     ResourceMalformed,
-    /// The pod runs, but its `/status` does not answer.
+    /// Nothing uses the connection.
+    NotUsed,
+    /// The pod runs, but its `/status` does not answer the operator.
     WorkerUnreachable,
     /// The operator could not do its part; it tries again.
     OperatorError,
@@ -131,6 +139,7 @@ impl Reason {
             RolloutInProgress => "RolloutInProgress",
             Unschedulable => "Unschedulable",
             ImagePullFailed => "ImagePullFailed",
+            NodeLost => "NodeLost",
             PodCrashing => "PodCrashing",
             PodFailed => "PodFailed",
             HostPathNotAllowed => "HostPathNotAllowed",
@@ -139,6 +148,7 @@ impl Reason {
             RunFailed => "RunFailed",
             ReplicasCapped => "ReplicasCapped",
             ResourceMalformed => "ResourceMalformed",
+            NotUsed => "NotUsed",
             WorkerUnreachable => "WorkerUnreachable",
             OperatorError => "OperatorError",
         }
@@ -154,6 +164,8 @@ impl ConditionType {
             ConditionType::Stalled => "Stalled",
             ConditionType::CameraOnline => "CameraOnline",
             ConditionType::StorageHealthy => "StorageHealthy",
+            ConditionType::Accepted => "Accepted",
+            ConditionType::FiguresAvailable => "FiguresAvailable",
         }
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::status::Condition;
+use crate::api::status::{Condition, Reason};
 
 /// The whole answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct ResourceReport {
     /// The last thing that went wrong since the start, mended or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
+    /// The `KafkaConnection`s that it uses, as far as its worker has tried them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionReport>,
     /// What everyone shows of it. Older workers do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overview: Option<Overview>,
@@ -49,6 +52,38 @@ pub struct ResourceReport {
 fn known_conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
     let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
     Ok(all.into_iter().filter_map(|condition| serde_json::from_value(condition).ok()).collect())
+}
+
+/// What a worker knows of a `KafkaConnection`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionReport {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Whether a broker answers now.
+    pub reached: bool,
+    /// The brokers that are connected now, as `host:port/id`; a client keeps connections only to those that it needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<String>,
+    /// Whether the login works; absent where there is none, or nobody got that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<bool>,
+    /// When a broker last answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reached: Option<Timestamp>,
+    /// Why it is not reached, or not by all clients. Of a newer version's reasons nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_reason")]
+    pub reason: Option<Reason>,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
+    let reason = Option::<Value>::deserialize(deserializer)?;
+    Ok(reason.and_then(|reason| serde_json::from_value(reason).ok()))
 }
 
 /// The last thing that went wrong.

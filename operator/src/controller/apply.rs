@@ -21,13 +21,13 @@ use super::{
     subset::is_subset,
     workload::Owner,
 };
-use crate::{cache::Caches, hash::hash_of, kinds::ChildKind};
+use crate::{cache::Caches, hash::hash_of, kinds::ChildKind, words::words};
 
 /// Why a child is not as it is to be.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The API server refused, or did not answer.
-    #[error("{kind}/{name}: {source}")]
+    #[error("{kind}/{name}: {}", words(.source))]
     Api {
         /// The child's kind.
         kind: &'static str,

@@ -1,14 +1,15 @@
 //! What every reconcile is given: the client, the caches, the settings, and what is remembered between reconciles.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kube::{Client, runtime::events::Recorder};
+use tokio::time::Instant;
 
-use crate::{cache::Caches, metrics::Metrics, settings::Settings, workers::Workers};
+use crate::{cache::Caches, metrics::Metrics, nodes::Nodes, reports::Reports, settings::Settings, workers::Workers};
 
 /// Shared by all reconciles of one scope (a namespace, or all).
 pub struct Context {
@@ -24,6 +25,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Asks workers for their figures.
     pub workers: Workers,
+    /// What they answered.
+    pub reports: Reports,
+    /// The nodes that are lost.
+    pub nodes: Arc<Nodes>,
     /// Hashes of Secrets' values.
     pub secret_hashes: SecretHashes,
     /// What was written last, by the resource's uid.
@@ -37,21 +42,72 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A Secret's keys, each with a hash of its value.
 type Hashes = BTreeMap<String, String>;
 
-/// Hashes of Secrets' values, by version: a Secret is asked for once, and its values are not kept.
-#[derive(Default)]
-pub struct SecretHashes(Mutex<HashMap<(String, String), (String, Hashes)>>);
+/// A Secret that changes again and again is believed when it has been as it is for so long, or has been changing for the second.
+const SETTLED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// Hashes of Secrets' values, by version: a Secret is asked for once, and its values are not kept. Whoever writes several keys, or
+/// several times, has written them all before the pods are started anew.
+pub struct SecretHashes {
+    known: Mutex<HashMap<(String, String), Known>>,
+    settled: Duration,
+}
+
+struct Known {
+    version: String,
+    hashes: Hashes,
+    /// The version that has come since, when it came, and when the first came that is not known.
+    next: Option<(String, Instant, Instant)>,
+}
+
+/// What is known of a Secret.
+pub enum Look {
+    /// This version has been seen.
+    Known(Hashes),
+    /// It has just changed: what it held before counts for so long.
+    Settling(Hashes, Duration),
+    /// It is to be asked for.
+    Ask,
+}
+
+impl Default for SecretHashes {
+    fn default() -> Self {
+        SecretHashes::settled_after(SETTLED.0)
+    }
+}
 
 impl SecretHashes {
-    /// The hashes of a Secret, if this version of it has been seen.
-    pub fn get(&self, namespace: &str, name: &str, version: &str) -> Option<Hashes> {
-        let known = lock(&self.0);
-        let (seen, hashes) = known.get(&(namespace.to_owned(), name.to_owned()))?;
-        (seen == version && !version.is_empty()).then(|| hashes.clone())
+    /// Secrets are believed when they have been as they are for so long.
+    pub fn settled_after(settled: Duration) -> Self {
+        SecretHashes { known: Mutex::default(), settled }
     }
 
-    /// Remembers them.
+    /// What is known of a version of a Secret of which these keys are read.
+    pub fn look(&self, (namespace, name): (&str, &str), version: &str, keys: &BTreeSet<String>) -> Look {
+        let mut all = lock(&self.known);
+        let Some(known) = all.get_mut(&(namespace.to_owned(), name.to_owned())) else { return Look::Ask };
+        if known.version == version && !version.is_empty() {
+            known.next = None;
+            return Look::Known(known.hashes.clone());
+        }
+        // One that was not whole has not worked: nothing is started anew for it.
+        if version.is_empty() || !keys.iter().all(|key| known.hashes.contains_key(key)) {
+            return Look::Ask;
+        }
+        let now = Instant::now();
+        let (last, first) = match known.next.take() {
+            Some((seen, last, first)) if seen == version => (last, first),
+            Some((.., first)) => (now, first),
+            None => (now, now),
+        };
+        known.next = Some((version.to_owned(), last, first));
+        let wait = (last + self.settled).min(first + SETTLED.1).saturating_duration_since(now);
+        if wait.is_zero() { Look::Ask } else { Look::Settling(known.hashes.clone(), wait) }
+    }
+
+    /// Remembers what a version holds.
     pub fn put(&self, namespace: &str, name: &str, version: &str, hashes: Hashes) {
-        lock(&self.0).insert((namespace.to_owned(), name.to_owned()), (version.to_owned(), hashes));
+        let known = Known { version: version.to_owned(), hashes, next: None };
+        lock(&self.known).insert((namespace.to_owned(), name.to_owned()), known);
     }
 }
 
@@ -119,5 +175,40 @@ impl Written {
     /// Forgets a resource that is gone.
     pub fn forget(&self, uid: &str) {
         lock(&self.0).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn eleven_changes_of_a_secret_within_seconds_are_one() {
+        let secrets = SecretHashes::default();
+        let keys = BTreeSet::from(["password".to_owned()]);
+        let hashes = |hash: &str| Hashes::from([("password".to_owned(), hash.to_owned())]);
+        let look = |version: usize| secrets.look(("lab", "login"), &version.to_string(), &keys);
+        assert!(matches!(look(0), Look::Ask), "one that is not known is asked for at once");
+        secrets.put("lab", "login", "0", hashes("a"));
+        for version in 1..=11 {
+            let Look::Settling(known, wait) = look(version) else { panic!("version {version}") };
+            assert_eq!((known, wait), (hashes("a"), SETTLED.0));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let Look::Settling(_, wait) = look(11) else { panic!("not yet") };
+        assert_eq!(wait, SETTLED.0 - Duration::from_secs(1));
+        tokio::time::advance(wait).await;
+        assert!(matches!(look(11), Look::Ask));
+        secrets.put("lab", "login", "11", hashes("b"));
+        assert!(matches!(look(11), Look::Known(known) if known == hashes("b")));
+        // One that never rests is believed after a minute, and a key that was missing at once.
+        let begun = Instant::now();
+        for version in 12.. {
+            let Look::Settling(..) = look(version) else { break };
+            tokio::time::advance(Duration::from_secs(3)).await;
+        }
+        assert!((SETTLED.1..SETTLED.1 + SETTLED.0).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let more = BTreeSet::from(["password".to_owned(), "username".to_owned()]);
+        assert!(matches!(secrets.look(("lab", "login"), "x", &more), Look::Ask));
     }
 }

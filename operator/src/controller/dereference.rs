@@ -1,6 +1,9 @@
 //! Collects what a resource refers to: other resources from the cache, and of Secrets the hashes of the keys in use.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use edgereel_crds::{
     KafkaConnection,
@@ -14,10 +17,14 @@ use kube::{Api, Resource, runtime::reflector::ObjectRef};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{context::Context, managed::Managed};
+use super::{
+    context::{Context, Look},
+    managed::Managed,
+};
 use crate::{
     cache::{Caches, reference},
     hash::hash,
+    references::Node,
 };
 
 /// The number of a document that is there only to be compared with; its own problems are not this resource's.
@@ -34,8 +41,10 @@ pub struct Found {
     pub uses: SecretUses,
     /// Those that are there: name, then key, to a hash of the value.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
-    /// How many cameras and sinks use a connection.
-    pub users: i32,
+    /// The cameras and sinks that use a connection.
+    pub users: BTreeSet<Node>,
+    /// How long it is until a Secret that has just changed is believed.
+    pub settles: Option<Duration>,
 }
 
 impl Found {
@@ -131,10 +140,13 @@ pub async fn secrets(found: &mut Found, namespace: &str, context: &Context) -> R
     for (name, keys) in &found.uses {
         let Some(meta) = context.caches.secrets.get(&ObjectRef::new(name).within(namespace)) else { continue };
         let version = meta.metadata.resource_version.clone().unwrap_or_default();
-        let known = context.secret_hashes.get(namespace, name, &version);
-        let hashes = match known {
-            Some(hashes) => hashes,
-            None => {
+        let hashes = match context.secret_hashes.look((namespace, name), &version, keys) {
+            Look::Known(hashes) => hashes,
+            Look::Settling(hashes, wait) => {
+                found.settles = Some(found.settles.map_or(wait, |other| other.min(wait)));
+                hashes
+            }
+            Look::Ask => {
                 let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
                 let Some(secret) = api.get_opt(name).await? else { continue };
                 let hashes: BTreeMap<String, String> =

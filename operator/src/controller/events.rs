@@ -6,6 +6,7 @@ use kube::{Api, Client, api::ListParams};
 use tracing::debug;
 
 use super::observe::{PodView, Rollout};
+use crate::words::words;
 
 /// Said so often, it is no accident of a start, such as a volume that comes a moment after its pod.
 const INSISTENT: i32 = 3;
@@ -52,7 +53,7 @@ async fn last_word(api: &Api<Event>, uid: &str) -> Option<Warning> {
         Ok(events) => last_warning(&events.items),
         // Without its events, `kubectl describe` is what there is to say.
         Err(error) => {
-            debug!("cannot list events: {error}");
+            debug!("cannot list events: {}", words(&error));
             None
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use edgereel_crds::worker_status::Figures;
+use edgereel_crds::worker_status::{Figures, Semantics};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::observe::PodView;
@@ -42,6 +42,21 @@ pub trait WorthWriting: PartialEq {
     fn worth_writing(&self, old: &Self, ago: Duration) -> bool {
         self.matters(old) || (ago >= Self::REFRESH && self != old)
     }
+}
+
+/// Whether a worker's figures may have changed enough to matter to any kind: finer than each of them looks.
+pub fn figures_matter(new: &Figures, old: &Figures) -> bool {
+    new.iter().any(|(name, semantics, _)| match semantics {
+        Semantics::Rate => rate_matters(new.number(name), old.number(name)),
+        Semantics::Count => count_matters(new.int(name), old.int(name), true),
+        Semantics::Mean | Semantics::Amount | Semantics::Least | Semantics::Greatest => {
+            match (new.number(name), old.number(name)) {
+                (Some(new), Some(old)) => (new - old).abs() > (old.abs() / 10.0).max(4.0),
+                (new, old) => new.is_some() != old.is_some(),
+            }
+        }
+        Semantics::Counts | Semantics::Time | Semantics::Text | Semantics::Unknown => false,
+    })
 }
 
 /// Conditions matter by type, status, reason and generation; a message alone may hold a figure.

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use edgereel_crds::declared::Declared;
+use edgereel_crds::{declared::Declared, worker_status::ConnectionReport};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::object::HasStatus;
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,8 +24,10 @@ pub struct Observed {
     pub rollout: Rollout,
     /// Its pods.
     pub pods: Vec<PodView>,
-    /// Who uses it, for a connection.
+    /// How many use it, for a connection.
     pub users: i32,
+    /// What the workers of those who use it know of it.
+    pub reached: Vec<ConnectionReport>,
 }
 
 /// A kind that the operator works on.

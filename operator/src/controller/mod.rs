@@ -4,8 +4,8 @@
 //! - [`validate`] makes a [`workload`] of it, or says why not (pure; the check that `edgereel validate` runs);
 //! - [`build`] makes the children (pure, one file a kind of child) for the [`program`] that runs in them;
 //! - [`apply`] brings the cluster to them, with no request where nothing differs, and removes what nobody wants;
-//! - [`observe`] looks at rollout, pods and workers, [`events`] at what stands still; [`verdict`] and [`figures`] judge
-//!   them (pure); [`status`] writes.
+//! - [`observe`] looks at rollout and pods, and at what the workers have said, [`events`] at what stands still; [`verdict`] and
+//!   [`figures`] judge them (pure); [`status`] writes.
 //!
 //! [`managed`] is the trait that the [`kinds`](crate::kinds) implement; nothing here names one of them.
 
@@ -30,7 +30,7 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use edgereel_crds::resource_status::ResourceStatus;
+use edgereel_crds::{resource_status::ResourceStatus, status::ConditionType};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, ResourceExt,
@@ -46,18 +46,19 @@ use self::{
     context::Context,
     dereference::object_name,
     managed::{Managed, Observed},
+    names::FORCE_MOVE_ANNOTATION,
     observe::{PodView, Rollout},
     validate::owner,
     verdict::{Asked, Verdict},
     workload::Runs,
 };
-use crate::backoff;
+use crate::{backoff, words::words};
 
 /// Why a reconcile has to be tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused, or did not answer.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", words(.source))]
     Api {
         /// What was being done.
         what: &'static str,
@@ -84,7 +85,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
     let place = Place { client: &context.client, caches: &context.caches, owner: &owner };
     let (rollout, judged, outcome) = match resource.validate(&found, &context.settings) {
         Err(refusal) => (left_alone(place), Judged::Said(verdict::refused(&refusal)), Ok(())),
-        Ok(None) => (Rollout::default(), Judged::Said(verdict::sound()), Ok(())),
+        Ok(None) => (Rollout::default(), Judged::ByUsers, Ok(())),
         Ok(Some(workload)) => {
             let children = build::build(&workload, &context.settings);
             match bring(resource, &children, place).await {
@@ -95,14 +96,26 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
             }
         }
     };
-    let pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
+    let mut pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
+    context.nodes.tell(&mut pods);
     clear_the_way(&rollout, &pods, place).await?;
-    let observed = look(rollout, pods, found.users, &namespace, &context).await;
+    give_up(observe::forced(resource.annotations().get(FORCE_MOVE_ANNOTATION), &pods), place).await?;
+    let mut observed = look(rollout, pods, &namespace, &context).await;
+    observed.users = i32::try_from(found.users.len()).unwrap_or(i32::MAX);
+    observed.reached = context.reports.of_connection(&context.caches.pods.of_all(&found.users), &object_name(resource));
+    // A worker is just being asked why its readiness changed: what it says is worth the moment. It wakes the resource.
+    if outcome.is_ok()
+        && is_said(resource)
+        && let Some(wait) = context.reports.awaited(&namespace, &observed.pods)
+    {
+        return Ok(Action::requeue(found.settles.map_or(wait, |settles| wait.min(settles))));
+    }
     let waits = status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
     outcome?;
     context.written.succeeded(&resource.uid().unwrap_or_default());
     let look = next_look(&observed, context.settings.poll_interval);
-    Ok(Action::requeue(waits.map_or(look, |wait| look.min(wait))))
+    let soonest = [waits, found.settles].into_iter().flatten().fold(look, Duration::min);
+    Ok(Action::requeue(soonest))
 }
 
 /// After a failure: the same resource is tried again, later each time; no other waits for it.
@@ -120,20 +133,40 @@ enum Judged {
     Said(Verdict),
     /// What its pods do.
     ByPods(Asked),
+    /// What those say who use it: nothing runs for it.
+    ByUsers,
 }
 
 impl Judged {
     fn verdict<K: Managed>(self, observed: &Observed) -> Verdict {
-        match (self, K::ASPECT) {
+        let verdict = match (self, K::ASPECT) {
+            (Judged::Said(verdict), Some(ConditionType::Accepted)) => verdict::not_accepted(verdict),
             (Judged::Said(verdict), Some(aspect)) => verdict::with_aspect(verdict, &observed.pods, aspect),
             (Judged::Said(verdict), None) => verdict,
             (Judged::ByPods(asked), aspect) => verdict::of_workload(asked, &observed.rollout, &observed.pods, aspect),
+            (Judged::ByUsers, _) => verdict::of_connection(observed.users, &observed.reached),
+        };
+        match K::RUNS {
+            Some(_) => verdict::with_figures(verdict, &observed.pods),
+            None => verdict,
         }
     }
 }
 
+/// Whether the status is about what is declared now.
+fn is_said<K: Managed>(resource: &K) -> bool {
+    let said = HasStatus::status(resource).and_then(ResourceStatus::observed_generation);
+    said.is_some() && said == resource.meta().generation
+}
+
 fn asked(workload: &workload::Workload) -> Asked {
-    Asked { suspended: workload.suspended, capped_from: workload.capped_from, well: workload.well() }
+    Asked {
+        suspended: workload.suspended,
+        capped_from: workload.capped_from,
+        well: workload.well(),
+        move_after: workload.move_after(),
+        stays: workload.stays(),
+    }
 }
 
 /// A resource that is going away: the garbage collector removes its children by their owner, and no recorded data.
@@ -176,36 +209,49 @@ fn still_read(rollout: &Rollout, place: Place<'_>) -> Vec<Key> {
     all.filter(|map| !rollout.done() || read.contains(&map.name_any())).map(|map| map.key()).collect()
 }
 
-/// Asks the workers, and the events of what stands still.
-async fn look(mut rollout: Rollout, pods: Vec<PodView>, users: i32, namespace: &str, context: &Context) -> Observed {
+/// What the workers have said last, and the events of what stands still.
+async fn look(mut rollout: Rollout, pods: Vec<PodView>, namespace: &str, context: &Context) -> Observed {
     let mut pods = observe::standing(pods, &rollout);
-    context.workers.ask(&mut pods).await;
+    context.reports.tell(namespace, &mut pods);
     events::explain(&mut rollout, &mut pods, namespace, &context.client).await;
-    Observed { rollout, pods, users }
+    Observed { rollout, pods, ..Observed::default() }
 }
 
 /// Deletes pods that a rollout waits for in vain.
 async fn clear_the_way(rollout: &Rollout, pods: &[PodView], place: Place<'_>) -> Result<(), Error> {
-    let namespace = &place.owner.namespace;
     for pod in observe::obstacles(rollout, pods).into_iter().chain(observe::leftovers(rollout, pods)) {
+        let namespace = &place.owner.namespace;
         info!(namespace, pod = pod.name, "deleting a pod of an old revision that ended, or never became ready");
-        let api = Api::<Pod>::namespaced(place.client.clone(), namespace);
-        // Not the one that has come in its place meanwhile.
-        let same = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
-        match api.delete(&pod.name, &DeleteParams::default().preconditions(same)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-            Err(source) => return Err(Error::Api { what: "cannot delete a pod that holds a rollout up", source }),
-            Ok(_) => {}
-        }
+        delete(pod, DeleteParams::default(), place).await?;
     }
     Ok(())
 }
 
-/// When to look again without a cause: at the figures where a worker runs and at the events where something stands still
-/// (neither wakes us), else once in a while. Up to a fifth sooner or later, so that hundreds do not all come at once.
+/// Deletes pods on lost nodes at once: nobody there says that they have ended.
+async fn give_up(pods: Vec<&PodView>, place: Place<'_>) -> Result<(), Error> {
+    for pod in pods {
+        let namespace = &place.owner.namespace;
+        warn!(namespace, pod = pod.name, node = pod.node, "giving a pod up, as its resource's annotation asks for");
+        delete(pod, DeleteParams::default().grace_period(0), place).await?;
+    }
+    Ok(())
+}
+
+async fn delete(pod: &PodView, params: DeleteParams, place: Place<'_>) -> Result<(), Error> {
+    let api = Api::<Pod>::namespaced(place.client.clone(), &place.owner.namespace);
+    // Not the one that has come in its place meanwhile.
+    let same = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
+    match api.delete(&pod.name, &params.preconditions(same)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(source) => Err(Error::Api { what: "cannot delete a pod that is in the way", source }),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// When to look again without a cause: at the events where something stands still (they wake nobody), else once in a while. Up to a fifth sooner or later, so that hundreds do not all come at once.
 fn next_look(observed: &Observed, poll: Duration) -> Duration {
     let rarely = Duration::from_secs(600);
     let rolls = observed.rollout.observed && !observed.rollout.done();
-    let base = if rolls || observed.pods.iter().any(|pod| pod.running) { poll } else { rarely };
+    let base = if rolls { poll } else { rarely };
     base.mul_f64(0.8 + 0.4 * rand::random::<f64>())
 }

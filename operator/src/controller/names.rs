@@ -15,6 +15,8 @@ pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=edgereel-operat
 pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
 /// On a resource and its pods: another value starts the pods anew.
 pub const RESTART_ANNOTATION: &str = "edgereel.dev/restart";
+/// On a resource: lost nodes, with commas between, whose pods of this resource are given up, so that others come elsewhere.
+pub const FORCE_MOVE_ANNOTATION: &str = "edgereel.dev/force-move";
 /// On pods: a hash of what the worker does.
 pub const CONFIG_CHECKSUM: &str = "edgereel.dev/config-checksum";
 /// On pods: a hash of their template, by which those of the declared revision are known.

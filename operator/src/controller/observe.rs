@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use edgereel_crds::{
-    status::{ConditionStatus, Reason},
-    worker_status::ResourceReport,
-};
+use edgereel_crds::{name::ObjectName, status::Reason, worker_status::ResourceReport};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::{CronJob, Job},
@@ -16,9 +13,10 @@ use kube::ResourceExt;
 use super::{
     apply::{Child, Desired, Key, Place},
     build::pod::CONFIG_VOLUME,
-    names::REVISION_ANNOTATION,
+    names::{RESOURCE_ANNOTATION, REVISION_ANNOTATION},
     program::CONTAINER,
 };
+use crate::nodes::Lost;
 
 /// The workloads as the API server last showed them.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +118,8 @@ pub struct PodView {
     pub uid: String,
     /// The node that it is on.
     pub node: Option<String>,
+    /// Its node is lost, and since when.
+    pub lost: Option<Lost>,
     /// Its address.
     pub ip: Option<String>,
     /// Whether it is ready.
@@ -138,7 +138,7 @@ pub struct PodView {
     pub config: Option<String>,
     /// Why it does not work, in the scheduler's or the kubelet's words.
     pub trouble: Option<(Reason, String)>,
-    /// What its worker says, or why it says nothing; none where it was not asked.
+    /// What its worker said last, or why it did not answer; none where it was not asked.
     pub report: Option<Result<ResourceReport, String>>,
 }
 
@@ -242,7 +242,8 @@ pub fn pods(pods: &[Arc<Pod>], rollout: &Rollout) -> Vec<PodView> {
     views
 }
 
-fn view(pod: &Pod, rollout: &Rollout) -> PodView {
+/// One pod; what its worker says is not known here.
+pub fn view(pod: &Pod, rollout: &Rollout) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
     let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
     // Others may have put containers of their own beside it.
@@ -254,6 +255,7 @@ fn view(pod: &Pod, rollout: &Rollout) -> PodView {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
         node: spec.and_then(|spec| spec.node_name.clone()),
+        lost: None,
         ip: status.pod_ip.clone(),
         ready: condition("Ready").is_some_and(|c| c.status == "True"),
         running: container.and_then(|c| c.state.as_ref()).is_some_and(|state| state.running.is_some()),
@@ -267,6 +269,13 @@ fn view(pod: &Pod, rollout: &Rollout) -> PodView {
     }
 }
 
+/// The resource that a pod works for: its kind, and its name.
+pub fn worker_of(pod: &Pod) -> Option<(String, ObjectName)> {
+    let (kind, name) = pod.annotations().get(RESOURCE_ANNOTATION)?.split_once('/')?;
+    let namespace = pod.namespace().unwrap_or_default();
+    Some((kind.to_owned(), ObjectName { namespace, name: name.to_owned() }))
+}
+
 /// The pods without those that have ended and been replaced: an evicted pod stays until somebody deletes it.
 pub fn standing(pods: Vec<PodView>, rollout: &Rollout) -> Vec<PodView> {
     let replaced = rollout.batch || pods.iter().any(|pod| pod.declared && !pod.finished && !pod.leaving);
@@ -278,6 +287,13 @@ pub fn standing(pods: Vec<PodView>, rollout: &Rollout) -> Vec<PodView> {
 pub fn leftovers<'a>(rollout: &Rollout, pods: &'a [PodView]) -> Vec<&'a PodView> {
     let left = |pod: &&PodView| !rollout.batch && pod.finished && !pod.declared && !pod.leaving;
     pods.iter().filter(left).collect()
+}
+
+/// Pods on lost nodes of which somebody has said, by [`FORCE_MOVE_ANNOTATION`], that they need not be waited for.
+pub fn forced<'a>(nodes: Option<&String>, pods: &'a [PodView]) -> Vec<&'a PodView> {
+    let named: Vec<&str> = nodes.map(|nodes| nodes.split(',').map(str::trim).collect()).unwrap_or_default();
+    let is_named = |pod: &&PodView| pod.node.as_deref().is_some_and(|node| named.contains(&node));
+    pods.iter().filter(|pod| pod.lost.is_some()).filter(is_named).collect()
 }
 
 /// The ConfigMaps that pods read.
@@ -352,10 +368,4 @@ pub fn nodes(pods: &[PodView]) -> Option<String> {
     let names: BTreeSet<&str> = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.node.as_deref()).collect();
     let names: Vec<&str> = names.into_iter().collect();
     (!names.is_empty()).then(|| names.join(","))
-}
-
-/// Whether a worker says that all is well.
-pub fn is_well(report: &ResourceReport) -> bool {
-    use edgereel_crds::status::ConditionType::Ready;
-    report.conditions.iter().any(|c| c.kind == Ready && c.status == ConditionStatus::True)
 }

@@ -30,6 +30,7 @@ use super::{
     validate::Refusal,
     verdict::{self, Verdict, conditions},
 };
+use crate::words::words;
 
 /// Writes the status of a resource, if it is worth it. Answers with how long what is new may wait, where it does.
 ///
@@ -51,7 +52,7 @@ pub async fn write<K: Managed>(
     let conditions = conditions(&verdict, K::ASPECT, generation, known.conditions(), Timestamp::now());
     let new = K::with_conditions(resource.figures(observed, &known), conditions, generation);
     let ago = context.written.ago(&uid);
-    context.metrics.verdict(K::NAME, &object_name(resource), verdict.ready, verdict.reason);
+    context.metrics.verdict(K::NAME, &object_name(resource), verdict::found(&verdict, K::ASPECT));
     if let Some(old) = old.filter(|old| !new.worth_writing(old, ago)) {
         return Ok((new != old).then_some(<K::Status as WorthWriting>::REFRESH));
     }
@@ -86,7 +87,7 @@ async fn publish<K: Managed>(resource: &K, verdict: &Verdict, context: &Context)
     if let Err(error) = context.recorder.publish(&event, &resource.object_ref(&())).await
         && !in_leaving_namespace(&error)
     {
-        warn!(resource = resource.name_any(), "cannot write an event: {error}");
+        warn!(resource = resource.name_any(), "cannot write an event: {}", words(&error));
     }
 }
 
@@ -121,12 +122,15 @@ pub async fn malformed<K: Managed>(invalid: &InvalidObject, context: &Context) -
             unreadable(&stored).unwrap_or_else(|| invalid.error.clone())
         ),
     );
-    let verdict = verdict::refused(&refusal);
+    let verdict = match K::ASPECT {
+        Some(ConditionType::Accepted) => verdict::not_accepted(verdict::refused(&refusal)),
+        _ => verdict::refused(&refusal),
+    };
     let mut status = stored.data.get("status").cloned().unwrap_or_else(|| json!({}));
     let old: Vec<_> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
     let new = conditions(&verdict, K::ASPECT, meta.generation, &old, Timestamp::now());
     let name_of = edgereel_crds::name::ObjectName { namespace, name: name.clone() };
-    context.metrics.verdict(K::NAME, &name_of, verdict.ready, verdict.reason);
+    context.metrics.verdict(K::NAME, &name_of, verdict::found(&verdict, K::ASPECT));
     if !conditions_matter(&new, &old) {
         return Ok(Action::await_change());
     }

@@ -1,11 +1,13 @@
 //! From what is observed to conditions: kstatus's `Ready`, `Reconciling` and `Stalled`, and the aspect of the kind. Pure.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use edgereel_crds::{
     status::{
         ConditionStatus::{self, False, True, Unknown},
         ConditionType, Reason,
     },
-    worker_status::ResourceReport,
+    worker_status::{ConnectionReport, ResourceReport},
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -13,9 +15,11 @@ use k8s_openapi::{
 };
 
 use super::{
-    observe::{PodView, Progress, Rollout, is_well},
+    names::FORCE_MOVE_ANNOTATION,
+    observe::{PodView, Progress, Rollout},
     validate::Refusal,
 };
+use crate::{metrics::Found, nodes::OUT_OF_SERVICE};
 
 /// Longer messages are cut: events take 1 kB.
 const MAX_MESSAGE: usize = 1000;
@@ -34,12 +38,25 @@ pub struct Verdict {
     /// It will not go on by itself.
     pub stalled: bool,
     /// The kind's own condition: whether it holds, and why.
-    pub aspect: Option<(ConditionStatus, Reason, String)>,
+    pub aspect: Option<Said>,
+    /// Whether the workers answer; none where nothing runs for the kind.
+    pub figures: Option<Said>,
 }
+
+/// A condition's value, why, and for people.
+pub type Said = (ConditionStatus, Reason, String);
 
 impl Verdict {
     fn new(ready: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
-        Verdict { ready, reason, message: message.into(), reconciling: false, stalled: false, aspect: None }
+        Verdict {
+            ready,
+            reason,
+            message: message.into(),
+            reconciling: false,
+            stalled: false,
+            aspect: None,
+            figures: None,
+        }
     }
 
     fn stalled(reason: Reason, message: impl Into<String>) -> Self {
@@ -60,6 +77,10 @@ pub struct Asked {
     pub capped_from: Option<i32>,
     /// What there is to say while all is well.
     pub well: &'static str,
+    /// How long its pods wait for a lost node, where that is known.
+    pub move_after: Option<Duration>,
+    /// Whether each pod has a place of its own, which no other takes before it is known to have ended.
+    pub stays: bool,
 }
 
 /// Of a resource that is not acted on.
@@ -81,9 +102,44 @@ pub fn failed(error: &super::apply::ApplyError) -> Verdict {
     make(reason, error.to_string())
 }
 
-/// Of a connection that is sound.
-pub fn sound() -> Verdict {
-    Verdict::new(True, Reason::Running, "the configuration is valid and its Secrets are there")
+/// Of a resource that only others use, and that is not acted on.
+pub fn not_accepted(verdict: Verdict) -> Verdict {
+    Verdict { aspect: Some((False, verdict.reason, verdict.message.clone())), ..verdict }
+}
+
+/// Of a connection that is sound, by what the workers know of it that use it.
+pub fn of_connection(users: i32, reports: &[ConnectionReport]) -> Verdict {
+    let accepted = (True, Reason::Running, "the configuration is valid and its Secrets are there".to_owned());
+    Verdict { aspect: Some(accepted), ..reached(users, reports) }
+}
+
+fn reached(users: i32, reports: &[ConnectionReport]) -> Verdict {
+    if users == 0 {
+        return Verdict::new(Unknown, Reason::NotUsed, "nothing uses it: nobody has tried whether its brokers answer");
+    }
+    let (good, bad): (Vec<_>, Vec<_>) = reports.iter().partition(|report| report.reached);
+    let fault = bad.iter().chain(&good).find_map(|report| Some((report.reason?, report.error.as_deref()?)));
+    match (good.is_empty(), fault) {
+        (false, fault) => {
+            let brokers: BTreeSet<&str> = good.iter().flat_map(|report| &report.brokers).map(String::as_str).collect();
+            let mut text = format!("{} of {} workers that have tried reach it", good.len(), reports.len());
+            if !brokers.is_empty() {
+                text = format!("{text}, at {}", brokers.into_iter().collect::<Vec<_>>().join(", "));
+            }
+            if good.iter().any(|report| report.login == Some(true)) {
+                text = format!("{text}; the login works");
+            }
+            if let Some((_, words)) = fault {
+                text = format!("{text}; one says: {words}");
+            }
+            Verdict::new(True, Reason::Running, text)
+        }
+        (true, Some((reason, words))) => match nature(reason) {
+            Nature::NeedsPerson => Verdict::stalled(reason, words),
+            Nature::Passing | Nature::Waits => Verdict::new(False, reason, words),
+        },
+        (true, None) => Verdict::new(Unknown, Reason::Starting, "no worker that uses it has told of it yet"),
+    }
 }
 
 /// Of a workload. Only pods of the declared revision have a say in it.
@@ -95,7 +151,7 @@ pub fn of_workload(asked: Asked, rollout: &Rollout, pods: &[PodView], aspect: Op
             false => Verdict::reconciling(Reason::Stopping, "spec.suspend is true: the workers are stopping"),
         }
     } else {
-        running(asked, rollout, &judges)
+        node_lost(asked, rollout, pods).unwrap_or_else(|| running(asked, rollout, &judges))
     };
     verdict.message = verdict.message.chars().take(MAX_MESSAGE).collect();
     match aspect {
@@ -110,8 +166,31 @@ pub fn with_aspect(verdict: Verdict, pods: &[PodView], aspect: ConditionType) ->
     Verdict { aspect: Some(aspect_of(&verdict, &judges, aspect)), ..verdict }
 }
 
+/// The verdict with `FiguresAvailable`: whether the workers answer. That says nothing of `Ready`, which is the kubelet's word: the
+/// operator may be where it cannot reach them.
+pub fn with_figures(verdict: Verdict, pods: &[PodView]) -> Verdict {
+    let asked: Vec<&PodView> = pods.iter().filter(|pod| pod.running && pod.judges()).collect();
+    let named =
+        |pod: &PodView, text: &str| if asked.len() > 1 { format!("{}: {text}", pod.name) } else { text.to_owned() };
+    // One that is starting listens in a moment.
+    let silent = asked.iter().find_map(|pod| Some((pod, pod.report.as_ref().filter(|_| pod.ready)?.as_ref().err()?)));
+    let figures = match silent {
+        Some((pod, why)) => (False, Reason::WorkerUnreachable, named(pod, why)),
+        None if asked.is_empty() => (Unknown, verdict.reason, "no worker runs".to_owned()),
+        None if asked.iter().all(|pod| matches!(pod.report, Some(Ok(_)))) => {
+            (True, Reason::Running, "the workers answer".to_owned())
+        }
+        None => (Unknown, verdict.reason, "the workers have not answered yet".to_owned()),
+    };
+    Verdict { figures: Some(figures), ..verdict }
+}
+
 fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
-    let progress = rollout.progress();
+    let mut progress = rollout.progress();
+    // The kubelet's word comes to the pods first.
+    if progress == Progress::Ready && !rollout.batch && pods.iter().any(|pod| !pod.ready) {
+        progress = Progress::Rolling;
+    }
     match &progress {
         Progress::Failed(reason, words) => return Verdict::stalled(*reason, words),
         Progress::Completed(words) => return Verdict::new(True, Reason::Completed, words),
@@ -137,22 +216,10 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
             text = format!("{text}; {words}");
         } else if let Some(pod) = pods.iter().find(|pod| !pod.running) {
             text = format!("{text}; `kubectl describe pod {}` says what it waits for", pod.name);
+        } else if let Some((pod, why)) = pods.iter().find_map(|pod| Some((pod, pod.report.as_ref()?.as_ref().err()?))) {
+            text = format!("{text}; {}", named(pod, &format!("its /status does not say why: {why}")));
         }
         return Verdict::reconciling(Reason::RolloutInProgress, text);
-    }
-    for pod in pods {
-        match &pod.report {
-            Some(Ok(report)) if !is_well(report) => {
-                if let Some(verdict) = unwell(report) {
-                    return Verdict { message: named(pod, &verdict.message), ..verdict };
-                }
-            }
-            Some(Err(why)) => {
-                let text = named(pod, &format!("its /status does not answer: {why}"));
-                return Verdict::new(Unknown, Reason::WorkerUnreachable, text);
-            }
-            _ => {}
-        }
     }
     match asked.capped_from {
         Some(asked) => {
@@ -162,6 +229,34 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
         }
         None => remark(pods).unwrap_or_else(|| Verdict::new(True, Reason::Running, asked.well)),
     }
+}
+
+/// Of a workload with a pod on a lost node, that nothing has taken the place of.
+fn node_lost(asked: Asked, rollout: &Rollout, pods: &[PodView]) -> Option<Verdict> {
+    let (pod, lost) = pods.iter().filter(|pod| !pod.finished).find_map(|pod| Some((pod, pod.lost?)))?;
+    let judges: Vec<&PodView> = pods.iter().filter(|pod| pod.judges() && pod.lost.is_none()).collect();
+    let node = pod.node.as_deref().unwrap_or_default();
+    let since = lost.since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let text = format!("the node {node} of pod {} is lost{since}: its kubelet says nothing", pod.name);
+    if i32::try_from(judges.len()).unwrap_or(i32::MAX) >= rollout.desired {
+        // Another has come: it has the word, but for why it is nowhere.
+        let words =
+            judges.iter().find_map(|pod| pod.trouble.as_ref().filter(|(reason, _)| *reason == Reason::Unschedulable));
+        let (_, words) = words?;
+        let text =
+            format!("{text}, and no other node takes its pod: {words}; bring the node back, or widen `spec.placement`");
+        return Some(Verdict::stalled(Reason::NodeLost, text));
+    }
+    if asked.stays {
+        let text = format!(
+            "{text}. It goes on when the node is back. If that is gone for good, `kubectl taint node {node} {OUT_OF_SERVICE}` \
+             gives its pods up; or, where what it holds may stay behind, the annotation `{FORCE_MOVE_ANNOTATION}: {node}` on this \
+             resource alone"
+        );
+        return Some(Verdict::stalled(Reason::NodeLost, text));
+    }
+    let after = asked.move_after.map(|after| format!(" {} s after that", after.as_secs())).unwrap_or_default();
+    Some(Verdict::reconciling(Reason::NodeLost, format!("{text}. It moves to another node{after}")))
 }
 
 /// What a worker that is well has to say beside that.
@@ -203,18 +298,18 @@ fn nature(reason: Reason) -> Nature {
         }
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
+        | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
             Nature::Waits
         }
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
-        | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
+        | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
         | RunFailed | ProgramMissing => Nature::NeedsPerson,
     }
 }
 
 /// `CameraOnline` or `StorageHealthy`: the first worker's that does not hold, else the first's.
-fn aspect_of(verdict: &Verdict, pods: &[&PodView], aspect: ConditionType) -> (ConditionStatus, Reason, String) {
+fn aspect_of(verdict: &Verdict, pods: &[&PodView], aspect: ConditionType) -> Said {
     let said = || {
         pods.iter()
             .filter_map(|pod| pod.report.as_ref()?.as_ref().ok())
@@ -241,6 +336,30 @@ pub fn remembered(run: &str, conditions: &[Condition]) -> Option<Result<String, 
     }
 }
 
+/// The conditions of a verdict: which, its value, why, and for people.
+fn all(verdict: &Verdict, aspect: Option<ConditionType>) -> Vec<(ConditionType, Said)> {
+    let flag = |holds: bool| match holds {
+        true => (True, verdict.reason, verdict.message.clone()),
+        false => (False, verdict.reason, String::new()),
+    };
+    let mut all = vec![
+        (ConditionType::Ready, (verdict.ready, verdict.reason, verdict.message.clone())),
+        (ConditionType::Reconciling, flag(verdict.reconciling)),
+        (ConditionType::Stalled, flag(verdict.stalled)),
+    ];
+    if let Some(kind) = aspect {
+        let unsaid = || (Unknown, verdict.reason, "no worker says".to_owned());
+        all.push((kind, verdict.aspect.clone().unwrap_or_else(unsaid)));
+    }
+    all.extend(verdict.figures.clone().map(|figures| (ConditionType::FiguresAvailable, figures)));
+    all
+}
+
+/// The conditions of a verdict, for the metrics.
+pub fn found(verdict: &Verdict, aspect: Option<ConditionType>) -> Vec<Found> {
+    all(verdict, aspect).into_iter().map(|(kind, (status, reason, _))| (kind, status, reason)).collect()
+}
+
 /// The conditions of a verdict. A transition's time moves only when the condition's status does.
 pub fn conditions(
     verdict: &Verdict,
@@ -249,33 +368,19 @@ pub fn conditions(
     old: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
-    let make = |kind: ConditionType, status: ConditionStatus, reason: Reason, message: &str| {
+    let make = |(kind, (status, reason, message)): (ConditionType, Said)| {
         let (type_, status) = (kind.as_str().to_owned(), text(status).to_owned());
         let since = old.iter().find(|c| c.type_ == type_ && c.status == status).map(|c| c.last_transition_time.clone());
         Condition {
             last_transition_time: since.unwrap_or(Time(now)),
-            message: message.to_owned(),
+            message,
             observed_generation: generation,
             reason: reason.as_str().to_owned(),
             status,
             type_,
         }
     };
-    let flag = |kind, holds: bool| match holds {
-        true => make(kind, True, verdict.reason, &verdict.message),
-        false => make(kind, False, verdict.reason, ""),
-    };
-    let mut all = vec![
-        make(ConditionType::Ready, verdict.ready, verdict.reason, &verdict.message),
-        flag(ConditionType::Reconciling, verdict.reconciling),
-        flag(ConditionType::Stalled, verdict.stalled),
-    ];
-    if let (Some(kind), Some((status, reason, message))) = (aspect, &verdict.aspect) {
-        all.push(make(kind, *status, *reason, message));
-    } else if let Some(kind) = aspect {
-        all.push(make(kind, Unknown, verdict.reason, "no worker says"));
-    }
-    all
+    all(verdict, aspect).into_iter().map(make).collect()
 }
 
 fn text(status: ConditionStatus) -> &'static str {

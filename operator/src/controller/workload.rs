@@ -1,6 +1,8 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else: it sees
 //! how the pods run and which program is in them, never the kind of the resource.
 
+use std::time::Duration;
+
 use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
 use k8s_openapi::{
     api::{
@@ -14,6 +16,9 @@ use k8s_openapi::{
 
 use super::{names::Names, program::Program};
 use crate::kinds::{ChildKind, child};
+
+/// How long a singleton waits for its lost node, unless its `placement.moveAfter` says otherwise.
+const MOVE_AFTER: Duration = Duration::from_secs(30);
 
 /// The resource that children belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +159,20 @@ impl Workload {
         match &self.runtime {
             Runtime::Sharded { storage, .. } => Some(storage),
             Runtime::Singleton | Runtime::Batch(_) => None,
+        }
+    }
+
+    /// Whether each pod has a place of its own, which no other takes before it is known to have ended.
+    pub fn stays(&self) -> bool {
+        matches!(self.runtime, Runtime::Sharded { .. })
+    }
+
+    /// How long its pods wait for a lost node; none: as long as Kubernetes has it. A camera's frames are gone while it waits.
+    pub fn move_after(&self) -> Option<Duration> {
+        let declared = self.placement.as_ref().and_then(|placement| placement.move_after);
+        match self.runtime {
+            Runtime::Singleton => Some(declared.map_or(MOVE_AFTER, |wait| *wait)),
+            Runtime::Sharded { .. } | Runtime::Batch(_) => declared.map(|wait| *wait),
         }
     }
 

@@ -1,6 +1,6 @@
-//! `KafkaConnection`: nothing runs for it; its status says whether it is sound, and how many use it.
+//! `KafkaConnection`: nothing runs for it; its status says whether it is sound, how many use it, and whether they reach it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use edgereel_crds::{
     KafkaConnection, check::Resource as Checked, name::Kind, resource_status::KafkaConnectionStatus,
@@ -29,8 +29,7 @@ impl Managed for KafkaConnection {
     fn dereference(&self, caches: &Caches) -> Found {
         let mut found = Found { uses: connection_secrets(&self.spec), ..Found::default() };
         let name = object_name(self);
-        let users = caches.references.users(&Node::of::<Self>(&name));
-        found.users = i32::try_from(users.len()).unwrap_or(i32::MAX);
+        found.users = caches.references.users(&Node::of::<Self>(&name));
         found.resources.connections.push(Checked { name, spec: self.spec.clone(), document: 0 });
         found
     }
@@ -42,7 +41,12 @@ impl Managed for KafkaConnection {
     }
 
     fn figures(&self, observed: &Observed, _: &KafkaConnectionStatus) -> KafkaConnectionStatus {
-        KafkaConnectionStatus { users: Some(observed.users), ..KafkaConnectionStatus::default() }
+        let brokers: BTreeSet<&String> = observed.reached.iter().flat_map(|report| &report.brokers).collect();
+        KafkaConnectionStatus {
+            users: Some(observed.users),
+            brokers: brokers.into_iter().cloned().collect(),
+            ..KafkaConnectionStatus::default()
+        }
     }
 
     fn with_conditions(

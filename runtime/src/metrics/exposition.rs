@@ -134,6 +134,10 @@ mod tests {
     use super::*;
     use crate::metrics::Resource;
 
+    fn gate() -> Resource {
+        Resource { kind: "CameraStream", namespace: "lab".into(), name: "gate".into(), replica: 0 }
+    }
+
     #[test]
     fn who_asks_for_openmetrics_gets_it_and_everyone_else_what_every_tool_reads() {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -146,7 +150,7 @@ mod tests {
         let mut metrics = Metrics::default();
         let captured: Family<Resource, Counter> =
             metrics.family_in(Unit::Bytes, "camera_captured", "Bytes of frames that came from the camera");
-        captured.get_or_create(&Resource { namespace: "lab".into(), name: "gate".into() }).inc_by(0);
+        captured.get_or_create(&gate()).inc_by(0);
         let (new, old) = (metrics.text(Format::OpenMetrics), metrics.text(Format::Prometheus));
         let samples = |text: &str| {
             let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(samples(&new), samples(&old));
         let head = "# HELP edgereel_camera_captured_bytes_total Bytes of frames that came from the camera.\n\
                     # TYPE edgereel_camera_captured_bytes_total counter\n\
-                    edgereel_camera_captured_bytes_total{namespace=\"lab\",name=\"gate\"} 0\n";
+                    edgereel_camera_captured_bytes_total{kind=\"CameraStream\",namespace=\"lab\",name=\"gate\",replica=\"0\"} 0\n";
         assert!(old.contains(head), "{old}");
         assert!(!old.contains("# UNIT") && !old.contains("# EOF") && new.ends_with("# EOF\n"));
     }
@@ -181,7 +185,7 @@ mod tests {
     fn merging_keeps_every_line_of_our_own() {
         let mut metrics = Metrics::default();
         let times = metrics.histograms(Unit::Seconds, "flush", "Flushes", crate::metrics::latency);
-        times.get_or_create(&Resource { namespace: "lab".into(), name: "gate".into() }).observe(0.1);
+        times.get_or_create(&gate()).observe(0.1);
         for format in [Format::OpenMetrics, Format::Prometheus] {
             let text = metrics.text(format);
             assert_eq!(merged(text.clone(), std::slice::from_ref(&text)), text);

@@ -10,7 +10,7 @@ use edgereel_crds::worker_status::{ResourceReport, WorkerStatus};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, Resource},
     state::ResourceState,
     work::{Passed, Rate, Work},
 };
@@ -68,8 +68,8 @@ struct Sample {
 
 impl Member {
     /// A resource that has just started.
-    pub fn new(state: ResourceState, work: Arc<dyn Work>, metrics: &Metrics) -> Self {
-        let (ready, restarts) = (metrics.ready(&state.name), metrics.restarts(&state.name));
+    pub fn new(state: ResourceState, work: Arc<dyn Work>, metrics: &Metrics, resource: &Resource) -> Self {
+        let (ready, restarts) = (metrics.ready(resource), metrics.restarts(resource));
         let member = Member { state, work, ready, restarts, samples: Mutex::default() };
         member.sample(Instant::now());
         member
@@ -109,6 +109,7 @@ impl Member {
             name: self.state.name.name.clone(),
             conditions: self.state.conditions(),
             last_error: self.state.last_error(),
+            connections: self.work.connections(),
             overview: Some(self.work.overview()),
             figures: self.work.figures(self.rate()),
         }

@@ -79,8 +79,8 @@ impl Run {
             info!(resource = job.wanted.label(), "changed or gone: stopping");
             job.stop.cancel();
         }
-        let gone: Vec<_> = ending.iter().map(|job| job.wanted.shown().clone()).collect();
-        let gone: Vec<_> = gone.into_iter().filter(|gone| wanted.iter().all(|w| w.shown() != gone)).collect();
+        let gone: Vec<_> = ending.iter().map(|job| job.wanted.resource()).collect();
+        let gone: Vec<_> = gone.into_iter().filter(|gone| wanted.iter().all(|w| w.resource() != *gone)).collect();
         end(ending).await;
         let mut jobs: Vec<Option<Job>> = wanted.iter().map(|_| None).collect();
         for (from, to) in changes.staying {
@@ -100,7 +100,7 @@ impl Run {
     fn start(&self, wanted: Box<dyn Wanted>, secrets: &Secrets) -> Job {
         let (metrics, stop) = (&self.fleet.metrics, self.shutdown.child_token());
         let state = ResourceState::new(wanted.kind(), wanted.shown().clone());
-        let member = Arc::new(Member::new(state, wanted.work().into(), metrics));
+        let member = Arc::new(Member::new(state, wanted.work().into(), metrics, &wanted.resource()));
         let around =
             Surroundings { storage_root: self.storage_root.clone(), secrets: secrets.clone(), shutdown: stop.clone() };
         let supervised = member.clone();

@@ -33,7 +33,7 @@ use self::{
 use crate::{
     cli::log::Lines,
     fault::Fault,
-    metrics::exposition::Format,
+    metrics::{Resource, exposition::Format},
     state::ResourceState,
     work::{Passed, Rate, Snapshot, Surroundings, Wanted, Work, on_a_task},
 };
@@ -85,6 +85,10 @@ impl Wanted for WantedSibling {
 
     fn shown(&self) -> &ObjectName {
         &self.shown
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::new(self.kind, &self.name, self.replica)
     }
 
     fn is_same(&self, other: &dyn Wanted) -> bool {

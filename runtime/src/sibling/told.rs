@@ -123,6 +123,7 @@ mod tests {
             name: name.into(),
             conditions: vec![ready],
             last_error: None,
+            connections: Vec::new(),
             overview: Some(overview),
             figures: Figures::new().count("framesStored", stored),
         };

@@ -2,7 +2,7 @@
 
 pub mod account;
 
-use edgereel_crds::name::ObjectName;
+use edgereel_crds::name::{Kind, ObjectName};
 use edgereel_frame::reasons::{DropReason, MendReason};
 use edgereel_runtime::metrics::{Counting, FloatGauge, Histograms, Metrics, Resource, WithReason, latency};
 use prometheus_client::{
@@ -79,7 +79,7 @@ impl CameraFamilies {
 
     /// The handles of a camera.
     pub fn of(&self, name: &ObjectName) -> CameraMetrics {
-        let r = Resource::from(name);
+        let r = Resource::new(Kind::CameraStream, name, 0);
         CameraMetrics {
             dropped: self.dropped.clone(),
             mended: self.mended.clone(),

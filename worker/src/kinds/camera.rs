@@ -3,11 +3,13 @@
 use edgereel_crds::{
     name::{Kind, ObjectName},
     plan::CameraPlan,
-    worker_status::{Figures, Overview, Semantics},
+    worker_status::{ConnectionReport, Figures, Overview, Semantics},
 };
 use edgereel_frame::reasons::DropReason;
+use edgereel_kafka::reach;
 use edgereel_runtime::{
     fault::Fault,
+    metrics::Resource,
     state::ResourceState,
     table::summary::in_words,
     work::{Passed, Rate, Snapshot, Surroundings, Wanted, Work, on_a_task},
@@ -34,6 +36,10 @@ impl Wanted for WantedCamera {
 
     fn shown(&self) -> &ObjectName {
         &self.plan.name
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::new(Kind::CameraStream, &self.plan.name, 0)
     }
 
     fn is_same(&self, other: &dyn Wanted) -> bool {
@@ -91,6 +97,10 @@ impl Work for CameraWork {
             .with("frameSize", Semantics::Text, size.map(Value::from))
     }
 
+    fn connections(&self) -> Vec<ConnectionReport> {
+        reach::report(&self.plan.connection.name).into_iter().collect()
+    }
+
     fn overview(&self) -> Overview {
         let m = self.keep.metrics();
         let (account, bytes) = (m.account(), m.captured_bytes.get());
@@ -140,7 +150,7 @@ mod tests {
         let wanted = WantedCamera { plan: plan.clone(), secrets: vec![], snapshots: false, families: families.clone() };
         let camera = families.of(&plan.name);
         let state = ResourceState::new(Kind::CameraStream, plan.name);
-        let member = Member::new(state, wanted.work().into(), &metrics);
+        let member = Member::new(state, wanted.work().into(), &metrics, &wanted.resource());
         let figures = || member.report().figures;
         assert_eq!((figures().text("frameSize"), figures().moment("lastFrameTime")), (None, None), "not known yet");
         camera.width.set(1280);

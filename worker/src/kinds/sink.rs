@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use edgereel_crds::{
     name::{Kind, ObjectName},
     plan::SinkPlan,
-    worker_status::{Figures, Overview, Semantics},
+    worker_status::{ConnectionReport, Figures, Overview, Semantics},
 };
+use edgereel_kafka::reach;
 use edgereel_runtime::{
     fault::Fault,
+    metrics::Resource,
     state::ResourceState,
     table::summary::in_words,
     work::{Passed, Rate, Surroundings, Wanted, Work, on_a_thread},
@@ -46,6 +48,10 @@ impl Wanted for WantedSink {
         &self.shown
     }
 
+    fn resource(&self) -> Resource {
+        Resource::new(Kind::FrameSink, &self.plan.name, self.replica)
+    }
+
     /// Whether its volume is the only one decides where a sink begins below a storage root, and one that runs has begun.
     fn is_same(&self, other: &dyn Wanted) -> bool {
         let Some(wish) = other.downcast::<Self>() else { return false };
@@ -56,7 +62,7 @@ impl Wanted for WantedSink {
 
     fn work(&self) -> Box<dyn Work> {
         let goes_to = goes_to(&self.plan, self.storage_root.as_deref());
-        let metrics = self.families.of(&self.shown);
+        let metrics = self.families.of(&self.plan.name, self.replica);
         Box::new(SinkWork { plan: self.plan.clone(), replica: self.replica, metrics, goes_to })
     }
 }
@@ -123,6 +129,10 @@ impl Work for SinkWork {
             .time("lastFrameTime", moment(m.last_frame.get()))
     }
 
+    fn connections(&self) -> Vec<ConnectionReport> {
+        reach::report(&self.plan.connection.name).into_iter().collect()
+    }
+
     fn overview(&self) -> Overview {
         let m = &self.metrics;
         let (stored, bytes) = (m.stored.get(), m.stored_bytes.get());
@@ -160,7 +170,7 @@ mod tests {
     fn a_sink_tells_its_partitions_bytes_and_free_space() {
         let families = SinkFamilies::new(&mut Metrics::default());
         let plan = super::super::tests::plan().sinks.remove(0);
-        let sink = families.of(&plan.name);
+        let sink = families.of(&plan.name, 0);
         let work = SinkWork { plan, replica: 0, metrics: sink.clone(), goes_to: "/data/gate".into() };
         let figures = || work.figures(Rate::default());
         assert_eq!(

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use edgereel_crds::name::Kind;
 use edgereel_frame::reasons::{DropReason, InvalidReason, MendReason};
 use edgereel_runtime::{
     command::kinds::Kinds as _,
-    metrics::exposition::Format,
+    metrics::{Resource, exposition::Format},
     run::changes::{Changes, changes},
 };
 
@@ -137,9 +138,10 @@ fn the_document_of_metrics_names_all_that_are_exported_and_no_others() {
     let mut metrics = Metrics::default();
     let kinds = Kinds::new(Options::default(), &mut metrics);
     let plan = plan();
-    let (camera, sink) = (kinds.cameras.of(&plan.cameras[0].name), kinds.sinks.of(&plan.sinks[0].name));
-    metrics.ready(&plan.sinks[0].name);
-    metrics.restarts(&plan.sinks[0].name);
+    let (camera, sink) = (kinds.cameras.of(&plan.cameras[0].name), kinds.sinks.of(&plan.sinks[0].name, 0));
+    let resource = Resource::new(Kind::FrameSink, &plan.sinks[0].name, 0);
+    metrics.ready(&resource);
+    metrics.restarts(&resource);
     // These have no series before there is something to say.
     DropReason::ALL.iter().for_each(|reason| camera.refuse(*reason));
     MendReason::ALL.iter().for_each(|reason| _ = camera.mended(*reason).inc());

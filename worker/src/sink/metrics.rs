@@ -6,7 +6,7 @@ pub mod lag;
 
 use std::sync::atomic::AtomicI64;
 
-use edgereel_crds::name::ObjectName;
+use edgereel_crds::name::{Kind, ObjectName};
 use edgereel_frame::reasons::InvalidReason;
 use edgereel_runtime::metrics::{FloatGauge, Histograms, Metrics, Resource, WithReason, latency};
 use prometheus_client::{
@@ -90,9 +90,9 @@ impl SinkFamilies {
         }
     }
 
-    /// The handles of a sink.
-    pub fn of(&self, name: &ObjectName) -> SinkMetrics {
-        let r = Resource::from(name);
+    /// The handles of a replica of a sink.
+    pub fn of(&self, name: &ObjectName, replica: u32) -> SinkMetrics {
+        let r = Resource::new(Kind::FrameSink, name, replica);
         SinkMetrics {
             invalid: self.invalid.clone(),
             counted: Counted::default(),

@@ -12,8 +12,8 @@ use k8s_openapi::{
         Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
         HTTPGetAction, HostPathVolumeSource, KeyToPath, LocalObjectReference, NodeAffinity, NodeSelector,
         NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
-        PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
-        VolumeMount,
+        PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration,
+        Volume, VolumeMount,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
@@ -69,7 +69,7 @@ fn spec(workload: &Workload, settings: &Settings) -> PodSpec {
         security_context: Some(security(workload, settings)),
         service_account_name: template.service_account_name.clone(),
         termination_grace_period_seconds: Some(template.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS)),
-        tolerations: some(workload.placement.as_ref().map(|p| p.tolerations.clone()).unwrap_or_default()),
+        tolerations: some(tolerations(workload)),
         volumes: Some(volumes(workload)),
         ..PodSpec::default()
     }
@@ -196,6 +196,24 @@ fn security(workload: &Workload, settings: &Settings) -> PodSecurityContext {
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
         ..PodSecurityContext::default()
     }
+}
+
+/// The tolerations of the placement, and how long a lost node is waited for. Who tolerates the loss by name has decided that.
+fn tolerations(workload: &Workload) -> Vec<Toleration> {
+    let mut all = workload.placement.as_ref().map(|p| p.tolerations.clone()).unwrap_or_default();
+    let Some(wait) = workload.move_after() else { return all };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        if all.iter().all(|known| known.key.as_deref() != Some(key)) {
+            all.push(Toleration {
+                key: Some(key.into()),
+                operator: Some("Exists".into()),
+                effect: Some("NoExecute".into()),
+                toleration_seconds: i64::try_from(wait.as_secs()).ok(),
+                value: None,
+            });
+        }
+    }
+    all
 }
 
 /// The affinity of the placement, with its `nodes`: any one of them, and all that the affinity asks for.

@@ -4,7 +4,9 @@
 //! says so, as in a real cluster.
 
 mod golden;
+mod nodes;
 mod progress;
+mod reports;
 mod scenarios;
 mod toy;
 mod verdicts;
@@ -13,6 +15,7 @@ mod wakes;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, document::yaml};
@@ -47,6 +50,7 @@ use crate::{
     cache::{Caches, Guarded, Writers},
     kinds::Kinds,
     metrics::Metrics,
+    reports::Reports,
     settings::Settings,
     wakes::{Triggers, Wakes, Woken},
     workers::Workers,
@@ -148,7 +152,7 @@ fn failure(code: u16, message: &str) -> (u16, Value) {
 pub(super) struct Lab {
     context: Arc<Context>,
     writers: Writers,
-    wakes: Wakes,
+    wakes: Arc<Wakes>,
     woken: Woken,
     feeds: BTreeMap<&'static str, Feed>,
     server: Arc<Mutex<Server>>,
@@ -217,11 +221,13 @@ impl Lab {
             recorder: Recorder::new(client, reporter),
             metrics: Arc::new(Metrics::default()),
             workers: Workers::at_port(1),
-            secret_hashes: SecretHashes::default(),
+            reports: Reports::default(),
+            nodes: Arc::default(),
+            secret_hashes: SecretHashes::settled_after(Duration::ZERO),
             written: Written::default(),
         });
         let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone());
-        let wakes = Wakes::new(context.clone(), triggers);
+        let wakes = Arc::new(Wakes::new(context.clone(), triggers));
         let mut feeds = BTreeMap::<_, Feed>::from([
             ("CameraStream", of_kind::<CameraStream> as Feed),
             ("FrameSink", of_kind::<FrameSink>),

@@ -363,7 +363,10 @@ async fn a_connection_says_whether_it_is_sound_and_who_uses_it() {
     assert!(outcome.is_ok());
     assert_eq!(requests, ["PATCH kafkaconnections/kafka/status", "POST events"]);
     assert_eq!(lab.object("kafkaconnections/kafka")["status"]["users"], 2);
-    assert!(lab.condition("kafkaconnections/kafka", "Ready").starts_with("True Running"));
+    let accepted = lab.condition("kafkaconnections/kafka", "Accepted");
+    assert_eq!(accepted, "True Running: the configuration is valid and its Secrets are there");
+    let ready = lab.condition("kafkaconnections/kafka", "Ready");
+    assert_eq!(ready, "Unknown Starting: no worker that uses it has told of it yet", "nobody has tried");
 }
 
 /// A warning that has been said so often.

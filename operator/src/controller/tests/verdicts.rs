@@ -31,6 +31,7 @@ fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceRepo
         name: "gate".into(),
         conditions: vec![condition(ConditionType::Ready, ready), condition(ConditionType::CameraOnline, ready)],
         last_error: None,
+        connections: Vec::new(),
         overview: None,
         figures: Figures::new(),
     }
@@ -41,6 +42,7 @@ fn pod() -> PodView {
         name: "gate-camera-x".into(),
         uid: "u".into(),
         node: Some("edge-1".into()),
+        lost: None,
         ip: Some("10.0.0.1".into()),
         ready: true,
         running: true,
@@ -74,6 +76,7 @@ fn judged(asked: Asked, rollout: &Rollout, pods: &[PodView]) -> String {
 fn every_state_of_a_workload_has_its_conditions() {
     let unready = Rollout { ready: 0, ..done() };
     let none = Rollout { desired: 0, current: 0, updated: 0, ready: 0, ..done() };
+    let well = Asked { well: "frames flow", ..Asked::default() };
     let suspended = Asked { suspended: true, ..Asked::default() };
     let trouble = |reason, words: &str| PodView {
         ready: false,
@@ -88,7 +91,7 @@ fn every_state_of_a_workload_has_its_conditions() {
         ..pod()
     };
     let table: Vec<(Asked, Rollout, Vec<PodView>, &str)> = vec![
-        (Asked { well: "frames flow", ..Asked::default() }, done(), vec![pod()], "True Running: frames flow"),
+        (well, done(), vec![pod()], "True Running: frames flow"),
         (
             Asked::default(),
             unready.clone(),
@@ -144,10 +147,23 @@ fn every_state_of_a_workload_has_its_conditions() {
             "False StorageReadOnly: chown it [Stalled]",
         ),
         (
-            Asked::default(),
+            well,
             done(),
             vec![PodView { report: Some(Err("no answer within 3 s".into())), ..pod() }],
-            "Unknown WorkerUnreachable: its /status does not answer: no answer within 3 s",
+            "True Running: frames flow",
+        ),
+        (
+            Asked::default(),
+            unready.clone(),
+            vec![PodView { ready: false, report: Some(Err("no answer within 3 s".into())), ..pod() }],
+            "False RolloutInProgress: 0 of 1 workers are ready, 1 are up to date; its /status does not say why: no answer \
+             within 3 s [Reconciling]",
+        ),
+        (
+            Asked::default(),
+            done(),
+            vec![PodView { ready: false, ..pod() }],
+            "False RolloutInProgress: 1 of 1 workers are ready, 1 are up to date [Reconciling]",
         ),
         (
             Asked { capped_from: Some(5), ..Asked::default() },

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Lab, RESOURCES};
+use crate::nodes::Lost;
 
 /// The lab with what came at its start looked at.
 fn lab(text: &str) -> Lab {
@@ -76,6 +77,46 @@ async fn what_went_while_nobody_watched_is_forgotten_once_the_watch_is_back() {
     lab.feed(&kind, Event::InitDone);
     assert!(lab.context.metrics.text().contains(&format!("{count} 0\n")));
     assert_eq!(lab.woken(), ["FrameSink/files", "KafkaConnection/kafka"]);
+}
+
+#[tokio::test]
+async fn a_child_a_pod_and_a_secret_that_went_while_nobody_watched_wake_whom_they_concern() {
+    use kube::runtime::watcher::Event;
+    let mut lab = lab(&RESOURCES.replace(
+        "spec: {bootstrapServers: [\"kafka:9092\"]}",
+        "spec: {bootstrapServers: [\"kafka:9092\"], tls: {caSecretRef: {name: ca, key: ca.crt}}}",
+    ));
+    lab.store(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "data": {"ca.crt": "YQ=="}}));
+    lab.camera("gate").await;
+    lab.catch_up();
+    lab.bring(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files-sink-0", "namespace": "lab",
+        "annotations": {"edgereel.dev/resource": "FrameSink/files"}}}));
+    lab.woken();
+    let mut relisted = |kind: &str| {
+        lab.feed(&json!(kind), Event::Init);
+        lab.feed(&json!(kind), Event::InitDone);
+        lab.woken()
+    };
+    assert_eq!(relisted("Pod"), ["FrameSink/files"]);
+    assert_eq!(relisted("Service"), ["CameraStream/gate"]);
+    assert_eq!(relisted("Secret"), ["CameraStream/gate", "FrameSink/files", "KafkaConnection/kafka"]);
+    assert_eq!(relisted("Pod"), [""; 0], "once");
+}
+
+#[tokio::test]
+async fn a_node_that_is_lost_or_back_wakes_the_resources_of_its_pods() {
+    let mut lab = lab(RESOURCES);
+    lab.bring(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files-sink-0", "namespace": "lab",
+        "annotations": {"edgereel.dev/resource": "FrameSink/files"}}, "spec": {"nodeName": "edge-1", "containers": []}}));
+    lab.woken();
+    let listening = tokio::spawn(lab.wakes.clone().of_nodes());
+    // It listens from its first step on.
+    tokio::task::yield_now().await;
+    lab.context.nodes.put([("edge-1".to_owned(), Lost { since: None })].into());
+    while lab.woken() != ["FrameSink/files"] {
+        tokio::task::yield_now().await;
+    }
+    listening.abort();
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ mod tests {
     fn a_lag_that_is_not_known_is_absent_and_no_zero() {
         let mut metrics = Metrics::default();
         let sinks = SinkFamilies::new(&mut metrics);
-        let lag = sinks.of(&ObjectName { namespace: "lab".into(), name: "files".into() }).lag;
+        let lag = sinks.of(&ObjectName { namespace: "lab".into(), name: "files".into() }, 0).lag;
         let shown = |what: &str| metrics.text(Format::Prometheus).lines().any(|line| line.starts_with(what));
         assert!(lag.records().is_none() && !shown("edgereel_sink_lag_records{"), "before it is told");
         lag.hear(1857, Duration::from_secs(3600));
