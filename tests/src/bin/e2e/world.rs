@@ -186,11 +186,24 @@ impl World {
 
     /// SIGKILL to a process of `dev/cluster`, and all of them started again that do not run.
     pub fn restart_process(&self, run: &Path, name: &str) -> Result<()> {
-        let nodes = self.kube.list(Kind::Node, None, "").len();
+        self.kill_process(run, name)?;
+        self.start_processes(run)
+    }
+
+    /// SIGKILL to a process of `dev/cluster`.
+    pub fn kill_process(&self, run: &Path, name: &str) -> Result<()> {
         let file = run.join("pid").join(name);
         let pid = fs::read_to_string(&file).with_context(|| format!("{} is not there", file.display()))?;
         let pid: i32 = pid.trim().parse().with_context(|| format!("{} holds no number", file.display()))?;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+        Ok(())
+    }
+
+    /// All processes of `dev/cluster` started that do not run.
+    pub fn start_processes(&self, run: &Path) -> Result<()> {
+        // The API server may be among them.
+        let nodes = fs::read_dir(run.join("pid"))?.flatten();
+        let nodes = nodes.filter(|file| file.file_name().to_string_lossy().starts_with("kubelet-")).count();
         let mut up = Command::new(project_root().join("dev/cluster/up.sh"));
         up.env("CLUSTER_RUN", run).env("NODES", nodes.to_string());
         process::output("cluster-up", up, Duration::from_secs(120))?;

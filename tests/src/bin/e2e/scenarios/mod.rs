@@ -5,10 +5,12 @@ mod deletion;
 mod edits;
 mod faults;
 mod hands;
+mod idle;
 mod lab;
 mod leftovers;
 mod looking_back;
 mod malformed;
+mod nodes;
 mod operators;
 mod pinning;
 mod quiet;
@@ -48,6 +50,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     hands::a_child_edited_by_hand_is_put_back,
     leftovers::a_pod_that_ended_holds_no_camera_up,
     leftovers::somebody_elses_object_is_not_taken_over,
+    idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
 ];
 
 /// They kill, restart or remove what all others need.
@@ -59,6 +62,9 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,
+    idle::an_operator_that_nothing_happens_to_lives_on,
+    idle::a_namespace_that_is_gone_stalls_no_other,
+    nodes::a_dead_node_is_named_and_what_may_move_moves,
 ];
 
 /// The first judges what happened in all of them; an uninstall takes the operator's rights while it still ends.
