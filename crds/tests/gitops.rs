@@ -54,11 +54,19 @@ fn conditions(ready: &str, reason: &str, stalled: &str) -> Json {
     ]})
 }
 
+/// Nothing runs, and nothing is to.
+fn resting(kind: &str) -> Json {
+    match kind {
+        "KafkaConnection" => conditions("Unknown", "NotUsed", "False"),
+        _ => conditions("False", "Suspended", "False"),
+    }
+}
+
 #[test]
-fn flux_waits_for_frames_fails_where_a_person_is_needed_and_takes_suspended_for_done() {
+fn flux_waits_for_frames_fails_where_a_person_is_needed_and_takes_what_is_meant_to_rest_for_done() {
     let checks = checks();
     let kinds: Vec<&str> = checks.iter().map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(kinds, ["CameraStream", "FrameSink"]);
+    assert_eq!(kinds, ["CameraStream", "FrameSink", "KafkaConnection"]);
     for (kind, check) in &checks {
         for (status, expected) in [
             (None, Health::Unknown),
@@ -67,7 +75,7 @@ fn flux_waits_for_frames_fails_where_a_person_is_needed_and_takes_suspended_for_
             (Some(conditions("False", "KafkaUnreachable", "False")), Health::InProgress),
             (Some(conditions("False", "SecretMissing", "True")), Health::Failed),
             (Some(conditions("True", "Running", "False")), Health::Current),
-            (Some(conditions("False", "Suspended", "False")), Health::Current),
+            (Some(resting(kind)), Health::Current),
         ] {
             assert_eq!(health(check, status.as_ref()), expected, "{kind}: {status:?}");
         }

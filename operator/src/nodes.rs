@@ -67,7 +67,7 @@ pub struct Changes {
 
 impl Changes {
     /// The nodes of the next change; never, once nobody watches.
-    pub async fn next(&mut self) -> BTreeSet<String> {
+    pub async fn news(&mut self) -> BTreeSet<String> {
         if self.receiver.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -134,8 +134,8 @@ mod tests {
         let nodes = Nodes::default();
         let mut changes = nodes.hear();
         nodes.put([("edge-2".to_owned(), silent)].into());
-        assert_eq!(changes.next().await, ["edge-2".to_owned()].into());
+        assert_eq!(changes.news().await, ["edge-2".to_owned()].into());
         nodes.put(BTreeMap::new());
-        assert_eq!(changes.next().await, ["edge-2".to_owned()].into(), "it is back");
+        assert_eq!(changes.news().await, ["edge-2".to_owned()].into(), "it is back");
     }
 }

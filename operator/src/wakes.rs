@@ -224,7 +224,7 @@ impl Wakes {
     pub async fn of_nodes(self: Arc<Self>) {
         let mut changes = self.context.nodes.hear();
         loop {
-            let nodes = changes.next().await;
+            let nodes = changes.news().await;
             for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(|pod| worker_of(pod)) {
                 self.triggers.wake(&kind, &resource);
             }

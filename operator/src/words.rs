@@ -4,10 +4,7 @@ use kube::{core::Status, runtime::watcher};
 
 /// Why a request failed.
 pub fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => of_status(status),
-        error => chain(error),
-    }
+    if let kube::Error::Api(status) = error { of_status(status) } else { chain(error) }
 }
 
 /// Why a watch failed.
