@@ -64,6 +64,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     resources: Family<ResourceLabels, Gauge>,
     leader: Gauge<i64, AtomicI64>,
+    lacking: Family<KindLabels, Gauge>,
     waiting: Mutex<HashSet<Key>>,
     verdicts: Mutex<HashMap<Key, ResourceLabels>>,
     /// When each resource type was last watched or listed, with whatever outcome; seconds of the Unix time.
@@ -88,6 +89,7 @@ impl Default for Metrics {
             requests: Family::default(),
             resources: Family::default(),
             leader: Gauge::default(),
+            lacking: Family::default(),
             waiting: Mutex::default(),
             verdicts: Mutex::default(),
             watched: Mutex::default(),
@@ -113,6 +115,11 @@ impl Default for Metrics {
             "1 while this operator works, 0 while it waits for another",
             metrics.leader.clone(),
         );
+        registry.register(
+            "definition_fields_missing",
+            "Fields that the API server's definition of the kind lacks: it is older than this operator, and what is written into them is lost",
+            metrics.lacking.clone(),
+        );
         registry.register_with_unit(
             "api_last_success_timestamp",
             "When the API server last answered with success",
@@ -135,6 +142,11 @@ impl Metrics {
     /// Whether this operator works.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// How many fields the API server's definition of a kind lacks.
+    pub fn definition_lacks(&self, kind: &'static str, fields: usize) {
+        self.lacking.get_or_create(&KindLabels { kind }).set(fields as i64);
     }
 
     /// Something happened that a resource has to be looked at for.

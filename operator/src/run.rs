@@ -32,6 +32,7 @@ use crate::{
         managed::Managed,
         names::MANAGER,
     },
+    definitions::{self, Definitions},
     kinds::Kinds,
     metrics::Metrics,
     settings::Settings,
@@ -73,9 +74,13 @@ impl Operator {
         let mut controllers = JoinSet::new();
         let mut watches = JoinSet::new();
         let mut contexts = Vec::new();
+        let definitions = Arc::new(Definitions::default());
+        // It ends with this function.
+        let mut beside = JoinSet::new();
+        beside.spawn(definitions::watch_over(self.client.clone(), self.kinds.clone(), self.metrics.clone()));
         for namespace in scopes {
             let (caches, writers) = Caches::new(&self.kinds);
-            let context = Arc::new(self.context(caches));
+            let context = Arc::new(self.context(caches, definitions.clone()));
             let (triggers, woken) = Triggers::new(&self.kinds, self.metrics.clone());
             let wakes = Arc::new(Wakes::new(context.clone(), triggers));
             let scope = Scope { client: self.client.clone(), namespace };
@@ -104,7 +109,7 @@ impl Operator {
         Ok(())
     }
 
-    fn context(&self, caches: Caches) -> Context {
+    fn context(&self, caches: Caches, definitions: Arc<Definitions>) -> Context {
         let reporter = Reporter { controller: MANAGER.into(), instance: Some(self.identity.clone()) };
         Context {
             client: self.client.clone(),
@@ -115,6 +120,7 @@ impl Operator {
             workers: Workers::default(),
             secret_hashes: SecretHashes::default(),
             written: Written::default(),
+            definitions,
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum ConditionType {
     CameraOnline,
     /// The output can be written.
     StorageHealthy,
+    /// It has fields that who reads it does not know, and passes over. Absent where it has none.
+    UnknownFields,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -86,6 +88,8 @@ pub enum Reason {
     ReplicasCapped,
     /// The stored resource is not one that this operator can read.
     ResourceMalformed,
+    /// Some of its fields are of a newer version.
+    UnknownFields,
     /// The pod runs, but its `/status` does not answer.
     WorkerUnreachable,
     /// The operator could not do its part; it tries again.
@@ -139,6 +143,7 @@ impl Reason {
             RunFailed => "RunFailed",
             ReplicasCapped => "ReplicasCapped",
             ResourceMalformed => "ResourceMalformed",
+            UnknownFields => "UnknownFields",
             WorkerUnreachable => "WorkerUnreachable",
             OperatorError => "OperatorError",
         }
@@ -154,6 +159,7 @@ impl ConditionType {
             ConditionType::Stalled => "Stalled",
             ConditionType::CameraOnline => "CameraOnline",
             ConditionType::StorageHealthy => "StorageHealthy",
+            ConditionType::UnknownFields => "UnknownFields",
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Observed {
     pub pods: Vec<PodView>,
     /// Who uses it, for a connection.
     pub users: i32,
+    /// Its fields that this version passes over, in words; none where it knows all.
+    pub unknown: Option<String>,
 }
 
 /// A kind that the operator works on.

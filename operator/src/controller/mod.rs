@@ -21,6 +21,7 @@ pub mod observe;
 pub mod program;
 pub mod status;
 pub mod subset;
+pub mod unknown;
 pub mod validate;
 pub mod verdict;
 pub mod workload;
@@ -35,7 +36,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Preconditions},
-    core::{DeserializeGuard, object::HasStatus},
+    core::object::HasStatus,
     runtime::controller::Action,
 };
 use tracing::{info, warn};
@@ -51,7 +52,7 @@ use self::{
     verdict::{Asked, Verdict},
     workload::Runs,
 };
-use crate::backoff;
+use crate::{backoff, cache::Guarded};
 
 /// Why a reconcile has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,7 @@ pub enum Error {
 }
 
 /// Brings one resource to what it declares, and says in its status how it fares.
-pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Context>) -> Result<Action, Error> {
     let resource = match &guarded.0 {
         Ok(resource) if resource.meta().deletion_timestamp.is_some() => return Ok(forget(&context, resource)),
         Ok(resource) => resource,
@@ -98,6 +99,8 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
     let pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
     clear_the_way(&rollout, &pods, place).await?;
     let observed = look(rollout, pods, found.users, &namespace, &context).await;
+    let unknown = context.definitions.set_by_somebody(K::NAME, &guarded.1.unknown, &context.client).await;
+    let observed = Observed { unknown: unknown::in_words(&unknown), ..observed };
     let waits = status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
     outcome?;
     context.written.succeeded(&resource.uid().unwrap_or_default());
@@ -106,7 +109,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
 }
 
 /// After a failure: the same resource is tried again, later each time; no other waits for it.
-pub fn retry<K: Managed>(guarded: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action {
+pub fn retry<K: Managed>(guarded: Arc<Guarded<K>>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.written.failed(&guarded.uid().unwrap_or_default());
     let wait = backoff::wait(failures, rand::random());
     let resource = format!("{}/{}", K::NAME, object_name(&*guarded));
@@ -181,7 +184,7 @@ async fn look(mut rollout: Rollout, pods: Vec<PodView>, users: i32, namespace: &
     let mut pods = observe::standing(pods, &rollout);
     context.workers.ask(&mut pods).await;
     events::explain(&mut rollout, &mut pods, namespace, &context.client).await;
-    Observed { rollout, pods, users }
+    Observed { rollout, pods, users, ..Observed::default() }
 }
 
 /// Deletes pods that a rollout waits for in vain.

@@ -203,9 +203,8 @@ fn nature(reason: Reason) -> Nature {
         }
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
-            Nature::Waits
-        }
+        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed
+        | UnknownFields => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
