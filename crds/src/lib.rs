@@ -23,10 +23,10 @@ pub(crate) use kube_derive::{CustomResource, KubeSchema};
 // The types are what everyone comes for.
 pub use api::{
     camera_stream::{self, CameraStream, CameraStreamSpec},
-    common, declared,
+    common, declared, fields,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
-    name, placement, pod, resource_status, secret_uses, status, storage, template, units, worker_status,
+    name, placement, pod, resource_status, secret_uses, shape, status, storage, template, units, worker_status,
 };
 pub use document::load::{self, load};
 pub use publish::crd::{crds, crds_yaml, json_schema};

@@ -13,6 +13,7 @@ use crate::api::{
     secret_uses::{SecretUses, camera_secrets, connection_secrets, merged},
     storage::Storage,
 };
+use crate::problem::FieldPath;
 
 /// A Kafka cluster that a camera or sink uses.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +92,17 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// `v1` Secrets among the documents: name, then key, to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
+    /// Fields that were passed over; none where documents are read strictly.
+    pub unknown: Vec<UnknownField>,
+}
+
+/// A field of a document that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownField {
+    /// The resource, as problems name it.
+    pub resource: String,
+    /// The field.
+    pub field: FieldPath,
 }
 
 /// One resource that is to run, whatever its kind.

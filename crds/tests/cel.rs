@@ -152,6 +152,17 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["from.topics needs kafka"],
         ),
     ];
+    let long = "a name has 63 characters at most";
+    for kind in ["KafkaConnection", "CameraStream", "FrameSink"] {
+        let mut named = document(kind, "bootstrapServers: [\"a:1\"]");
+        let mut said = |letters: usize| {
+            named["metadata"]["name"] = "a".repeat(letters).into();
+            refusals(&named).contains(&long.to_owned())
+        };
+        assert_eq!((said(63), said(64)), (false, true), "{kind}");
+        named["status"] = serde_json::json!({});
+        assert!(!refusals(&named).contains(&long.to_owned()), "what was there before the rule can be written on");
+    }
     let unpinned = "hostPath needs placement with nodes, nodeSelector or a required node affinity";
     let pinned = [
         ("placement: {nodes: [a]}", true),
@@ -176,7 +187,7 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
     }
     assert_eq!(refusals(&document("FrameSink", &sink_on("{persistentVolumeClaim: {claimName: c}}"))), [""; 0]);
     assert_eq!(refusals(&document("FrameSink", &sink_on("{volumeClaimTemplate: {size: 1Gi}}"))), [""; 0]);
-    let mut seen = BTreeSet::from([unpinned.to_owned()]);
+    let mut seen = BTreeSet::from([long.to_owned(), unpinned.to_owned()]);
     seen.extend(EDITS.iter().flat_map(|(.., expected)| *expected).map(|message| (*message).to_owned()));
     for (kind, spec, expected) in table {
         let found = refusals(&document(kind, &spec));

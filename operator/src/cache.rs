@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, try_join_all};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Resource, ResourceExt,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::reflector::{ObjectRef, Store, store::Writer},
 };
 
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A resource of ours as it is stored: readable, or not.
-pub type Guarded<K> = DeserializeGuard<K>;
+pub use crate::stored::Stored as Guarded;
 
 /// How long what was just written may be ahead of its watch.
 const AHEAD: Duration = Duration::from_secs(10);

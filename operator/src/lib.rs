@@ -3,7 +3,7 @@
 //! - [`controller`] brings one resource to what it declares; its folder is the order of the steps.
 //! - [`kinds`] has what differs between the kinds, one file each; nothing else names one.
 //! - [`watch`] fills the [`cache`], [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
-//!   together, [`lease`] lets one operator work.
+//!   together, [`lease`] lets one operator work; [`definitions`] says whether the API server's are of another version.
 //! - [`reports`] keeps what [`workers`] answer, asked by a poller of its own; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
 
 // A kind that is added must not fall into an arm for all the others.
@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod cache;
 pub mod cli;
 pub mod controller;
+pub mod definitions;
 pub mod groups;
 pub mod hash;
 pub mod http;
@@ -25,6 +26,7 @@ pub mod references;
 pub mod reports;
 pub mod run;
 pub mod settings;
+pub mod stored;
 pub mod wakes;
 pub mod watch;
 pub mod words;

@@ -116,6 +116,7 @@ pub struct Metrics {
     resources: Family<ResourceLabels, Gauge>,
     leader: Gauge<i64, AtomicI64>,
     failing: Family<ScopeLabels, Gauge>,
+    lacking: Family<KindLabels, Gauge>,
     waiting: Mutex<HashSet<Key>>,
     /// Those that are there, and what was found of each.
     verdicts: Arc<Mutex<Verdicts>>,
@@ -142,6 +143,7 @@ impl Default for Metrics {
             resources: Family::default(),
             leader: Gauge::default(),
             failing: Family::default(),
+            lacking: Family::default(),
             waiting: Mutex::default(),
             verdicts: Arc::default(),
             watched: Mutex::default(),
@@ -165,6 +167,11 @@ impl Default for Metrics {
             "watches_failing",
             "Watches that do not get through, by the namespace that is watched (empty: all)",
             metrics.failing.clone(),
+        );
+        ours.register(
+            "definition_fields_missing",
+            "Fields that the API server's definition of the kind lacks: it is older than this operator, and what is written into them is lost",
+            metrics.lacking.clone(),
         );
         ours.register_with_unit(
             "api_last_success_timestamp",
@@ -193,6 +200,11 @@ impl Metrics {
     /// So many watches of a namespace (or, empty, of all) do not get through.
     pub fn set_failing(&self, namespace: &str, watches: usize) {
         self.failing.get_or_create(&ScopeLabels { watched: namespace.to_owned() }).set(watches as i64);
+    }
+
+    /// How many fields the API server's definition of a kind lacks.
+    pub fn definition_lacks(&self, kind: &'static str, fields: usize) {
+        self.lacking.get_or_create(&KindLabels { kind }).set(fields as i64);
     }
 
     /// Something happened that a resource has to be looked at for.

@@ -40,6 +40,7 @@ use crate::{
         managed::Managed,
         names::MANAGER,
     },
+    definitions::{self, Definitions},
     kinds::Kinds,
     metrics::Metrics,
     nodes::{self, Nodes},
@@ -94,6 +95,11 @@ impl Operator {
         if operator.watch_nodes {
             nodes.spawn(nodes::watch(operator.scope(None, &everywhere), operator.nodes.clone()));
         }
+        let definitions = Arc::new(Definitions::default());
+        // It ends with this function.
+        let mut beside = JoinSet::new();
+        let (client, kinds, metrics) = (operator.client.clone(), operator.kinds.clone(), operator.metrics.clone());
+        beside.spawn(definitions::watch_over(client, kinds, metrics));
         for namespace in scopes {
             let (begins, has_begun) = oneshot::channel();
             begun.push(has_begun);
@@ -102,7 +108,7 @@ impl Operator {
                 Some(namespace) => Arc::new(Reach::new(Some(namespace), operator.metrics.clone())),
             };
             let scope = operator.scope(namespace, &reach);
-            working.spawn(operator.clone().work(scope, begins, shutdown.clone()));
+            working.spawn(operator.clone().work(scope, definitions.clone(), begins, shutdown.clone()));
         }
         let ready = operator.ready.clone();
         let announced = async move {
@@ -125,11 +131,12 @@ impl Operator {
     async fn work(
         self: Arc<Self>,
         scope: Scope,
+        definitions: Arc<Definitions>,
         begins: oneshot::Sender<()>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let (caches, writers) = Caches::new(&self.kinds);
-        let context = Arc::new(self.context(caches));
+        let context = Arc::new(self.context(caches, definitions));
         let (triggers, mut woken) = Triggers::new(&self.kinds, self.metrics.clone());
         let wakes = Arc::new(Wakes::new(context.clone(), triggers.clone()));
         let (reach, namespace) = (scope.reach.clone(), scope.namespace.clone());
@@ -174,7 +181,7 @@ impl Operator {
         }
     }
 
-    fn context(&self, caches: Caches) -> Context {
+    fn context(&self, caches: Caches, definitions: Arc<Definitions>) -> Context {
         let reporter = Reporter { controller: MANAGER.into(), instance: Some(self.identity.clone()) };
         Context {
             client: self.client.clone(),
@@ -187,6 +194,7 @@ impl Operator {
             nodes: self.nodes.clone(),
             secret_hashes: SecretHashes::default(),
             written: Written::default(),
+            definitions,
         }
     }
 }

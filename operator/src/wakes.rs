@@ -1,6 +1,6 @@
 //! Finds out whom an event of a watch concerns, and has them looked at.
 //!
-//! A resource's own status writes do not wake it: only its generation and its annotations do. Whom else it concerns is a
+//! A resource's own status writes do not wake it: only its spec and its annotations do. Whom else it concerns is a
 //! matter of [`References`](crate::references::References): those who refer to it, and those who refer to them.
 
 use std::{
@@ -132,7 +132,9 @@ impl Wakes {
     fn there<K: Managed>(&self, resource: &Guarded<K>) {
         let name = object_name(resource);
         let (node, meta) = (Node::of::<K>(&name), resource.meta());
-        let essence = hash_of(&(&meta.uid, meta.generation, &meta.annotations, meta.deletion_timestamp.is_some()));
+        // The spec beside its generation: another definition gives another one of what is stored.
+        let (leaves, spec) = (meta.deletion_timestamp.is_some(), &resource.1.spec);
+        let essence = hash_of(&(&meta.uid, meta.generation, &meta.annotations, leaves, spec));
         let seen = Seen { uid: meta.uid.clone().unwrap_or_default(), essence: essence.clone() };
         if self.seen().insert(node.clone(), seen).is_some_and(|before| before.essence == essence) {
             return;

@@ -95,6 +95,16 @@ impl ResourceState {
         self.unready(reason, message);
     }
 
+    /// Says what of its documents is passed over, for nobody here knows it.
+    pub fn passes_over(&self, unknown: Option<&str>) {
+        match unknown {
+            Some(words) => {
+                self.set(ConditionType::UnknownFields, ConditionStatus::True, Reason::UnknownFields, words);
+            }
+            None => drop(self.lock().conditions.remove(&ConditionType::UnknownFields)),
+        }
+    }
+
     /// Takes over what another process says of it.
     pub fn take_over(&self, conditions: Vec<Condition>, last_error: Option<LastError>) {
         let mut inner = self.lock();
@@ -112,7 +122,8 @@ impl ResourceState {
     /// Nobody knows any more how all but `Ready` stands, for this reason.
     pub fn unknown_but_ready(&self, reason: Reason, message: &str) {
         let kinds: Vec<ConditionType> = self.lock().conditions.keys().copied().collect();
-        for kind in kinds.into_iter().filter(|kind| *kind != ConditionType::Ready) {
+        let stands = |kind: &ConditionType| matches!(kind, ConditionType::Ready | ConditionType::UnknownFields);
+        for kind in kinds.into_iter().filter(|kind| !stands(kind)) {
             self.set(kind, ConditionStatus::Unknown, reason, message);
         }
     }

@@ -133,5 +133,11 @@ groups:
         annotations:
           summary: "The Edgereel operator fails again and again"
           description: '{{ $value }} times in 15 minutes for {{ "{{ $labels.kind }}" }} resources. Its log says at what.'
+      - alert: EdgereelDefinitionsOutdated
+        expr: |-
+          max by (kind) (edgereel_operator_definition_fields_missing{ {{- $operator -}} }) > 0
+        annotations:
+          summary: 'The definition of {{ "{{ $labels.kind }}" }} is older than the operator'
+          description: 'It lacks {{ $value }} fields: what is written into them is lost. The log of the operator names them; upgrade the chart edgereel-crds.'
   {{- end }}
 {{- end -}}

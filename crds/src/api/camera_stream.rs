@@ -50,7 +50,7 @@ use crate::api::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct CameraStreamSpec {
     /// Where the frames come from; exactly one of the sources.
     pub source: Source,
@@ -125,7 +125,7 @@ pub enum Source {
 
 /// An MJPEG stream over HTTP(S).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tls) || self.url.startsWith('https://')").message("tls is for https:// URLs"))]
 pub struct MjpegSource {
     /// `http://` or `https://`. A user name and password in it work, but stand in the resource for all to read: prefer
@@ -142,7 +142,7 @@ pub struct MjpegSource {
 
 /// A URL that answers with one JPEG.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tls) || self.url.startsWith('https://')").message("tls is for https:// URLs"))]
 pub struct SnapshotSource {
     /// `http://` or `https://`; see the `mjpeg` source.
@@ -165,7 +165,7 @@ fn second() -> Duration {
 
 /// TLS towards a camera. Cameras often carry a certificate that they signed themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.caSecretRef) || !has(self.insecureSkipVerify) || !self.insecureSkipVerify").message("caSecretRef and insecureSkipVerify contradict each other"))]
 pub struct CameraTls {
     /// The certificate authority's (or the camera's own) PEM. Without it, the system's authorities are trusted.
@@ -178,7 +178,7 @@ pub struct CameraTls {
 
 /// Frames made here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SyntheticSource {
     /// Width × height in pixels, each 64 to 7680 and a multiple of 16. Default: `1280x720`.
     #[serde(default = "hd")]
@@ -199,7 +199,7 @@ fn frame_bytes() -> ByteSize {
 
 /// How many frames a second go on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.minimum) || !has(self.target) || self.minimum <= self.target").message("minimum is at most target"))]
 #[x_kube(validation = Rule::new("!has(self.adaptive) || !self.adaptive || has(self.target)").message("adaptive needs target"))]
 #[x_kube(validation = Rule::new("!has(self.minimum) || (has(self.adaptive) && self.adaptive)").message("minimum is for adaptive: true"))]
@@ -220,7 +220,7 @@ pub struct FrameRate {
 
 /// How a frame stands in a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Encoding {
     /// `jpeg` or `json`. Default: `jpeg`.
     pub format: FrameFormat,
@@ -264,7 +264,7 @@ pub enum Reencode {
 
 /// The topic that the frames go to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.ensure) || self.ensure != 'exists' || (!has(self.config) && !has(self.replicationFactor))").message("with ensure: exists, config and replicationFactor are not looked at"))]
 #[x_kube(validation = Rule::new("self.name != '.' && self.name != '..'").message("a topic cannot be called . or .."))]
 #[x_kube(validation = Rule::new("self.name == oldSelf.name").message("topic.name cannot be changed, sinks would leave frames of the old topic unread: make a new camera"))]
@@ -321,7 +321,7 @@ pub enum EnsureTopic {
 
 /// How records are sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Producer {
     /// Whose acknowledgement counts. Default: `all` in-sync replicas.
     pub acks: Acks,
@@ -374,7 +374,7 @@ pub enum Compression {
 
 /// What is kept in memory while Kafka is slower than the camera.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Buffer {
     /// Frames waiting or in flight, in bytes. Default: `64Mi`. At least `maxFrameBytes`.
     pub memory: ByteSize,
@@ -401,7 +401,7 @@ pub enum WhenFull {
 
 /// When a silent or frozen camera counts as broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Watchdog {
     /// Without a frame for this long, the camera is offline and is dialled again. Default: `10s`.
     pub stall: Duration,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A resource of a fixed kind in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct LocalRef {
     /// The name of the resource.
     #[schemars(length(min = 1, max = 253))]
@@ -14,7 +14,7 @@ pub struct LocalRef {
 
 /// One key of a Secret in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
@@ -26,7 +26,7 @@ pub struct SecretKeyRef {
 
 /// Which Kafka cluster to use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KafkaRef {
     /// The `KafkaConnection` in the same namespace.
     pub connection_ref: LocalRef,

@@ -26,7 +26,7 @@ use crate::api::{
 pub trait Declared:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + CustomResourceExt
-    + HasSpec<Spec: JsonSchema>
+    + HasSpec<Spec: JsonSchema + 'static>
     + HasStatus<Status: ResourceStatus>
 {
     /// As it stands in `kind`.

@@ -60,7 +60,7 @@ use crate::api::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.kafka) || !has(self.from.topics)").message("from.topics needs kafka"))]
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid != 'deadLetter' || has(self.deadLetter)").message("onInvalid: deadLetter needs deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid == 'deadLetter' || !has(self.deadLetter)").message("deadLetter is for onInvalid: deadLetter"))]
@@ -272,7 +272,7 @@ pub enum Output {
 
 /// One JPEG file a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.directory) || (!self.directory.startsWith('/') && !self.directory.matches('(^|/)[.][.](/|$)'))").message("directory is below the storage's root, without .."))]
 #[x_kube(validation = Rule::new("!has(self.fileName) || (self.fileName.contains('{partition') && self.fileName.contains('{offset'))").message("fileName needs {partition} and {offset}"))]
 pub struct JpegFiles {
@@ -311,7 +311,7 @@ fn jpeg_name() -> String {
 
 /// AVI files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.directory) || (!self.directory.startsWith('/') && !self.directory.matches('(^|/)[.][.](/|$)'))").message("directory is below the storage's root, without .."))]
 #[x_kube(validation = Rule::new("!has(self.segment) || !has(self.fileName) || self.fileName.contains('{timestamp') || self.fileName.contains('{segment')").message("with segment, fileName needs {timestamp} or {segment}"))]
 pub struct Video {
@@ -448,7 +448,7 @@ impl JsonSchema for VideoRate {
 
 /// When to begin a new file: at the first of the two. At least one has to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.maxDuration) || has(self.maxBytes)").message("give maxDuration or maxBytes"))]
 pub struct Segment {
     /// By the frames' capture times, for example `10m`.
@@ -461,7 +461,7 @@ pub struct Segment {
 
 /// How often what is written is made durable and its offsets are committed: at the first of the two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Durability {
     /// Default: `1s`. From `10ms` to `10m`.
     pub flush_interval: Duration,
@@ -490,7 +490,7 @@ pub enum OnInvalid {
 
 /// The topic for records that are not frames.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
     /// The topic's name; it is made with one partition if it is not there.
     #[schemars(length(min = 1, max = 249), regex(pattern = TOPIC_PATTERN))]

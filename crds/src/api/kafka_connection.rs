@@ -35,7 +35,7 @@ use crate::api::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KafkaConnectionSpec {
     /// Brokers to ask first, each `host:port`; the cluster tells of the others. At least one has to answer.
     #[schemars(length(min = 1))]
@@ -81,7 +81,7 @@ impl Declared for KafkaConnection {
 
 /// TLS towards the brokers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KafkaTls {
     /// The certificate authority's PEM. Without it, the system's authorities are trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ fn yes() -> bool {
 
 /// SASL login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || (has(self.usernameSecretRef) && has(self.passwordSecretRef))").message("PLAIN and SCRAM need usernameSecretRef and passwordSecretRef"))]
 #[x_kube(validation = Rule::new("self.mechanism != 'OAUTHBEARER' || (has(self.oauth) && !has(self.usernameSecretRef) && !has(self.passwordSecretRef))").message("OAUTHBEARER needs oauth, and neither user name nor password"))]
 #[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || !has(self.oauth)").message("only OAUTHBEARER uses oauth"))]
@@ -149,7 +149,7 @@ impl SaslMechanism {
 
 /// OAuth 2 client credentials (RFC 6749 §4.4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct OAuth {
     /// The token endpoint, `https://…`.
     pub token_url: String,

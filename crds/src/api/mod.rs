@@ -3,6 +3,7 @@
 pub mod camera_stream;
 pub mod common;
 pub mod declared;
+pub mod fields;
 pub mod frame_sink;
 pub mod kafka_connection;
 pub mod kinds;

@@ -22,7 +22,7 @@ has(self.placement.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringEx
 ///
 /// Everything that is given has to hold at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Placement {
     /// Nodes by their names (the label `kubernetes.io/hostname`); any one of them. Where none of them exists or has room,
     /// the condition `Ready` has the reason `Unschedulable`.

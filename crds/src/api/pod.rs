@@ -20,7 +20,7 @@ pub const ENV_PATTERN: &str = r"^[A-Za-z_][A-Za-z0-9_]*$";
 
 /// What the pods are like. For Kubernetes: `edgereel run` makes no pods. A change makes the pods anew.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
     /// The worker's image, by tag or by digest. Default: the operator's `--worker-image`. One that cannot be pulled: the
     /// condition `Ready` has the reason `ImagePullFailed`.
@@ -100,7 +100,7 @@ impl ImagePullPolicy {
 
 /// An environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Its name.
     #[schemars(length(min = 1, max = 253), regex(pattern = ENV_PATTERN))]
@@ -112,7 +112,7 @@ pub struct EnvVar {
 
 /// Whom the worker runs as. It is never root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PodSecurity {
     /// The user's number. Default: the operator's `--worker-run-as-user`. A `hostPath` has to be writable for it or for
     /// one of the groups.
@@ -135,7 +135,7 @@ pub struct PodSecurity {
 
 /// A further volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Volume {
     /// Its name. `config`, `data`, `tmp` and names that begin with `secret-` are Edgereel's own.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_PATTERN))]
@@ -162,7 +162,7 @@ pub enum VolumeSource {
 
 /// A directory that lives as long as the pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct EmptyDir {
     /// The most that may be written to it; a pod that writes more is evicted. Without it, the node's limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,7 +171,7 @@ pub struct EmptyDir {
 
 /// Where the worker sees a further volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
     /// The volume's name.
     #[schemars(length(min = 1, max = 63))]

@@ -22,6 +22,8 @@ pub enum ConditionType {
     Accepted,
     /// The workers answer the operator, which shows their figures.
     FiguresAvailable,
+    /// It has fields that who reads it does not know, and passes over. Absent where it has none.
+    UnknownFields,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -92,6 +94,8 @@ pub enum Reason {
     ReplicasCapped,
     /// The stored resource is not one that this operator can read.
     ResourceMalformed,
+    /// Some of its fields are of a newer version.
+    UnknownFields,
     /// Nothing uses the connection.
     NotUsed,
     /// The pod runs, but its `/status` does not answer the operator.
@@ -149,6 +153,7 @@ impl Reason {
             ReplicasCapped => "ReplicasCapped",
             ResourceMalformed => "ResourceMalformed",
             NotUsed => "NotUsed",
+            UnknownFields => "UnknownFields",
             WorkerUnreachable => "WorkerUnreachable",
             OperatorError => "OperatorError",
         }
@@ -166,6 +171,7 @@ impl ConditionType {
             ConditionType::StorageHealthy => "StorageHealthy",
             ConditionType::Accepted => "Accepted",
             ConditionType::FiguresAvailable => "FiguresAvailable",
+            ConditionType::UnknownFields => "UnknownFields",
         }
     }
 }

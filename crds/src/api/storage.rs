@@ -23,7 +23,7 @@ pub const HOST_PATH_PATTERN: &str = r"^/";
 
 /// A directory of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HostPath {
     /// An absolute path without `..`; it has to be there already, so that a disk that is not mounted is noticed.
     #[schemars(length(max = 4096), regex(pattern = HOST_PATH_PATTERN))]
@@ -32,7 +32,7 @@ pub struct HostPath {
 
 /// A PersistentVolumeClaim in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PersistentVolumeClaim {
     /// The claim's name.
     #[schemars(length(min = 1, max = 253))]
@@ -41,7 +41,7 @@ pub struct PersistentVolumeClaim {
 
 /// A claim for each worker, called `data-<sink>-sink-<replica>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct VolumeClaimTemplate {
     /// The StorageClass. Default: the cluster's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub use camera::largest_record;
 pub use connection::owned_setting;
 pub use file_names::FileNames;
-pub use names::{is_label, is_subdomain};
+pub use names::{MAX_NAME, is_label, is_subdomain};
 
 pub use crate::api::name::{Kind, label};
 
@@ -93,6 +93,7 @@ pub struct FieldProblem {
 pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     let mut problems = Vec::new();
     names::unique(resources, &mut problems);
+    names::length(resources, &mut problems);
     for r in &resources.connections {
         connection::check(&r.spec, &mut Report::on(Kind::KafkaConnection, r, &mut problems));
     }
@@ -109,7 +110,7 @@ pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     }
     let cameras = resolved.cameras.into_iter().map(|(camera, _)| camera).collect();
     let sinks = resolved.sinks.into_iter().map(|(sink, _)| sink).collect();
-    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone() })
+    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone(), unknown: Vec::new() })
 }
 
 /// Collects the problems of one resource.

@@ -1,13 +1,26 @@
 //! Files in, a plan or every problem out: what `edgereel run` and `edgereel validate` call.
 
-use crate::{check::check, document, plan::Plan, problem::Problem};
+use crate::{
+    check::check,
+    document::{self, Reading},
+    plan::Plan,
+    problem::Problem,
+};
 
 /// Reads and checks all resources of all files, each a name and a text.
 ///
 /// # Errors
 /// Every problem of every document, each with its place, by file in the order given and then by line.
 pub fn load(files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
-    let document::Read { resources, documents, mut problems } = document::read(files);
+    load_as(Reading::Strict, files)
+}
+
+/// [`load`], as strictly as is said.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_as(reading: Reading, files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
+    let document::Read { resources, documents, mut problems, unknown } = document::read_as(reading, files);
     let checked = check(&resources);
     if let Err(found) = &checked {
         for problem in found {
@@ -25,7 +38,7 @@ pub fn load(files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
         }
     }
     match checked {
-        Ok(plan) if problems.is_empty() => Ok(plan),
+        Ok(plan) if problems.is_empty() => Ok(Plan { unknown, ..plan }),
         _ => Err(sorted(problems, files)),
     }
 }

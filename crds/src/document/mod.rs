@@ -4,7 +4,7 @@ pub mod load;
 mod walk;
 pub mod yaml;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use schemars::JsonSchema;
@@ -12,18 +12,17 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::{
-        camera_stream::CameraStreamSpec,
         common::LocalRef,
-        frame_sink::FrameSinkSpec,
-        kafka_connection::KafkaConnectionSpec,
+        fields::{shape, take_unknown},
         name::{API_VERSION, Kind, ObjectName, label},
         shape::Shape,
     },
     check::{References, Resource, Resources, is_label, is_subdomain},
     document::{
-        walk::walk,
+        walk::{Finding, walk},
         yaml::{Entry, Node, Position, Value},
     },
+    plan::UnknownField,
     problem::{FieldPath, Problem, did_you_mean, listed, shown},
 };
 
@@ -56,6 +55,16 @@ pub struct Document {
     pub label: String,
 }
 
+/// What becomes of a field that this version does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// It is a problem: a person has typed it.
+    #[default]
+    Strict,
+    /// It is passed over and named: another version has written it.
+    Lenient,
+}
+
 /// What the files hold.
 #[derive(Default)]
 pub struct Read {
@@ -65,10 +74,17 @@ pub struct Read {
     pub documents: Vec<Document>,
     /// What is wrong with their form.
     pub problems: Vec<Problem>,
+    /// Fields that were passed over.
+    pub unknown: Vec<UnknownField>,
 }
 
 /// Reads all documents of all files, each a name and a text. A file with a fault does not keep the others from being read.
 pub fn read(files: &[(String, String)]) -> Read {
+    read_as(Reading::Strict, files)
+}
+
+/// [`read`], as strictly as is said.
+pub fn read_as(reading: Reading, files: &[(String, String)]) -> Read {
     let mut read = Read::default();
     for (file, text) in files {
         let (documents, faults) = yaml::parse(text);
@@ -76,7 +92,7 @@ pub fn read(files: &[(String, String)]) -> Read {
             read.problem(file, fault.at, "", "", fault.message, fault.remedy);
         }
         for node in documents {
-            read.document(file, node);
+            read.document(reading, file, node);
         }
     }
     read
@@ -84,10 +100,12 @@ pub fn read(files: &[(String, String)]) -> Read {
 
 /// A document while it is read.
 struct Context<'a> {
+    reading: Reading,
     file: &'a str,
     label: String,
     node: &'a Node,
     problems: &'a mut Vec<Problem>,
+    unknown: &'a mut Vec<UnknownField>,
 }
 
 impl Context<'_> {
@@ -101,6 +119,24 @@ impl Context<'_> {
             message: message.into(),
             remedy: remedy.into(),
         });
+    }
+
+    fn found(&mut self, finding: Finding) {
+        let Finding { at, field, message, remedy, unknown } = finding;
+        match unknown {
+            true => self.unknown(at, &field, remedy),
+            false => self.add(at, &field, message, remedy),
+        }
+    }
+
+    /// A field that is not known here.
+    fn unknown(&mut self, at: Position, field: &FieldPath, remedy: impl Into<String>) {
+        match self.reading {
+            Reading::Strict => self.add(at, field, "there is no such field", remedy),
+            Reading::Lenient => {
+                self.unknown.push(UnknownField { resource: self.label.clone(), field: field.clone() });
+            }
+        }
     }
 
     /// A problem at a field, or where it should stand.
@@ -131,7 +167,7 @@ impl Read {
         });
     }
 
-    fn document(&mut self, file: &str, node: Node) {
+    fn document(&mut self, reading: Reading, file: &str, node: Node) {
         match &node.value {
             Value::Null => return,
             Value::Map(_) => {}
@@ -158,10 +194,10 @@ impl Read {
         let ours = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
         let group = api_version.split('/').next().unwrap_or_default();
         match (api_version.as_str(), kind.as_str(), ours) {
-            (API_VERSION, _, Some(kind)) => self.resource(file, node, kind),
-            ("v1", "Secret", _) => self.secret(file, &node),
-            ("v1", "List", _) => self.list(file, &node),
-            (API_VERSION, list, _) if is_list_of_ours(list) => self.list(file, &node),
+            (API_VERSION, _, Some(kind)) => self.resource(reading, file, node, kind),
+            ("v1", "Secret", _) => self.secret(reading, file, &node),
+            ("v1", "List", _) => self.list(reading, file, &node),
+            (API_VERSION, list, _) if is_list_of_ours(list) => self.list(reading, file, &node),
             (_, _, Some(kind)) => {
                 let at = node.locate(&FieldPath::of("apiVersion"));
                 let message = format!("there is no {kind} in `{}`", shown(&api_version));
@@ -181,41 +217,43 @@ impl Read {
         }
     }
 
-    fn list(&mut self, file: &str, node: &Node) {
+    fn list(&mut self, reading: Reading, file: &str, node: &Node) {
         if let Some(Node { value: Value::List(items), .. }) = node.get("items") {
             for item in items.iter() {
                 // Lists in lists would go as deep as the document; no tool writes them.
                 let nested = item.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
                 if !nested {
-                    self.document(file, item.clone());
+                    self.document(reading, file, item.clone());
                 }
             }
         }
     }
 
     #[deny(clippy::wildcard_enum_match_arm)]
-    fn resource(&mut self, file: &str, node: Node, kind: Kind) {
+    fn resource(&mut self, reading: Reading, file: &str, node: Node, kind: Kind) {
         let name = object_name(&node);
         let mut context = Context {
+            reading,
             file,
             label: name.as_ref().map_or(kind.to_string(), |name| kind.label(name)),
             node: &node,
             problems: &mut self.problems,
+            unknown: &mut self.unknown,
         };
         check_frame(&mut context, kind);
         let document = self.documents.len();
         let with_name = name.map(|name| Resource { name, spec: (), document });
         let resources = &mut self.resources;
         let read = match kind {
-            Kind::KafkaConnection => spec(&mut context, &KAFKA_CONNECTION)
+            Kind::KafkaConnection => spec(&mut context)
                 .zip(with_name.as_ref())
                 .map(|(spec, r)| resources.connections.push(with_spec(r, spec))),
-            Kind::CameraStream => spec(&mut context, &CAMERA_STREAM)
-                .zip(with_name.as_ref())
-                .map(|(spec, r)| resources.cameras.push(with_spec(r, spec))),
-            Kind::FrameSink => spec(&mut context, &FRAME_SINK)
-                .zip(with_name.as_ref())
-                .map(|(spec, r)| resources.sinks.push(with_spec(r, spec))),
+            Kind::CameraStream => {
+                spec(&mut context).zip(with_name.as_ref()).map(|(spec, r)| resources.cameras.push(with_spec(r, spec)))
+            }
+            Kind::FrameSink => {
+                spec(&mut context).zip(with_name.as_ref()).map(|(spec, r)| resources.sinks.push(with_spec(r, spec)))
+            }
         };
         let label = context.label;
         if let (None, Some(resource)) = (read, with_name) {
@@ -225,10 +263,11 @@ impl Read {
         self.documents.push(Document { file: file.to_owned(), node, label });
     }
 
-    fn secret(&mut self, file: &str, node: &Node) {
+    fn secret(&mut self, reading: Reading, file: &str, node: &Node) {
         let name = object_name(node);
         let label = name.as_ref().map_or("Secret".into(), |name| label("Secret", name));
-        let mut context = Context { file, label, node, problems: &mut self.problems };
+        let (problems, unknown) = (&mut self.problems, &mut self.unknown);
+        let mut context = Context { reading, file, label, node, problems, unknown };
         check_metadata(&mut context);
         let mut values = BTreeMap::new();
         for (field, encoded) in [("data", true), ("stringData", false)] {
@@ -295,7 +334,7 @@ fn check_frame(context: &mut Context<'_>, kind: Kind) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("a {kind} has {}", listed(&known[..4])),
             };
-            context.add(entry.key_at, &FieldPath::default().key(&entry.key), "there is no such field", remedy);
+            context.unknown(entry.key_at, &FieldPath::default().key(&entry.key), remedy);
         }
     }
     check_metadata(context);
@@ -331,7 +370,7 @@ fn check_metadata(context: &mut Context<'_>) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("people write {} here", listed(&METADATA[..4])),
             };
-            context.add(entry.key_at, &path, "there is no such field", remedy);
+            context.unknown(entry.key_at, &path, remedy);
         } else if ["labels", "annotations"].contains(&entry.key.as_str()) {
             let shape = Shape::Dict(Box::new(Shape::Text(crate::api::shape::Text::default())));
             findings(context, entry, &shape, &path);
@@ -344,35 +383,29 @@ fn findings(context: &mut Context<'_>, entry: &Entry, shape: &Shape, path: &Fiel
         return;
     }
     for finding in walk(&entry.value, entry.key_at, shape, path) {
-        context.add(finding.at, &finding.field, finding.message, finding.remedy);
+        context.found(finding);
     }
 }
 
-// The tests of `shape` see to it that every kind has one.
-static KAFKA_CONNECTION: LazyLock<Shape> = LazyLock::new(shape_of::<KafkaConnectionSpec>);
-static CAMERA_STREAM: LazyLock<Shape> = LazyLock::new(shape_of::<CameraStreamSpec>);
-static FRAME_SINK: LazyLock<Shape> = LazyLock::new(shape_of::<FrameSinkSpec>);
-
-fn shape_of<T: JsonSchema>() -> Shape {
-    Shape::of::<T>().expect("a kind's schema has a shape")
-}
-
 /// The typed spec, when nothing is wrong with the document's form.
-fn spec<T: DeserializeOwned>(context: &mut Context<'_>, shape: &Shape) -> Option<T> {
-    let node = context.node;
+fn spec<T: DeserializeOwned + JsonSchema + 'static>(context: &mut Context<'_>) -> Option<T> {
+    let (node, shape, path) = (context.node, shape::<T>(), FieldPath::of("spec"));
     let Some(spec) = node.get("spec").filter(|spec| !matches!(spec.value, Value::Null)) else {
         context.at("spec", "it is missing", "say what the resource is to do");
         return None;
     };
     let before = context.problems.len();
-    for finding in walk(spec, node.locate(&FieldPath::of("spec")), shape, &FieldPath::of("spec")) {
-        context.add(finding.at, &finding.field, finding.message, finding.remedy);
+    for finding in walk(spec, node.locate(&path), shape, &path) {
+        context.found(finding);
     }
     // A wrong name does not keep the spec from being checked further; a spec of the wrong form does.
     if context.problems.len() > before {
         return None;
     }
-    serde_json::from_value(spec.to_json())
+    let mut spec = spec.to_json();
+    // Each has its finding.
+    take_unknown(&mut spec, shape, &path);
+    serde_json::from_value(spec)
         .map_err(|error| context.at("spec", format!("it cannot be read: {}", shown(&error.to_string())), ""))
         .ok()
 }

@@ -29,6 +29,8 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub remedy: String,
+    /// It is only a field too many: what else there is can be read without it.
+    pub unknown: bool,
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
@@ -67,7 +69,8 @@ struct Walk {
 
 impl Walk {
     fn add(&mut self, at: Position, field: &FieldPath, message: impl Into<String>, remedy: impl Into<String>) {
-        self.findings.push(Finding { at, field: field.clone(), message: message.into(), remedy: remedy.into() });
+        let (field, message, remedy) = (field.clone(), message.into(), remedy.into());
+        self.findings.push(Finding { at, field, message, remedy, unknown: false });
     }
 
     /// `key_at` is where the value's key stands: what is missing is reported there.
@@ -124,7 +127,7 @@ impl Walk {
                 // As the API server has it: an optional field without a value is a field left out.
                 Some(field) if matches!(entry.value.value, Value::Null) && !field.required => {}
                 Some(field) => self.value(&entry.value, entry.key_at, &field.shape, &path.key(&entry.key)),
-                None => self.unknown(entry, fields, path),
+                None => self.unknown(entry, fields, path, true),
             }
         }
         for field in fields.iter().filter(|f| f.required && !entries.iter().any(|e| e.key == f.name)) {
@@ -137,7 +140,7 @@ impl Walk {
         let names = || members.iter().map(|m| m.name.as_str());
         let known: Vec<&Entry> = entries.iter().filter(|e| names().any(|n| n == e.key)).collect();
         for entry in entries.iter().filter(|e| !names().any(|n| n == e.key)) {
-            self.unknown(entry, members, path);
+            self.unknown(entry, members, path, !known.is_empty());
         }
         match known.as_slice() {
             [] if entries.is_empty() => {
@@ -174,7 +177,8 @@ impl Walk {
         }
     }
 
-    fn unknown(&mut self, entry: &Entry, fields: &[Field], path: &FieldPath) {
+    /// `beside`: what else there is can be read without it.
+    fn unknown(&mut self, entry: &Entry, fields: &[Field], path: &FieldPath, beside: bool) {
         let names = fields.iter().map(|f| f.name.as_str());
         if entry.key.eq_ignore_ascii_case("rtsp") && *path == FieldPath::of("spec.source") {
             return self.add(entry.key_at, &path.key(&entry.key), RTSP.0, RTSP.1);
@@ -183,7 +187,8 @@ impl Walk {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the fields here are {}", listed(names)),
         };
-        self.add(entry.key_at, &path.key(&entry.key), "there is no such field", remedy);
+        let (at, field, message) = (entry.key_at, path.key(&entry.key), "there is no such field".into());
+        self.findings.push(Finding { at, field, message, remedy, unknown: beside });
     }
 
     fn text(&mut self, at: Position, rule: &Text, text: &str, path: &FieldPath) {

@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions and the editors' JSON schema, made from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use crate::{
         declared::About,
         name::{API_VERSION, Kind},
     },
+    check::MAX_NAME,
     document::METADATA,
 };
 
@@ -24,9 +25,20 @@ pub fn definition(about: About) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema);
+            schema.x_kubernetes_validations.get_or_insert_default().push(name_rule());
         }
     }
     crd
+}
+
+/// What the check says of names, for the API server. One that was there before the rule has a status, and would be frozen by
+/// a rule that refuses it: the API server asks at every write, also at those of the operator.
+fn name_rule() -> ValidationRule {
+    ValidationRule {
+        rule: format!("has(self.status) || size(self.metadata.name) <= {MAX_NAME}"),
+        message: Some(format!("a name has {MAX_NAME} characters at most")),
+        ..ValidationRule::default()
+    }
 }
 
 /// Takes out what the API server warns of or refuses, everywhere below `schema`.
@@ -120,11 +132,20 @@ fn metadata_field(name: &str) -> Value {
     }
 }
 
-/// Takes Kubernetes' own keywords out, which editors do not know.
+/// Takes Kubernetes' own keywords out, which editors do not know, and has them underline fields that there are not: the types
+/// themselves pass over such.
 fn plain(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             map.retain(|key, _| !key.starts_with("x-kubernetes-"));
+            // What is called `properties` may be a field of that name.
+            let is_object = match map.get("type") {
+                Some(Value::Array(types)) => types.iter().any(|kind| kind == "object"),
+                kind => kind.is_some_and(|kind| kind == "object"),
+            };
+            if is_object && map.contains_key("properties") && !map.contains_key("additionalProperties") {
+                map.insert("additionalProperties".into(), json!(false));
+            }
             if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
                 map.remove("format");
             }

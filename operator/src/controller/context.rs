@@ -7,9 +7,13 @@ use std::{
 };
 
 use kube::{Client, runtime::events::Recorder};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::{cache::Caches, metrics::Metrics, nodes::Nodes, reports::Reports, settings::Settings, workers::Workers};
+use crate::{
+    cache::Caches, definitions::Definitions, metrics::Metrics, nodes::Nodes, reports::Reports, settings::Settings,
+    workers::Workers,
+};
 
 /// Shared by all reconciles of one scope (a namespace, or all).
 pub struct Context {
@@ -33,6 +37,8 @@ pub struct Context {
     pub secret_hashes: SecretHashes,
     /// What was written last, by the resource's uid.
     pub written: Written,
+    /// What the API server's definitions say of fields that are not known here.
+    pub definitions: Arc<Definitions>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -117,31 +123,52 @@ pub struct Written(Mutex<HashMap<String, Memory>>);
 
 struct Memory {
     /// The status, and the resource's version in the cache when it was written.
-    status: Option<(Option<String>, serde_json::Value)>,
+    status: Option<(Option<String>, Value)>,
+    /// What the API server kept of it, where that is less: its definition is another version's, and lacks a field.
+    kept: Option<Kept>,
     /// When the status was written, or the resource was first seen.
     since: Instant,
     failures: u32,
 }
 
+/// A status as the API server has it, and as it was meant.
+struct Kept {
+    stored: Value,
+    meant: Value,
+}
+
 impl Default for Memory {
     fn default() -> Self {
-        Memory { status: None, since: Instant::now(), failures: 0 }
+        Memory { status: None, kept: None, since: Instant::now(), failures: 0 }
     }
 }
+
+/// How long a status that the API server cut is taken for cut: the definition may have been brought up to date by then.
+const CUT: Duration = Duration::from_secs(600);
 
 /// A status that has not come back by then was changed by someone else.
 const AHEAD: Duration = Duration::from_secs(10);
 
 impl Written {
-    /// Notes a written status; `version` is the resource's in the cache.
-    pub fn note(&self, uid: &str, version: Option<String>, status: serde_json::Value) {
+    /// Notes a written status, and what was answered; `version` is the resource's in the cache.
+    pub fn note(&self, uid: &str, version: Option<String>, status: Value, stored: Option<Value>) {
         let mut all = lock(&self.0);
         let memory = all.entry(uid.to_owned()).or_default();
+        let less = stored.filter(|stored| *stored != status);
+        memory.kept = less.map(|stored| Kept { stored, meant: status.clone() });
         (memory.status, memory.since) = (Some((version, status)), Instant::now());
     }
 
+    /// What was meant with a status that the API server has cut: written again, it would be cut again, for ever.
+    pub fn meant(&self, uid: &str, stored: impl FnOnce() -> Value) -> Option<Value> {
+        let all = lock(&self.0);
+        let memory = all.get(uid)?;
+        let kept = memory.kept.as_ref().filter(|_| memory.since.elapsed() < CUT)?;
+        (kept.stored == stored()).then(|| kept.meant.clone())
+    }
+
     /// The status that was written over this version of the resource and has not come back yet.
-    pub fn ahead(&self, uid: &str, version: Option<&str>) -> Option<serde_json::Value> {
+    pub fn ahead(&self, uid: &str, version: Option<&str>) -> Option<Value> {
         let mut all = lock(&self.0);
         let memory = all.get_mut(uid)?;
         let (seen, status) = memory.status.as_ref()?;

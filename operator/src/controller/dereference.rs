@@ -9,12 +9,12 @@ use edgereel_crds::{
     KafkaConnection,
     check::{References, Resource as Checked, Resources},
     declared::Declared,
+    fields::Fields,
     name::{API_VERSION, Kind, ObjectName},
     secret_uses::{SecretUses, connection_secrets},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Resource, runtime::reflector::ObjectRef};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -50,7 +50,10 @@ pub struct Found {
 impl Found {
     /// Adds a document for the worker, and gives its number. What decides only where and whether pods run is none of the
     /// worker's business: a pod that runs has it decided.
-    pub fn document(&mut self, kind: &str, name: &ObjectName, spec: &impl Serialize) -> usize {
+    ///
+    /// Only what was set is passed on. Who reads it decides the defaults: a version that adds one changes no document, and
+    /// starts no pod anew.
+    pub fn document(&mut self, kind: &str, name: &ObjectName, spec: &impl Fields) -> usize {
         let spec = without(&["placement", "suspend", "template"], spec);
         self.documents.push(json!({
             "apiVersion": API_VERSION,
@@ -103,9 +106,9 @@ impl Found {
     }
 }
 
-/// A spec without some of its fields.
-pub fn without(fields: &[&str], spec: &impl Serialize) -> Value {
-    let mut spec = json!(spec);
+/// What was set in a spec, without some of its fields.
+pub fn without(fields: &[&str], spec: &impl Fields) -> Value {
+    let mut spec = spec.set();
     if let Some(all) = spec.as_object_mut() {
         all.retain(|field, _| !fields.contains(&field.as_str()));
     }

@@ -28,6 +28,8 @@ pub struct Observed {
     pub users: i32,
     /// What the workers of those who use it know of it.
     pub reached: Vec<ConnectionReport>,
+    /// Its fields that this version passes over, in words; none where it knows all.
+    pub unknown: Option<String>,
 }
 
 /// A kind that the operator works on.

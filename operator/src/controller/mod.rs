@@ -21,6 +21,7 @@ pub mod observe;
 pub mod program;
 pub mod status;
 pub mod subset;
+pub mod unknown;
 pub mod validate;
 pub mod verdict;
 pub mod workload;
@@ -35,7 +36,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Preconditions},
-    core::{DeserializeGuard, object::HasStatus},
+    core::object::HasStatus,
     runtime::controller::Action,
 };
 use tracing::{info, warn};
@@ -52,7 +53,7 @@ use self::{
     verdict::{Asked, Verdict},
     workload::Runs,
 };
-use crate::{backoff, words::words};
+use crate::{backoff, cache::Guarded, words::words};
 
 /// Why a reconcile has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,7 @@ pub enum Error {
 }
 
 /// Brings one resource to what it declares, and says in its status how it fares.
-pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Context>) -> Result<Action, Error> {
     let resource = match &guarded.0 {
         Ok(resource) if resource.meta().deletion_timestamp.is_some() => return Ok(forget(&context, resource)),
         Ok(resource) => resource,
@@ -103,6 +104,8 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
     let mut observed = look(rollout, pods, &namespace, &context).await;
     observed.users = i32::try_from(found.users.len()).unwrap_or(i32::MAX);
     observed.reached = context.reports.of_connection(&context.caches.pods.of_all(&found.users), &object_name(resource));
+    let unknown = context.definitions.set_by_somebody(K::NAME, &guarded.1.unknown, &context.client).await;
+    observed.unknown = unknown::in_words(&unknown);
     // A worker is just being asked why its readiness changed: what it says is worth the moment. It wakes the resource.
     if outcome.is_ok()
         && is_said(resource)
@@ -119,7 +122,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
 }
 
 /// After a failure: the same resource is tried again, later each time; no other waits for it.
-pub fn retry<K: Managed>(guarded: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action {
+pub fn retry<K: Managed>(guarded: Arc<Guarded<K>>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.written.failed(&guarded.uid().unwrap_or_default());
     let wait = backoff::wait(failures, rand::random());
     let resource = format!("{}/{}", K::NAME, object_name(&*guarded));

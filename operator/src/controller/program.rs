@@ -51,6 +51,12 @@ pub fn run_args(owner: &Owner) -> Vec<String> {
     ]
 }
 
+/// A worker's image may be older than the operator that wrote its documents: it runs without what it does not know, and says
+/// so. (In the environment, where one that does not know the flag passes over it.)
+pub fn passes_over_unknown_fields() -> EnvVar {
+    EnvVar { name: "EDGEREEL_UNKNOWN_FIELDS".into(), value: Some("report".into()), value_from: None }
+}
+
 /// The pod's number in its StatefulSet: a consumer group knows its member by it.
 pub fn replica() -> EnvVar {
     EnvVar {

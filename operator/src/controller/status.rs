@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use edgereel_crds::{
+    document::{Reading, read_as},
     resource_status::ResourceStatus,
     status::{ConditionStatus, ConditionType, Reason},
 };
@@ -27,10 +28,11 @@ use super::{
     figures::{WorthWriting, conditions_matter},
     managed::{Managed, Observed},
     names::MANAGER,
+    unknown,
     validate::Refusal,
     verdict::{self, Verdict, conditions},
 };
-use crate::words::words;
+use crate::{cache::Guarded, words::words};
 
 /// Writes the status of a resource, if it is worth it. Answers with how long what is new may wait, where it does.
 ///
@@ -46,20 +48,28 @@ pub async fn write<K: Managed>(
     let generation = resource.meta().generation;
     // What was written a moment ago may not have come back through the watch.
     let ahead = context.written.ahead(&uid, resource.meta().resource_version.as_deref());
-    let ahead: Option<K::Status> = ahead.and_then(|status| serde_json::from_value(status).ok());
-    let old = ahead.or_else(|| HasStatus::status(resource).cloned());
+    let stored = HasStatus::status(resource);
+    let meant = || context.written.meant(&uid, || serde_json::to_value(stored).unwrap_or_default());
+    let old: Option<K::Status> = ahead.or_else(meant).and_then(|status| serde_json::from_value(status).ok());
+    let old = old.or_else(|| stored.cloned());
     let known = old.clone().unwrap_or_default();
-    let conditions = conditions(&verdict, K::ASPECT, generation, known.conditions(), Timestamp::now());
+    let now = Timestamp::now();
+    let mut conditions = conditions(&verdict, K::ASPECT, generation, known.conditions(), now);
+    conditions.extend(unknown::condition(observed, generation, known.conditions(), now));
     let new = K::with_conditions(resource.figures(observed, &known), conditions, generation);
     let ago = context.written.ago(&uid);
     context.metrics.verdict(K::NAME, &object_name(resource), verdict::found(&verdict, K::ASPECT));
-    if let Some(old) = old.filter(|old| !new.worth_writing(old, ago)) {
+    let news = new.condition(ConditionType::UnknownFields).map(|condition| &condition.message)
+        != known.condition(ConditionType::UnknownFields).map(|condition| &condition.message);
+    if let Some(old) = old.filter(|old| !news && !new.worth_writing(old, ago)) {
         return Ok((new != old).then_some(<K::Status as WorthWriting>::REFRESH));
     }
-    let api = Api::<K>::namespaced(context.client.clone(), &object_name(resource).namespace);
+    // The answer may have fields that this version does not know.
+    let api = Api::<Guarded<K>>::namespaced(context.client.clone(), &object_name(resource).namespace);
     let status = serde_json::to_value(&new).unwrap_or_default();
-    patch(&api, &resource.name_any(), K::NAME, &status).await?;
-    context.written.note(&uid, resource.resource_version(), status);
+    let answer = patch(&api, &resource.name_any(), K::NAME, &status).await?;
+    let kept = answer.and_then(|answer| serde_json::to_value(HasStatus::status(answer.0.as_ref().ok()?)).ok());
+    context.written.note(&uid, resource.resource_version(), status, kept);
     if told(&verdict, known.condition(ConditionType::Ready)) {
         publish(resource, &verdict, context).await;
     }
@@ -154,12 +164,12 @@ fn unreadable(stored: &DynamicObject) -> Option<String> {
         "metadata": {"name": stored.name_any(), "namespace": stored.namespace()},
         "spec": stored.data.get("spec")?,
     });
-    let read = edgereel_crds::document::read(&[(stored.name_any(), document.to_string())]);
+    let read = read_as(Reading::Lenient, &[(stored.name_any(), document.to_string())]);
     read.problems.first().map(|problem| format!("{}: {}", problem.field, problem.message))
 }
 
 /// Server-side apply to the status subresource: fields that are no longer there go away.
-async fn patch<T>(api: &Api<T>, name: &str, kind: &str, status: &Value) -> Result<(), Error>
+async fn patch<T>(api: &Api<T>, name: &str, kind: &str, status: &Value) -> Result<Option<T>, Error>
 where
     T: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
@@ -171,11 +181,11 @@ where
     });
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(name, &params, &Patch::Apply(body)).await {
-        Ok(_) => Ok(()),
+        Ok(answer) => Ok(Some(answer)),
         // Deleted meanwhile: server-side apply would make it anew, but the subresource cannot.
         Err(kube::Error::Api(status)) if status.code == 404 => {
             debug!(name, "gone before its status was written");
-            Ok(())
+            Ok(None)
         }
         Err(source) => Err(Error::Api { what: "cannot write the status", source }),
     }

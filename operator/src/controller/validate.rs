@@ -3,6 +3,7 @@
 
 use edgereel_crds::{
     check::{FieldProblem, check},
+    fields::Fields,
     name::Kind,
     plan::Plan,
     pod::{PodTemplate, VolumeSource},
@@ -16,7 +17,7 @@ use super::{
     dereference::{Found, RIVAL, object_name, without},
     managed::Managed,
     names::{Names, RESTART_ANNOTATION},
-    program::{Program, run_args},
+    program::{Program, passes_over_unknown_fields, run_args},
     workload::{Owner, Runtime, Workload},
 };
 use crate::{hash::hash_of, settings::Settings};
@@ -143,7 +144,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         runtime,
         program,
         args: run_args(&owner),
-        env: Vec::new(),
+        env: vec![passes_over_unknown_fields()],
         documents: documents.join("---\n"),
         checksum: String::new(),
         secrets: found.uses.clone(),
@@ -163,7 +164,7 @@ pub fn undecided() -> Refusal {
     Refusal::new(Reason::InvalidConfiguration, "what it refers to cannot be read: see the resources that it names")
 }
 
-/// The part of a spec that a running worker lives by: without what decides only where, how often and in which pod it runs.
-pub fn running(spec: &impl serde::Serialize) -> Value {
+/// The part of a spec that a running worker lives by: what was set, without what decides only where, how often and in which pod it runs.
+pub fn running(spec: &impl Fields) -> Value {
     without(&["placement", "replicas", "suspend", "template"], spec)
 }

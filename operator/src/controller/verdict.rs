@@ -298,9 +298,8 @@ fn nature(reason: Reason) -> Nature {
         }
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
-            Nature::Waits
-        }
+        | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed
+        | UnknownFields => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken

@@ -4,6 +4,7 @@ use edgereel_crds::{
     CameraStream,
     check::Resource as Checked,
     declared::Declared,
+    fields::Fields,
     name::Kind,
     plan::CameraPlan,
     resource_status::CameraStreamStatus,
@@ -65,7 +66,7 @@ impl Managed for CameraStream {
         let CameraPlan { spec, connection, .. } = &plan;
         let checksum = hash_of(&json!({
             "spec": validate::running(spec),
-            "connection": [connection.name.to_string(), json!(connection.spec)],
+            "connection": [connection.name.to_string(), connection.spec.set()],
         }));
         Ok(Some(Workload {
             checksum,

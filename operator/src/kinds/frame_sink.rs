@@ -7,6 +7,7 @@ use edgereel_crds::{
     camera_stream::EnsureTopic,
     check::Resource as Checked,
     declared::Declared,
+    fields::Fields,
     frame_sink::{From, Output},
     name::{Kind, ObjectName},
     plan::SinkPlan,
@@ -15,11 +16,11 @@ use edgereel_crds::{
     storage::Storage,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{ResourceExt, core::DeserializeGuard};
+use kube::ResourceExt;
 use serde_json::json;
 
 use crate::{
-    cache::Caches,
+    cache::{Caches, Guarded},
     controller::{
         dereference::{Found, RIVAL, lookup, object_name, older},
         figures::{
@@ -71,7 +72,7 @@ impl Managed for FrameSink {
         let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;
         let checksum = hash_of(&json!({
             "spec": validate::running(spec),
-            "connection": [connection.name.to_string(), json!(connection.spec)],
+            "connection": [connection.name.to_string(), connection.spec.set()],
             "topics": topics,
             "group": group,
             "camera": camera,
@@ -136,7 +137,7 @@ fn add_stream(found: &mut Found, spec: &FrameSinkSpec, namespace: &str, caches: 
 
 /// Older sinks that could share a group or a file with this one. A first sieve, for there may be hundreds: the check looks
 /// closely.
-fn rivals(sink: &FrameSink, caches: &Caches) -> Vec<Arc<DeserializeGuard<FrameSink>>> {
+fn rivals(sink: &FrameSink, caches: &Caches) -> Vec<Arc<Guarded<FrameSink>>> {
     caches.of::<FrameSink>().state_filter(|other| {
         other.0.as_ref().is_ok_and(|other| {
             other.namespace() == sink.namespace()

@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
 use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, name::ObjectName};
 use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::{
         context::Context,
         managed::Managed,
     },
+    definitions,
     run::control,
     wakes::Wakes,
     watch::{self, Scope},
@@ -103,6 +105,8 @@ pub trait Pruned: Watched {
 pub trait Registered: Watched {
     /// As it stands in `kind`.
     fn name(&self) -> &'static str;
+    /// The schema of its objects, as this operator knows it.
+    fn schema(&self) -> Value;
     /// Whether its status says how many use it.
     fn counts_users(&self) -> bool;
     /// The kinds of children that its workloads have.
@@ -141,6 +145,10 @@ impl<K: Managed> Watched for Of<K> {
 impl<K: Managed> Registered for Of<K> {
     fn name(&self) -> &'static str {
         K::NAME
+    }
+
+    fn schema(&self) -> Value {
+        definitions::schema(&K::crd())
     }
 
     fn counts_users(&self) -> bool {
@@ -198,7 +206,6 @@ mod tests {
     use std::{fs, path::Path};
 
     use edgereel_crds::name::Kind;
-    use serde_json::Value;
 
     use super::*;
 

@@ -9,6 +9,7 @@ use edgereel_crds::{
 
 use super::place::Loaded;
 use crate::{
+    run::Asked,
     secrets::Secrets,
     sibling::{
         Launch, WantedSibling,
@@ -49,6 +50,11 @@ pub struct All<K> {
 }
 
 impl<K: Kinds> All<K> {
+    /// All that the files ask for.
+    pub fn asked(&self, loaded: &Loaded) -> Asked {
+        Asked { wanted: self.of(loaded), secrets: loaded.secrets.clone(), unknown: loaded.unknown.clone() }
+    }
+
     /// All that the files ask for: what this program runs, then what others do.
     pub fn of(&self, loaded: &Loaded) -> Vec<Box<dyn Wanted>> {
         let mut own = loaded.plan.clone();

@@ -15,7 +15,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use edgereel_crds::name::{Kind, Program};
+use edgereel_crds::{
+    document::Reading,
+    name::{Kind, Program},
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -70,6 +73,10 @@ pub struct Args {
     /// told. Default: all `spec.replicas` of them.
     #[arg(long, env = "EDGEREEL_REPLICA", value_name = "N")]
     replica: Option<u32>,
+    /// What becomes of a field that this version does not know: `refuse` takes it for a mistake, `report` passes over it and
+    /// names it in the log and in /status, which is for documents that another version may have written.
+    #[arg(long, env = "EDGEREEL_UNKNOWN_FIELDS", value_enum, default_value_t)]
+    unknown_fields: UnknownFields,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -85,6 +92,16 @@ pub struct Args {
     /// Another program runs this one: it gives the documents, and listens to what is said.
     #[arg(long, hide = true, conflicts_with = "program")]
     supervised: bool,
+}
+
+/// What becomes of a field that is not known.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum UnknownFields {
+    /// The documents are refused.
+    #[default]
+    Refuse,
+    /// It is passed over and named.
+    Report,
 }
 
 /// Runs the command of a program, whose kinds `make` makes.
@@ -140,19 +157,30 @@ impl Args {
             args.extend(dir.iter().flat_map(|dir| [name.into(), dir.into()]));
         }
         args.extend(self.snapshots.then(|| "--snapshots".into()));
+        // One that is as strict as it was before it knew this flag need not know it.
+        if let UnknownFields::Report = self.unknown_fields {
+            args.extend(["--unknown-fields".into(), "report".into()]);
+        }
         Launch { args, lines }
     }
 
     /// What the files ask for; or, the problems being printed, the exit status.
     fn read(&self) -> Result<Loaded, ExitCode> {
         if !self.supervised {
-            return self.place.read();
+            return self.place.read(self.reading());
         }
         let documents = supervised::documents().map_err(refused)?;
-        self.place.load_texts(documents).map_err(|problems| {
+        self.place.load_texts(self.reading(), documents).map_err(|problems| {
             documents::print_problems(&problems);
             ExitCode::FAILURE
         })
+    }
+
+    fn reading(&self) -> Reading {
+        match self.unknown_fields {
+            UnknownFields::Refuse => Reading::Strict,
+            UnknownFields::Report => Reading::Lenient,
+        }
     }
 
     /// What of the files is to run.
@@ -199,13 +227,13 @@ fn run_loaded<K: Kinds>(
         let mut run = Run::new(metrics, args.place.storage_root.clone(), shutdown.clone());
         let fleet = run.fleet.clone();
         let listener = listen(args.http.as_deref()).await?;
-        let Loaded { plan, secrets, .. } = &loaded;
+        let plan = &loaded.plan;
         // Whoever runs this program has said what it starts.
         match supervised {
             true => debug!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting"),
             false => info!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting"),
         }
-        run.turn_to(kinds.of(&loaded), secrets).await;
+        run.turn_to(kinds.asked(&loaded)).await;
         if let Some(listener) = listener {
             let address = listener.local_addr()?;
             tokio::spawn(serve::serve(listener, fleet.clone(), shutdown.clone()));
@@ -264,15 +292,16 @@ async fn read_again<K: Kinds>(
         let args = args.clone();
         // Disks may block.
         let read = tokio::task::spawn_blocking(move || {
-            let loaded =
-                args.place.load().map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            let loaded = args
+                .place
+                .load(args.reading())
+                .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             args.wanted(loaded).map_err(|problem| vec![problem])
         });
         match read.await {
             Ok(Ok(loaded)) => {
-                let wanted = kinds.of(&loaded);
                 // Nobody listens any more when it is stopping.
-                let _ = asking.send((wanted, loaded.secrets)).await;
+                let _ = asking.send(kinds.asked(&loaded)).await;
             }
             Ok(Err(problems)) => {
                 problems.iter().for_each(|problem| error!("{problem}"));

@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::{
     changes::changes,
@@ -26,8 +26,15 @@ use crate::{
     work::{Surroundings, Wanted},
 };
 
-/// What is wanted, with the secrets at hand.
-pub type Asked = (Vec<Box<dyn Wanted>>, Secrets);
+/// What is asked for.
+pub struct Asked {
+    /// What is to run.
+    pub wanted: Vec<Box<dyn Wanted>>,
+    /// The secrets at hand.
+    pub secrets: Secrets,
+    /// What was passed over when it was read, in words; none where all was known.
+    pub unknown: Option<String>,
+}
 
 /// The resources of a process, and what runs them.
 pub struct Run {
@@ -59,7 +66,7 @@ impl Run {
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
-                Some((wanted, secrets)) = asked.recv() => self.turn_to(wanted, &secrets).await,
+                Some(asked) = asked.recv() => self.turn_to(asked).await,
             }
         }
         end(self.jobs).await;
@@ -68,7 +75,11 @@ impl Run {
 
     /// Ends what is not wanted any more, starts what is new, and leaves alone what is as it was. What changed ends before
     /// it begins anew: its disk, its place in the group and its camera are free by then.
-    pub async fn turn_to(&mut self, wanted: Vec<Box<dyn Wanted>>, secrets: &Secrets) {
+    pub async fn turn_to(&mut self, asked: Asked) {
+        let Asked { wanted, secrets, unknown } = asked;
+        if let Some(words) = &unknown {
+            warn!("{words}");
+        }
         let running: Vec<&dyn Wanted> = self.jobs.iter().map(|job| job.wanted.as_ref()).collect();
         let changes = changes(&running, &wanted);
         let (starting, stopping) = (changes.beginning.len(), changes.ending.len());
@@ -88,10 +99,11 @@ impl Run {
         }
         for (place, wanted) in wanted.into_iter().enumerate() {
             if jobs[place].is_none() {
-                jobs[place] = Some(self.start(wanted, secrets));
+                jobs[place] = Some(self.start(wanted, &secrets));
             }
         }
         self.jobs = jobs.into_iter().flatten().collect();
+        self.jobs.iter().for_each(|job| job.member.state.passes_over(unknown.as_deref()));
         self.fleet.set_members(self.jobs.iter().map(|job| job.member.clone()).collect());
         // Figures of what runs no more would be alarms that nobody can mend.
         gone.iter().for_each(|gone| self.fleet.metrics.forget(gone));

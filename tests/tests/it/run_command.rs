@@ -323,3 +323,29 @@ fn a_topic_that_may_be_about_to_be_made_is_not_called_missing_at_once() {
     worker.await_ready("s");
     assert!(worker.stop().success());
 }
+
+#[test]
+fn a_field_of_a_newer_version_is_a_persons_mistake_and_is_passed_over_where_another_version_wrote_it() {
+    let (topic, novelty) = (unique("newer"), json!({"novelty": {"level": 3}}));
+    let file = with_connection([synthetic("cam", &topic, novelty)]);
+    let path = file.to_string_lossy();
+    for strict in [["validate", "-f", &path], ["run", "-f", &path]] {
+        let refused = edgereel::call(strict);
+        assert!(
+            !refused.status.success() && refused.stderr.contains("spec.novelty: there is no such field"),
+            "{}",
+            refused.stderr
+        );
+    }
+    let worker = Edgereel::run_args([&file], &["--unknown-fields", "report"]);
+    worker.await_ready("cam");
+    let said = condition(&worker.status_of("cam"), "UnknownFields");
+    assert_eq!((&said["status"], &said["reason"]), (&json!("True"), &json!("UnknownFields")));
+    let words = said["message"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        words.starts_with("this worker (version ") && words.ends_with("passes over: CameraStream/cam: spec.novelty"),
+        "{words}"
+    );
+    assert_eq!(worker.log().matches("passes over: CameraStream/cam: spec.novelty").count(), 1, "{}", worker.log());
+    assert!(worker.stop().success());
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use console::{Term, style};
-use edgereel_crds::units;
+use edgereel_crds::{document::Reading, units};
 use edgereel_runtime::{
     cli::log::{self, Lines, LogFormat},
     command::place::{Loaded, Place},
@@ -53,7 +53,7 @@ the files have problems, 2 when the arguments are wrong.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
         Ok(read) => read,
         Err(code) => return code,
     };

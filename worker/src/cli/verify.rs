@@ -7,7 +7,7 @@ use std::{
 };
 
 use console::style;
-use edgereel_crds::plan::SinkPlan;
+use edgereel_crds::{document::Reading, plan::SinkPlan};
 use edgereel_runtime::{
     cli::log::{self, Lines, LogFormat},
     command::{
@@ -60,7 +60,7 @@ disk or without Kafka.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
         Ok(read) => read,
         Err(code) => return code,
     };

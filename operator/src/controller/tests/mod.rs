@@ -4,6 +4,7 @@
 //! says so, as in a real cluster.
 
 mod golden;
+mod newer;
 mod nodes;
 mod progress;
 mod reports;
@@ -65,6 +66,10 @@ struct Server {
     objects: BTreeMap<String, Value>,
     /// Paths that are answered with an error: its code and message.
     refuse: BTreeMap<String, (u16, &'static str)>,
+    /// A status's field that the definition lacks: the API server does not keep it.
+    pruned: Option<&'static str>,
+    /// The definitions as they are published; none: they may not be read.
+    openapi: Option<Value>,
     /// The path whose next server-side apply ends in a conflict.
     conflict: Option<String>,
     versions: u64,
@@ -95,6 +100,9 @@ impl Server {
                 let version = self.version();
                 let stored = self.objects.entry(object).or_insert_with(|| json!({"metadata": {}}));
                 stored["status"] = body["status"].clone();
+                if let (Some(field), Some(status)) = (self.pruned, stored["status"].as_object_mut()) {
+                    status.remove(field);
+                }
                 stored["metadata"]["resourceVersion"] = json!(version);
                 (200, stored.clone())
             }
@@ -112,6 +120,10 @@ impl Server {
                 self.objects.remove(&object);
                 (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
             }
+            Method::GET if path.starts_with("/openapi/") => match &self.openapi {
+                Some(document) => (200, document.clone()),
+                None => failure(403, "forbidden"),
+            },
             Method::GET if tail == "events" => {
                 let items = self.objects.get("events").cloned().unwrap_or(json!([]));
                 (200, json!({"apiVersion": "events.k8s.io/v1", "kind": "EventList", "metadata": {}, "items": items}))
@@ -225,6 +237,7 @@ impl Lab {
             nodes: Arc::default(),
             secret_hashes: SecretHashes::settled_after(Duration::ZERO),
             written: Written::default(),
+            definitions: Arc::default(),
         });
         let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone());
         let wakes = Arc::new(Wakes::new(context.clone(), triggers));
@@ -265,6 +278,13 @@ impl Lab {
         for node in documents {
             self.store(node.to_json());
         }
+    }
+
+    /// The same resource as another definition gives it: its spec differs, and nothing else.
+    pub fn stored_anew(&mut self, document: Value) {
+        let (kind, name) = (document["kind"].as_str(), document["metadata"]["name"].as_str());
+        let path = format!("{}s/{}", kind.expect("a kind").to_lowercase(), name.expect("a name"));
+        self.edit(&path, "/spec", document["spec"].clone());
     }
 
     /// Puts a resource into the server, and brings it through the watch.
@@ -384,6 +404,12 @@ impl Lab {
         let outcome = reconcile(object, self.context.clone()).await.map(|_| ());
         let server = self.server.lock().expect("not poisoned");
         (server.requests[before..].to_vec(), outcome)
+    }
+
+    /// The reason of a resource's `Ready`.
+    pub fn reason(&self, path: &str) -> String {
+        let said = self.condition(path, "Ready");
+        said.split([' ', ':']).nth(1).unwrap_or_default().to_owned()
     }
 
     /// A condition of a resource, as `True Running: frames flow`.

@@ -212,11 +212,14 @@ async fn a_missing_secret_is_waited_for_and_its_content_rolls_the_pod() {
 #[tokio::test]
 async fn a_malformed_resource_says_so_and_keeps_what_it_runs() {
     let mut lab = settled().await;
-    lab.declare(&with("  placement: {nodes: [edge-1]}\n---", "  colour: green\n---"));
+    lab.declare(&with("partitions: 3}\n", "partitions: 3, key: moon}\n"));
     let expected = ["GET camerastreams/gate", "PATCH camerastreams/gate/status"];
     assert_eq!(lab.camera("gate").await, expected);
     let stalled = lab.condition("camerastreams/gate", "Stalled");
-    assert!(stalled.starts_with("True ResourceMalformed: ") && stalled.contains("colour"), "{stalled}");
+    assert!(
+        stalled.starts_with("True ResourceMalformed: ") && stalled.contains("spec.topic.key: `moon` is not known here"),
+        "{stalled}"
+    );
     lab.catch_up();
     assert_eq!(lab.camera("gate").await, ["GET camerastreams/gate"], "said once");
     // Others go on, even one that refers to it: its own configuration cannot be known.

@@ -47,7 +47,7 @@ use crate::{
     category = "edgereel",
     status = "ToyStatus"
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct ToySpec {
     /// The Kafka cluster.
     kafka: KafkaRef,

@@ -1,11 +1,12 @@
 //! `make e2e`: the images as built, installed by Helm in a real cluster, and everything that may happen to them there.
 //!
-//! - [`kube`] is the cluster as its users reach it; [`world`] what all scenarios share; [`lab`] a scenario's own namespace.
+//! - [`kube`] is the cluster as its users reach it, [`definition`] changes what it knows of our kinds; [`world`] what all scenarios share; [`lab`] a scenario's own namespace.
 //! - [`scenarios`] are the tests. Those that leave the operator alone run side by side; those that kill, restart or remove
 //!   what all need run one by one after them; the last ones look back on everything.
 //!
 //! Takes the arguments of `cargo test`: a filter, `--list`, `--exact`, `--skip`.
 
+mod definition;
 mod kube;
 mod lab;
 mod scenarios;

@@ -1,43 +1,13 @@
 //! A resource that this operator cannot read, as an older or newer API may leave it, harms no other.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
+    definition::Changed,
     kube::{Kind, until},
     lab::Lab,
     world::World,
 };
-
-const CRD: &str = "camerastreams.edgereel.dev";
-const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
-
-/// The CRD's rules, taken away and put back.
-struct Lawless<'w> {
-    world: &'w World,
-    schema: Value,
-}
-
-impl<'w> Lawless<'w> {
-    fn new(world: &'w World) -> Self {
-        let text = world.kube.run(&["get", "crd", CRD, "-o", "json"]);
-        let crd: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-        let schema = crd.pointer(SCHEMA).cloned().expect("the CRD has a schema");
-        let lawless = Lawless { world, schema };
-        lawless.set(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
-        lawless
-    }
-
-    fn set(&self, schema: &Value) {
-        let patch = json!([{"op": "replace", "path": SCHEMA, "value": schema}]).to_string();
-        self.world.kube.run(&["patch", "crd", CRD, "--type=json", "-p", &patch]);
-    }
-}
-
-impl Drop for Lawless<'_> {
-    fn drop(&mut self) {
-        self.set(&self.schema);
-    }
-}
 
 pub fn a_resource_written_past_validation_harms_no_other(world: &World) {
     let lab = Lab::open(world, "malformed");
@@ -51,7 +21,9 @@ pub fn a_resource_written_past_validation_harms_no_other(world: &World) {
     unknown["spec"]["source"] = json!({"carrierPigeon": {"loft": "north"}});
     let mistyped = lab.synthetic("mistyped", json!({"watchdog": {"stall": 5}}));
     let unruly = lab.synthetic("unruly", json!({"frameRate": "fast"}));
-    let lawless = Lawless::new(world);
+    let lawless = Changed::with(world, "camerastreams", |schema| {
+        *schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    });
     // The API server takes a moment to forget its rules.
     until("the malformed resources are taken", || world.kube.try_apply(&lab.here(&[&unknown, &mistyped, &unruly])));
     drop(lawless);

@@ -15,6 +15,7 @@ mod operators;
 mod pinning;
 mod quiet;
 mod secured;
+mod versions;
 
 use crate::world::World;
 
@@ -51,6 +52,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     leftovers::a_pod_that_ended_holds_no_camera_up,
     leftovers::somebody_elses_object_is_not_taken_over,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
+    versions::a_name_that_no_worker_takes_is_refused_at_once,
 ];
 
 /// They kill, restart or remove what all others need.
@@ -59,6 +61,9 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     quiet::a_repeated_reconcile_writes_nothing,
     admission::kubectl_refuses_at_once_what_the_policies_see,
     malformed::a_resource_written_past_validation_harms_no_other,
+    versions::a_newer_definition_and_the_way_back_disturb_no_stream,
+    versions::an_older_definition_is_said_and_a_status_that_it_cuts_is_written_once,
+    versions::what_was_stored_under_the_last_release_is_read_today,
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,

@@ -40,7 +40,7 @@ fn writes(events: &[Value]) -> (Vec<String>, usize) {
 
 /// Waits until the Lease has been renewed so often since this place in the log, and gives the other writes since then.
 #[track_caller]
-fn writes_until_renewed(world: &World, run: &Path, from: u64, times: usize) -> Vec<String> {
+pub fn writes_until_renewed(world: &World, run: &Path, from: u64, times: usize) -> Vec<String> {
     until("the operator goes on renewing its Lease", || {
         let (others, renewals) = writes(&world.audited(run, from));
         if renewals >= times { Ok(others) } else { anyhow::bail!("{renewals} of {times} renewals") }
@@ -49,7 +49,7 @@ fn writes_until_renewed(world: &World, run: &Path, from: u64, times: usize) -> V
 
 /// Waits until the operator has made no write, other than renewals, over a few renewals.
 #[track_caller]
-fn await_convergence(world: &World, run: &Path, but: fn(&str) -> bool) {
+pub fn await_convergence(world: &World, run: &Path, but: fn(&str) -> bool) {
     until("the operator comes to rest", || {
         let found = writes_until_renewed(world, run, world.audit_end(run), 5);
         let found: Vec<&String> = found.iter().filter(|w| !but(w)).collect();
