@@ -2,7 +2,7 @@
 
 use ffmpeg_next::{Error, format::Pixel, frame::Video as Picture, software::scaling};
 
-/// Turns pictures of one format and size into YUV 4:2:0 in video range.
+/// Turns pictures of one format and size into YUV 4:2:0 of the same size.
 pub struct Scaler(scaling::Context);
 
 // SAFETY: an SwsContext made for one thread is a plain heap object without ties to the thread that made it (FFmpeg's own
@@ -12,16 +12,28 @@ pub struct Scaler(scaling::Context);
 unsafe impl Send for Scaler {}
 
 impl Scaler {
-    /// For pictures of this format and size. JPEG's formats (yuvj…, grey) are known to be full range.
-    pub fn new(format: Pixel, width: u32, height: u32) -> Result<Self, Error> {
-        let flags = scaling::Flags::BILINEAR;
-        scaling::Context::get(format, width, height, Pixel::YUV420P, width, height, flags).map(Scaler)
+    /// From pictures of this format and size to `to`: `YUV420P` in video range, or `YUVJ420P` in the full range that JPEG
+    /// has. JPEG's own formats (yuvj…, grey) are known to be full range.
+    pub fn new(from: Pixel, width: u32, height: u32, to: Pixel) -> Result<Self, Error> {
+        scaling::Context::get(from, width, height, to, width, height, scaling::Flags::BILINEAR).map(Scaler)
     }
 
-    /// Whether it is for pictures like this.
-    pub fn fits(&self, picture: &Picture) -> bool {
-        let input = self.0.input();
-        (input.format, input.width, input.height) == (picture.format(), picture.width(), picture.height())
+    /// The scaler that is there if it is for pictures like this, or a new one.
+    pub fn for_picture<'a>(
+        scaler: &'a mut Option<Scaler>,
+        picture: &Picture,
+        to: Pixel,
+    ) -> Result<&'a mut Self, Error> {
+        let fits = |scaler: &mut Scaler| {
+            let (input, output) = (scaler.0.input(), scaler.0.output());
+            let size = (picture.width(), picture.height());
+            (input.format, input.width, input.height) == (picture.format(), size.0, size.1) && output.format == to
+        };
+        let made = match scaler.take_if(fits) {
+            Some(scaler) => scaler,
+            None => Scaler::new(picture.format(), picture.width(), picture.height(), to)?,
+        };
+        Ok(scaler.insert(made))
     }
 
     /// Turns a picture.
