@@ -19,7 +19,7 @@ setup: ## install the Debian packages that are missing (apt-get, as root or with
 
 build: ## compile for use: target/release/edgereel
 	@dev/setup.sh build
-	cargo build --locked --release --bin edgereel
+	CFLAGS=-O2 cargo build --locked --release --bin edgereel
 
 demo: ## a real Kafka, two cameras, three sinks, a crash in the middle; every frame accounted for
 	@dev/setup.sh build demo
@@ -49,7 +49,7 @@ images: ## build both images with docker, podman or buildah: make images ARGS="-
 
 packages: ## the Debian package of the worker: target/packages/edgereel_*.deb
 	@dev/setup.sh build packages
-	cargo build --locked --release -p edgereel-worker --bin edgereel --features vendored
+	CFLAGS=-O2 cargo build --locked --release -p edgereel-worker --bin edgereel --features vendored
 	dev/packages.sh $(ARGS)
 
 packages-test: ## install it in a Debian with systemd of its own, as root: make packages-test ARGS="--profile dev"
@@ -82,7 +82,7 @@ fuzz: ## fuzz every parser for FUZZ_SECONDS each (needs cargo-fuzz and a nightly
 
 bench: ## measure against the Python scripts, in one run: make bench ARGS="--only capture --rounds 3"
 	@dev/setup.sh bench
-	dev/kafka/fetch-beside.sh cargo build --locked --release --bin edgereel --bin bench
+	CFLAGS=-O2 dev/kafka/fetch-beside.sh cargo build --locked --release --bin edgereel --bin bench
 	target/release/bench $(ARGS)
 
 docs: ## the code's documentation: target/doc

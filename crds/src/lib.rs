@@ -22,6 +22,7 @@ pub(crate) use kube_derive::{CustomResource, KubeSchema};
 
 // The types are what everyone comes for.
 pub use api::{
+    active_hours,
     camera_stream::{self, CameraStream, CameraStreamSpec},
     common, declared, fields,
     frame_sink::{self, FrameSink, FrameSinkSpec},

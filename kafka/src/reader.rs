@@ -15,7 +15,9 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::BorrowedMessage,
+    metadata::{MetadataPartition, MetadataTopic},
 };
+use serde::Serialize;
 
 use super::{
     client::{Context, KafkaFault, Subject, client_config},
@@ -85,6 +87,30 @@ pub struct StoredRecord {
     pub timestamp: Option<i64>,
 }
 
+/// A topic as the brokers describe it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// In their order.
+    pub partitions: Vec<DescribedPartition>,
+}
+
+/// A partition as the brokers describe it; brokers by their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribedPartition {
+    /// Its number.
+    pub partition: i32,
+    /// Who serves it, if somebody does.
+    pub leader: Option<i32>,
+    /// Who is to have a copy.
+    pub replicas: Vec<i32>,
+    /// Whose copy is up to date.
+    pub in_sync: Vec<i32>,
+}
+
 /// Reads topics without a group's rebalancing. Blocks.
 pub struct TopicReader {
     consumer: BaseConsumer<Context>,
@@ -112,6 +138,25 @@ impl TopicReader {
         let subject = context.subject().clone();
         let consumer = BaseConsumer::from_config_and_context(&config, context).map_err(|e| subject.fault(&e))?;
         Ok(TopicReader { consumer, subject })
+    }
+
+    /// Every topic that this user may see, by name.
+    pub fn topics(&self) -> Result<Vec<Described>, KafkaFault> {
+        let metadata = self.ask_about(&self.subject, REQUEST, || self.consumer.fetch_metadata(None, REQUEST))?;
+        let partition = |p: &MetadataPartition| DescribedPartition {
+            partition: p.id(),
+            leader: (p.leader() >= 0).then(|| p.leader()),
+            replicas: p.replicas().to_vec(),
+            in_sync: p.isr().to_vec(),
+        };
+        let topic = |topic: &MetadataTopic| {
+            let mut partitions: Vec<_> = topic.partitions().iter().map(partition).collect();
+            partitions.sort_by_key(|p| p.partition);
+            Described { name: topic.name().to_owned(), partitions }
+        };
+        let mut topics: Vec<Described> = metadata.topics().iter().map(topic).collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
     }
 
     /// A topic's id, where there is one.
@@ -159,6 +204,15 @@ impl TopicReader {
         patience: Duration,
         request: impl Fn() -> Result<T, KafkaError>,
     ) -> Result<T, KafkaFault> {
+        self.ask_about(&self.subject.topic(topic), patience, request)
+    }
+
+    fn ask_about<T>(
+        &self,
+        subject: &Subject,
+        patience: Duration,
+        request: impl Fn() -> Result<T, KafkaError>,
+    ) -> Result<T, KafkaFault> {
         let began = Instant::now();
         loop {
             let error = match request() {
@@ -167,7 +221,7 @@ impl TopicReader {
             };
             let fault = match self.consumer.context().health().snapshot() {
                 Snapshot::Down(fault) => fault,
-                _ => self.subject.topic(topic).fault(&error),
+                _ => subject.fault(&error),
             };
             if !fault.retriable || began.elapsed() >= patience {
                 return Err(fault);

@@ -13,6 +13,9 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
+/// What a resource says that is suspended by its own spec.
+pub const SUSPENDED: &str = "spec.suspend is true";
+
 /// Whether a resource that is not ready for this reason is in trouble: on its way, or stopped as asked, it is not.
 pub fn is_error(reason: Reason) -> bool {
     use Reason::*;

@@ -18,7 +18,7 @@ use nix::unistd::Uid;
 use crate::{
     free_port,
     process::{self, Guarded, command},
-    scratch, wait,
+    project_root, scratch, wait,
 };
 
 const START: Duration = Duration::from_secs(60);
@@ -135,6 +135,51 @@ pub fn ustreamer(extra: bool) -> Camera {
     let server = started("ustreamer", server);
     let query = if extra { "?extra_headers=1" } else { "" };
     Camera::serving(format!("http://127.0.0.1:{port}/stream{query}"), (640, 480), port, server)
+}
+
+/// GStreamer's RTSP server on this port, at `/h264` and `/mjpeg`, 30 fps, over TCP and UDP; with a login if there is one.
+pub fn gstreamer_rtsp(port: u16, size: (u16, u16), login: Option<(&str, &str)>) -> RtspServer {
+    // The system's Python has its packages, no other.
+    let mut python = command("/usr/bin/python3", [project_root().join("tests/python/rtsp_server.py")]);
+    python.args([port.to_string(), format!("{}x{}", size.0, size.1)]);
+    python.args(login.into_iter().flat_map(|(user, password)| [user, password]));
+    let server = started("rtsp-server", python);
+    await_listening(port, || server.exit_status().map(|_| server.tail()));
+    RtspServer { url: format!("rtsp://127.0.0.1:{port}"), server }
+}
+
+/// An RTSP server. Dropped, it is gone.
+#[derive(Debug)]
+pub struct RtspServer {
+    /// Without a path.
+    pub url: String,
+    /// Its process.
+    pub server: Guarded,
+}
+
+/// VLC's RTSP server, which sends a film of H.265 over UDP and refuses TCP: 640×480 at 25 fps, again and again.
+pub fn vlc_rtsp_h265() -> Camera {
+    let port = free_port();
+    let film = scratch::dir("vlc-rtsp").join("film.mp4");
+    let mut ffmpeg = command("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x480:rate=25"]);
+    ffmpeg.args(["-t", "4", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=25"]);
+    process::output(
+        "ffmpeg",
+        {
+            ffmpeg.arg(&film);
+            ffmpeg
+        },
+        START,
+    )
+    .unwrap_or_else(|e| panic!("{e:#}"));
+    let sout = format!("#rtp{{sdp=rtsp://127.0.0.1:{port}/cam}}");
+    let mut vlc = command("cvlc", ["-I", "dummy", "--loop"]);
+    vlc.arg(&film).args(["--sout", &sout]).env("HOME", film.with_file_name(""));
+    if Uid::effective().is_root() {
+        vlc.uid(NOBODY).gid(NOBODY);
+    }
+    let server = started("vlc", vlc);
+    Camera::serving(format!("rtsp://127.0.0.1:{port}/cam"), (640, 480), port, server)
 }
 
 /// A server that is started again whenever it ends.

@@ -38,7 +38,16 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
             &["command"],
         ],
     ),
-    ("worker", &[&["synthetic"], &["source"], &["capture", "sink"], &["check", "kinds", "verify"], &["cli"]]),
+    (
+        "worker",
+        &[
+            &["ffmpeg", "pacing", "synthetic"],
+            &["source"],
+            &["capture", "sink"],
+            &["check", "kinds", "replay", "verify"],
+            &["cli"],
+        ],
+    ),
 ];
 
 /// A module is its names from the crate's root on.

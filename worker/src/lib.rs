@@ -7,7 +7,10 @@
 pub mod capture;
 pub mod check;
 pub mod cli;
+pub mod ffmpeg;
 pub mod kinds;
+pub mod pacing;
+pub mod replay;
 pub mod sink;
 pub mod source;
 pub mod synthetic;

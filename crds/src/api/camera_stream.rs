@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    active_hours::ActiveHours,
     common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef, TOPIC_PATTERN},
     declared::{Declared, Reference, SecretUses, key, whole},
     kafka_connection::KafkaConnection,
@@ -73,6 +74,9 @@ pub struct CameraStreamSpec {
     /// When a silent or frozen camera counts as broken.
     #[serde(default)]
     pub watchdog: Watchdog,
+    /// The hours in which it captures. Default: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_hours: Option<ActiveHours>,
     /// Stop capturing, and keep the resource. Default: false.
     #[serde(default)]
     pub suspend: bool,
@@ -98,6 +102,7 @@ impl Declared for CameraStream {
         let (login, tls) = match &spec.source {
             Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
+            Source::Rtsp(source) => (&source.credentials_secret_ref, &None),
             Source::Synthetic(_) => (&None, &None),
         };
         whole(&mut uses, login.as_ref(), ["username", "password"]);
@@ -108,6 +113,8 @@ impl Declared for CameraStream {
 
 /// What a camera's URL may look like; also in the CRD.
 pub const URL_PATTERN: &str = r"^https?://.+";
+/// What an RTSP camera's URL may look like; also in the CRD.
+pub const RTSP_URL_PATTERN: &str = r"^rtsp://.+";
 /// What a synthetic picture's size may look like; also in the CRD.
 pub const SYNTHETIC_SIZE_PATTERN: &str = r"^[0-9]{2,4}x[0-9]{2,4}$";
 
@@ -119,6 +126,8 @@ pub enum Source {
     Mjpeg(MjpegSource),
     /// A URL that answers with one JPEG, asked again and again.
     Snapshot(SnapshotSource),
+    /// An RTSP stream: MJPEG is passed through; H.264, H.265 and others are decoded, and encoded as JPEG.
+    Rtsp(RtspSource),
     /// Frames made here: a moving pattern, a clock and a number.
     Synthetic(SyntheticSource),
 }
@@ -161,6 +170,47 @@ pub struct SnapshotSource {
 
 fn second() -> Duration {
     Duration::secs(1)
+}
+
+/// An RTSP stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RtspSource {
+    /// `rtsp://`; see the `mjpeg` source for a user name and password in it. Of several streams, the best video is taken;
+    /// sound is not asked for.
+    #[schemars(length(max = 2048), regex(pattern = RTSP_URL_PATTERN))]
+    pub url: String,
+    /// A Secret of type `kubernetes.io/basic-auth` (`username`, `password`), for basic and digest login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<LocalRef>,
+    /// How the video comes. Default: `tcp`, which loses nothing.
+    #[serde(default)]
+    pub transport: RtspTransport,
+    /// Decode key frames alone, one every second or few with most cameras: a fraction of the work. MJPEG has no others.
+    /// Default: false.
+    #[serde(default)]
+    pub key_frames_only: bool,
+}
+
+/// How an RTSP camera sends its video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RtspTransport {
+    /// Within the RTSP connection.
+    #[default]
+    Tcp,
+    /// Beside it: what is lost on the way is missing, and the pictures that it was part of are dropped and counted.
+    Udp,
+}
+
+impl RtspTransport {
+    /// As it stands in a resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RtspTransport::Tcp => "tcp",
+            RtspTransport::Udp => "udp",
+        }
+    }
 }
 
 /// TLS towards a camera. Cameras often carry a certificate that they signed themselves.
@@ -224,7 +274,7 @@ pub struct FrameRate {
 pub struct Encoding {
     /// `jpeg` or `json`. Default: `jpeg`.
     pub format: FrameFormat,
-    /// The JPEG quality for `reencode`, 1 to 100. Default: 85.
+    /// The JPEG quality for `reencode`, and for video that is decoded (`rtsp` with H.264 or H.265), 1 to 100. Default: 85.
     #[schemars(range(min = 1, max = 100))]
     pub quality: u8,
     /// Whether pictures are encoded anew. Default: `never`, the camera's own bytes.

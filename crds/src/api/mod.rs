@@ -1,5 +1,6 @@
 //! The types: what people write, and what the operator and the workers answer.
 
+pub mod active_hours;
 pub mod camera_stream;
 pub mod common;
 pub mod declared;

@@ -7,10 +7,12 @@ use url::Url;
 use super::{Report, names, pod};
 use crate::{
     api::{
+        active_hours::{ActiveHours, minutes},
         camera_stream::{
             CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
         },
         common::{FrameFormat, LocalRef},
+        template::zone::zone,
         units::ByteSize,
     },
     problem::{FieldPath, did_you_mean, shown},
@@ -54,12 +56,34 @@ pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     check_topic(&spec.topic, record_bytes(spec), report);
     check_producer(&spec.producer, report);
     pod::template(&spec.template, report);
+    if let Some(hours) = &spec.active_hours {
+        check_hours(hours, report);
+    }
     report.unless(
         !spec.watchdog.stall.is_zero(),
         "spec.watchdog.stall",
         "it is zero: every camera would count as broken",
         "give the time without a frame, as in `10s`",
     );
+}
+
+fn check_hours(hours: &ActiveHours, report: &mut Report<'_>) {
+    let at = FieldPath::of("spec.activeHours");
+    if let Err(error) = zone(hours.time_zone.as_deref()) {
+        let (message, remedy) = error.split_once("; ").unwrap_or((&error, ""));
+        report.add(at.key("timeZone"), message, remedy);
+    }
+    for (n, window) in hours.windows.iter().enumerate() {
+        let at = at.key("windows").index(n);
+        for (field, text) in [("from", &window.from), ("until", &window.until)] {
+            if let Err(remedy) = minutes(text) {
+                report.add(at.key(field), format!("`{}` is not a time of day", shown(text)), remedy);
+            }
+        }
+        if window.from == "24:00" {
+            report.add(at.key("from"), "no window begins at the end of a day", "write `00:00`");
+        }
+    }
 }
 
 /// The size of the largest record that frames up to `max_frame` make, in bytes, with key, headers and framing.
@@ -79,11 +103,11 @@ fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     match &spec.source {
         Source::Mjpeg(mjpeg) => {
             let at = FieldPath::of("spec.source.mjpeg");
-            check_url(&mjpeg.url, &mjpeg.tls, &mjpeg.credentials_secret_ref, &at, report);
+            check_url(&mjpeg.url, &HTTP, &mjpeg.tls, &mjpeg.credentials_secret_ref, &at, report);
         }
         Source::Snapshot(snapshot) => {
             let at = FieldPath::of("spec.source.snapshot");
-            check_url(&snapshot.url, &snapshot.tls, &snapshot.credentials_secret_ref, &at, report);
+            check_url(&snapshot.url, &HTTP, &snapshot.tls, &snapshot.credentials_secret_ref, &at, report);
             let interval = *snapshot.interval;
             if interval < Duration::from_millis(10) || interval > DAY {
                 report.add(
@@ -103,19 +127,46 @@ fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
                 );
             }
         }
+        Source::Rtsp(rtsp) => {
+            let at = FieldPath::of("spec.source.rtsp");
+            check_url(&rtsp.url, &RTSP, &None, &rtsp.credentials_secret_ref, &at, report);
+        }
         Source::Synthetic(synthetic) => check_synthetic(synthetic, spec.encoding.max_frame_bytes, report),
     }
 }
 
+/// What a source's URLs are like.
+struct Urls {
+    schemes: &'static [&'static str],
+    /// What a URL of another scheme is told.
+    not: (&'static str, &'static str),
+    example: &'static str,
+}
+
+const HTTP: Urls = Urls {
+    schemes: &["http", "https"],
+    not: ("this is not an HTTP URL", "begin it with `http://` or `https://`"),
+    example: "write it as `http://camera/video`",
+};
+const RTSP: Urls = Urls {
+    schemes: &["rtsp"],
+    not: ("this is not an RTSP URL", "begin it with `rtsp://`"),
+    example: "write it as `rtsp://camera/stream`",
+};
+
 /// The URL itself is not shown: it may hold a password.
-fn check_url(url: &str, tls: &Option<CameraTls>, login: &Option<LocalRef>, at: &FieldPath, report: &mut Report<'_>) {
+fn check_url(
+    url: &str,
+    urls: &Urls,
+    tls: &Option<CameraTls>,
+    login: &Option<LocalRef>,
+    at: &FieldPath,
+    report: &mut Report<'_>,
+) {
     let parsed = match Url::parse(url) {
-        Ok(parsed) if ["http", "https"].contains(&parsed.scheme()) => parsed,
-        Ok(_) => return report.add(at.key("url"), "this is not an HTTP URL", "begin it with `http://` or `https://`"),
-        Err(why) => {
-            let message = format!("this is not a URL: {why}");
-            return report.add(at.key("url"), message, "write it as `http://camera/video`");
-        }
+        Ok(parsed) if urls.schemes.contains(&parsed.scheme()) => parsed,
+        Ok(_) => return report.add(at.key("url"), urls.not.0, urls.not.1),
+        Err(why) => return report.add(at.key("url"), format!("this is not a URL: {why}"), urls.example),
     };
     let has_login = !parsed.username().is_empty() || parsed.password().is_some();
     if has_login && login.is_some() {

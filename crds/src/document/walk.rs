@@ -6,7 +6,8 @@ use regex::Regex;
 
 use crate::{
     api::{
-        camera_stream::{SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
+        active_hours::TIME_OF_DAY_PATTERN,
+        camera_stream::{RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
         common::TOPIC_PATTERN,
         frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
         pod::{ENV_PATTERN, LABEL_PATTERN},
@@ -34,8 +35,10 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 7] = [
+const PATTERNS: [(&str, &str, &str); 9] = [
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
+    (TIME_OF_DAY_PATTERN, "a time of day", "write it as `08:00`, `24:00` at most"),
+    (RTSP_URL_PATTERN, "an RTSP URL", "write it as `rtsp://camera/stream`"),
     (SYNTHETIC_SIZE_PATTERN, "a picture size", "write width × height in pixels, as in `1280x720`"),
     (TOPIC_PATTERN, "a topic's name", "use letters, digits, `.`, `_` and `-`"),
     (HOST_PATH_PATTERN, "an absolute path", "begin it with `/`"),
@@ -56,11 +59,12 @@ pub fn walk(node: &Node, key_at: Position, shape: &Shape, path: &FieldPath) -> V
     walk.findings
 }
 
-/// What to do about a camera that only speaks RTSP.
-const RTSP: (&str, &str) = (
-    "RTSP is not supported yet",
-    "use the camera's MJPEG or snapshot URL, or have ffmpeg turn the stream into MJPEG (docs/guide.md, \"A camera that speaks \
-     RTSP\")",
+/// What to do about an RTSP URL that stands elsewhere than in the source `rtsp`.
+const RTSP: (&str, &str) = ("this is an RTSP URL", "use the source `rtsp` for it");
+/// The source `rtsp` takes no TLS.
+const RTSPS: (&str, &str) = (
+    "RTSP over TLS is not supported",
+    "use `rtsp://` within a network that you trust, or the camera's `https://` MJPEG or snapshot URL",
 );
 
 struct Walk {
@@ -180,9 +184,6 @@ impl Walk {
     /// `beside`: what else there is can be read without it.
     fn unknown(&mut self, entry: &Entry, fields: &[Field], path: &FieldPath, beside: bool) {
         let names = fields.iter().map(|f| f.name.as_str());
-        if entry.key.eq_ignore_ascii_case("rtsp") && *path == FieldPath::of("spec.source") {
-            return self.add(entry.key_at, &path.key(&entry.key), RTSP.0, RTSP.1);
-        }
         let remedy = match did_you_mean(&entry.key, names.clone()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the fields here are {}", listed(names)),
@@ -211,8 +212,12 @@ impl Walk {
             return self.add(at, path, shown_around(what, text), how);
         }
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if pattern == URL_PATTERN && scheme.is_some_and(|scheme| ["rtsp", "rtsps"].contains(&scheme.as_str())) {
-            return self.add(at, path, RTSP.0, RTSP.1);
+        match scheme.as_deref() {
+            Some("rtsps") if [URL_PATTERN, RTSP_URL_PATTERN].contains(&pattern) => {
+                return self.add(at, path, RTSPS.0, RTSPS.1);
+            }
+            Some("rtsp") if pattern == URL_PATTERN => return self.add(at, path, RTSP.0, RTSP.1),
+            _ => {}
         }
         if COMPILED.get(pattern).is_some_and(|regex| !regex.is_match(text)) {
             let (what, how) = PATTERNS.iter().find(|(p, ..)| *p == pattern).map_or(
@@ -351,7 +356,7 @@ mod tests {
         assert_eq!(
             found::<CameraStreamSpec>("source: {}\ntopic: {}\nkafka:\n"),
             [
-                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `synthetic`",
+                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `synthetic`",
                 "2:1: spec.topic.name: it is missing; add a text",
                 "3:1: spec.kafka: it has no value; give a mapping with `connectionRef`, or take it out",
             ]
@@ -402,13 +407,16 @@ mod tests {
             ),
             (
                 "source: {mjpeg: {url: \"rtsp://ann:s3cret@camera:554/1\"}}",
-                "spec.source.mjpeg.url: RTSP is not supported yet; use the camera's MJPEG or snapshot URL, or have ffmpeg \
-                 turn the stream into MJPEG (docs/guide.md, \"A camera that speaks RTSP\")",
+                "spec.source.mjpeg.url: this is an RTSP URL; use the source `rtsp` for it",
             ),
             (
-                "source: {rtsp: {url: \"rtsp://camera/1\"}}",
-                "spec.source.rtsp: RTSP is not supported yet; use the camera's MJPEG or snapshot URL, or have ffmpeg turn \
-                 the stream into MJPEG (docs/guide.md, \"A camera that speaks RTSP\")",
+                "source: {rtsp: {url: \"rtsps://ann:s3cret@camera/1\"}}",
+                "spec.source.rtsp.url: RTSP over TLS is not supported; use `rtsp://` within a network that you trust, or \
+                 the camera's `https://` MJPEG or snapshot URL",
+            ),
+            (
+                "source: {rtsp: {url: \"http://camera/1\"}}",
+                "spec.source.rtsp.url: `http://camera/1` is not an RTSP URL; write it as `rtsp://camera/stream`",
             ),
             (
                 "source: {synthetic: {size: HD}}",

@@ -7,7 +7,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::fleet::Member;
-use crate::{backoff::Backoff, fault::Fault, state::ResourceState, work::Surroundings};
+use crate::{
+    backoff::Backoff,
+    fault::Fault,
+    state::{ResourceState, SUSPENDED},
+    work::Surroundings,
+};
 
 /// The first wait before a resource is restarted, and the longest.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -35,7 +40,7 @@ async fn keep_running<F: Future<Output = Result<(), Fault>>>(
 ) {
     let resource = format!("{}/{}", state.kind.as_str(), state.name);
     if suspended {
-        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, SUSPENDED);
         info!(resource, "suspended");
         return shutdown.cancelled().await;
     }

@@ -8,7 +8,10 @@ use edgereel_crds::{
 };
 use jiff::Timestamp;
 
-use crate::{run::fleet::Member, state::is_error};
+use crate::{
+    run::fleet::Member,
+    state::{SUSPENDED, is_error},
+};
 
 /// An error of a resource that works is shown for so long, in seconds.
 const FRESH: i64 = 60;
@@ -75,7 +78,8 @@ impl Row {
             (false, _) => (reason.as_str(), if is_error(reason) { Light::Red } else { Light::Yellow }),
         };
         let told = |c: &&Condition| !is_ready || c.reason == Reason::CapturedTwice;
-        let waiting = ready.filter(told).filter(|c| !matches!(c.reason, Reason::Suspended | Reason::Stopping));
+        let as_asked = |c: &Condition| c.reason == Reason::Stopping || c.message == SUSPENDED;
+        let waiting = ready.filter(told).filter(|c| !as_asked(c));
         let next_try = member.state.next_try().filter(|_| !is_ready && error.is_some());
         let mut notes: Vec<String> = error.or_else(|| waiting.map(|c| c.message.clone())).into_iter().collect();
         notes.extend(next_try.map(|wait| format!("next try in {}", in_words(wait.as_secs() as i64 + 1))));

@@ -1,6 +1,10 @@
 //! While people move over, their scripts' consumers and our sinks are in the same group: each record goes to one of them.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use edgereel_tests::{
     Edgereel,
@@ -33,6 +37,22 @@ fn script(kafka: &Cluster, topic: &str, group: &str) -> Guarded {
     let mut python = python::command();
     python.args(["-c", SCRIPT_CONSUMER, kafka.bootstrap(), topic, group]);
     Guarded::spawn("script-consumer", python).expect("started")
+}
+
+/// A script that reads alone. A `KafkaConsumer` that never asks to join its group, as kafka-python's was once seen to, is
+/// replaced: what it is to show is how it shares a group.
+fn reading_script(kafka: &Cluster, topic: &str, group: &str, pictures: &[Vec<u8>]) -> Guarded {
+    const JOINS: Duration = Duration::from_secs(30);
+    let (mut script, mut started) = (self::script(kafka, topic, group), Instant::now());
+    wait::until("the script reads alone", PATIENCE, || {
+        feed(kafka, topic, pictures);
+        let records = got(&script).len();
+        if records == 0 && started.elapsed() > JOINS {
+            (script, started) = (self::script(kafka, topic, group), Instant::now());
+        }
+        records > 8
+    });
+    script
 }
 
 /// Where the records stand that the script got.
@@ -72,11 +92,7 @@ fn a_file_sink_and_a_script_share_a_group_and_no_record_is_lost() {
         resources::connection(kafka.bootstrap()),
         resources::sink("frames", &topic, output, &disk, json!({})),
     ]);
-    let script = script(kafka, &topic, &group);
-    wait::until("the script reads alone", PATIENCE, || {
-        feed(kafka, &topic, &pictures);
-        got(&script).len() > 8
-    });
+    let script = reading_script(kafka, &topic, &group, &pictures);
     let worker = Edgereel::run([&file]);
     wait::until("the sink has a share", PATIENCE, || {
         feed(kafka, &topic, &pictures);
@@ -106,11 +122,7 @@ fn a_video_sink_waits_until_a_script_has_left_its_group_and_says_so() {
         resources::connection(kafka.bootstrap()),
         resources::sink("gate", &topic, output, &disk, json!({})),
     ]);
-    let script = script(kafka, &topic, &group);
-    wait::until("the script reads alone", PATIENCE, || {
-        feed(kafka, &topic, &pictures);
-        got(&script).len() > 8
-    });
+    let script = reading_script(kafka, &topic, &group, &pictures);
     let worker = Edgereel::run([&file]);
     let status = worker.await_status_of("gate", "says what holds it up", |entry| is_unready(entry, "NotAssigned"));
     let said = crate::support::condition(&status, "Ready")["message"].to_string();

@@ -27,11 +27,11 @@ use super::{
     lines::Lines,
     losing::Losing,
     outbox::Outbox,
-    pacing::Pacer,
     watchdog::Frozen,
 };
 use crate::{
     capture::{LastFrame, metrics::CameraMetrics},
+    pacing::Pacer,
     source::{Again, FrameStream, Part, Source, SourceError, apart::Apart, largest_picture},
 };
 
@@ -222,6 +222,11 @@ impl Camera {
                     self.drop_frame(DropReason::too_large, &too_large(bytes, self.most_bytes, self.max_bytes), now);
                 }
                 Part::Beside => self.losing.beside(),
+                // The camera is well; whether its pictures are fit to go on shows in those that are made.
+                Part::NotWanted => {
+                    self.metrics.refuse(DropReason::pacing);
+                    (last_picture, bad) = (now, None);
+                }
                 Part::Picture(bytes) => match self.picture(bytes, now) {
                     Ok(None) => (last_picture, bad) = (now, None),
                     Ok(Some(standing)) => {

@@ -2,16 +2,16 @@
 //!
 //! Two tasks joined by an [`outbox::Outbox`]: [`camera`] dials, reads, paces and mends, and never waits; [`sender`] feeds
 //! the producer and hears of each frame's fate. [`pacing`], [`watchdog`], [`losing`], [`lines`] and the outbox are pure and take the time as an
-//! argument; [`twin`] looks for another process that captures the same; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
+//! argument; [`hours`] keeps to the active hours; [`twin`] looks for another process that captures the same; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
 
 pub mod camera;
 pub mod health;
+mod hours;
 pub mod keep;
 pub mod lines;
 pub mod losing;
 pub mod metrics;
 pub mod outbox;
-pub mod pacing;
 pub mod sender;
 pub mod twin;
 pub mod watchdog;
@@ -27,6 +27,7 @@ use edgereel_crds::{
     plan::CameraPlan,
     status::{ConditionStatus, ConditionType, Reason},
 };
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -42,6 +43,7 @@ use crate::source;
 const STOP: Duration = Duration::from_secs(10);
 
 /// What a camera's run works with.
+#[derive(Clone)]
 pub struct CaptureEnv {
     /// Where logins are.
     pub secrets: Secrets,
@@ -68,8 +70,15 @@ impl LastFrame {
     }
 }
 
-/// Captures until shutdown. An error is for the supervisor: it starts the camera again.
+/// Captures until shutdown, in its active hours. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
+    match &plan.spec.active_hours {
+        None => capture(plan, env).await,
+        Some(spec) => hours::keep(spec, env, Timestamp::now, |env| capture(plan, env)).await,
+    }
+}
+
+async fn capture(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
     let keep = env.keep;
     // However long Kafka has been away: nothing waits for longer than it may.
     keep.outbox.expire(Instant::now());

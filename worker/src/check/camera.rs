@@ -103,6 +103,7 @@ impl<'a> Seen<'a> {
                     Err(defect) => self.drop(defect.to_string()),
                 },
                 Part::TooLarge(bytes) => self.drop(format!("{bytes} bytes: larger than {}", self.limit())),
+                Part::NotWanted => self.whole += 1,
                 Part::Beside => {}
                 Part::Skipped(reason) => self.drop(format!("a part that is {}", reason.as_str())),
                 Part::Bad(_, fault) => {
@@ -151,6 +152,7 @@ impl<'a> Seen<'a> {
         let kind = match &self.spec.source {
             Spec::Mjpeg(_) => "MJPEG".to_owned(),
             Spec::Snapshot(snapshot) => format!("JPEG every {}", snapshot.interval),
+            Spec::Rtsp(rtsp) => format!("RTSP over {}", rtsp.transport.as_str()),
             Spec::Synthetic(_) => "synthetic".to_owned(),
         };
         let rate = self.rate();

@@ -2,6 +2,11 @@
 
 pub mod camera;
 pub mod check;
+mod columns;
+pub mod lag;
+pub mod replay;
+pub mod status;
+pub mod topics;
 pub mod validate;
 pub mod verify;
 
@@ -11,15 +16,17 @@ use std::{
 };
 
 use clap::{
-    CommandFactory, Parser, Subcommand,
+    CommandFactory, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
-use edgereel_crds::name::WORKER;
+use edgereel_crds::name::{ObjectName, WORKER};
 use edgereel_runtime::{
     command::{self, say},
     plain::plain,
 };
+
+use serde::Serialize;
 
 use crate::kinds::Kinds;
 
@@ -38,6 +45,10 @@ Examples:
   edgereel check -f lab/              ask cameras, Kafka and disks once
   edgereel run -f lab/                run every resource in the files
   edgereel verify -f lab/             compare the disk with what is in Kafka
+  edgereel status                     what runs here, and what is wrong with it
+  edgereel lag -f lab/                how far each sink is behind
+  edgereel replay -f lab/ --sink x    send dead letters back, after a fix
+  edgereel topics -f lab/             which topics there are, and who uses them
   edgereel crds | kubectl apply -f -  teach a cluster the resources
   edgereel completions bash           what makes Tab complete commands";
 
@@ -69,6 +80,14 @@ enum Command {
     Check(check::Args),
     /// Compare each sink's files with its topic, record by record.
     Verify(verify::Args),
+    /// Show every camera and sink of a running `edgereel run`, or of a cluster, in one table.
+    Status(status::Args),
+    /// Show how far each sink is behind its topics: by partition, in records and seconds.
+    Lag(lag::Args),
+    /// List, describe and make topics.
+    Topics(topics::Args),
+    /// Send dead letters back into their topics, or a time range of a topic into another.
+    Replay(replay::Args),
     /// Serve synthetic MJPEG cameras, well-behaved or not.
     Camera(camera::Args),
     /// Print the CustomResourceDefinitions as YAML.
@@ -93,6 +112,10 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(args),
         Command::Check(args) => check::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Lag(args) => lag::run(args),
+        Command::Topics(args) => topics::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Crds => print(&edgereel_crds::crds_yaml()),
         Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
@@ -115,6 +138,29 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     let hint = format!("files and directories are given with `-f`: `-f {file}`");
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// A JSON array.
+    Json,
+}
+
+/// Prints rows in a format.
+fn print_as<T: Serialize>(format: Format, rows: &[T], table: impl FnOnce(&[T]) -> String) -> ExitCode {
+    print(&match format {
+        Format::Table => table(rows),
+        Format::Json => serde_json::to_string_pretty(rows).unwrap_or_default() + "\n",
+    })
+}
+
+/// Whether a resource is one of those that were asked for by `NAME` or `namespace/NAME`; all are if none was.
+fn chosen(name: &ObjectName, wanted: &[String]) -> bool {
+    wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name.name || *wanted == name.to_string())
 }
 
 /// Writes to standard output; a reader that has gone away (`| head`) is no failure.

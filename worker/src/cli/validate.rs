@@ -98,6 +98,7 @@ fn camera(plan: &CameraPlan) -> String {
     let source = match &plan.spec.source {
         Source::Mjpeg(mjpeg) => redacted(&mjpeg.url),
         Source::Snapshot(snapshot) => format!("{} every {}", redacted(&snapshot.url), snapshot.interval),
+        Source::Rtsp(rtsp) => format!("{} over {}", redacted(&rtsp.url), rtsp.transport.as_str()),
         Source::Synthetic(synthetic) => format!("synthetic {}", synthetic.size),
     };
     let rate = plan.spec.frame_rate.target.map_or(String::new(), |fps| format!(" at {fps} fps"));

@@ -18,7 +18,7 @@ use edgereel_runtime::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::told;
+use super::{chosen, told};
 use crate::verify::{
     self, Step,
     report::{Counts, Findings, Report},
@@ -67,10 +67,7 @@ pub fn run(args: Args) -> ExitCode {
     if let Err(message) = log::start(LogFormat::Text, "error", Lines::new(None)) {
         say(message);
     }
-    let wanted = |sink: &&SinkPlan| {
-        args.sink.is_empty() || args.sink.iter().any(|w| *w == sink.name.name || *w == sink.name.to_string())
-    };
-    let sinks: Vec<&SinkPlan> = plan.sinks.iter().filter(wanted).collect();
+    let sinks: Vec<&SinkPlan> = plan.sinks.iter().filter(|sink| chosen(&sink.name, &args.sink)).collect();
     if sinks.is_empty() {
         say("no FrameSink to verify in the files");
         return ExitCode::from(2);

@@ -7,7 +7,7 @@
 //! until the topic takes it; meanwhile nothing is [settled](DeadLetters::settle), so that nothing is committed.
 
 mod ledger;
-mod letter;
+pub mod letter;
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},

@@ -21,10 +21,9 @@ use edgereel_runtime::{
     plain::plain,
     secrets::{SecretError, Secrets},
 };
-use login::{Challenge, Credentials};
+use login::Challenge;
 use native_tls::{Certificate, TlsConnector};
 pub use page::Page;
-use percent_encoding::percent_decode_str;
 use reqwest::{
     Response, StatusCode, Version,
     header::{
@@ -33,7 +32,10 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{Again, SourceError};
+use super::{
+    Again, SourceError,
+    login::{Credentials, Login},
+};
 
 const MAX_REDIRECTS: usize = 5;
 /// How much of an error page is read, to keep the connection.
@@ -55,33 +57,6 @@ pub struct HttpCamera {
     kept: bool,
 }
 
-/// Where user name and password come from.
-#[derive(Clone)]
-enum Login {
-    None,
-    Url(Credentials),
-    /// Read again for each challenge, so that a changed Secret counts without a restart.
-    Secret {
-        secrets: Secrets,
-        namespace: String,
-        name: String,
-    },
-}
-
-impl Login {
-    fn credentials(&self) -> Result<Option<Credentials>, SecretError> {
-        match self {
-            Login::None => Ok(None),
-            Login::Url(credentials) => Ok(Some(credentials.clone())),
-            Login::Secret { secrets, namespace, name } => {
-                let username = secrets.text(namespace, name, "username")?;
-                let password = secrets.text(namespace, name, "password")?;
-                Ok(Some(Credentials { username, password }))
-            }
-        }
-    }
-}
-
 impl HttpCamera {
     /// A client for one URL. Fails when the URL, a secret or a certificate cannot be used.
     pub fn new(
@@ -100,21 +75,7 @@ impl HttpCamera {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Err(invalid("`url` must be `http://HOST/…` or `https://HOST/…`".into()));
         }
-        let login = match credentials {
-            Some(LocalRef { name }) => {
-                Login::Secret { secrets: secrets.clone(), namespace: namespace.into(), name: name.clone() }
-            }
-            None if url.username().is_empty() && url.password().is_none() => Login::None,
-            None => {
-                let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-                let password = decode(url.password().unwrap_or_default());
-                Login::Url(Credentials { username: decode(url.username()), password })
-            }
-        };
-        login.credentials().map_err(secret_missing)?;
-        // A URL with a host takes these.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
+        let login = Login::take(&mut url, credentials, namespace, secrets).map_err(secret_missing)?;
         let mut builder = TlsConnector::builder();
         if let Some(tls) = tls {
             builder.danger_accept_invalid_certs(tls.insecure_skip_verify);

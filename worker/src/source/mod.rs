@@ -5,8 +5,11 @@
 
 pub mod apart;
 pub mod http;
+pub mod login;
+pub mod media;
 pub mod mjpeg;
 pub mod multipart;
+pub mod rtsp;
 pub mod snapshot;
 pub mod synthetic;
 
@@ -48,6 +51,8 @@ pub enum Part {
     Skipped(DropReason),
     /// A picture of so many bytes, which is more than is read; to be counted.
     TooLarge(usize),
+    /// A picture that was there and was not made, since more come than `frameRate.target` wants; to be counted as paced.
+    NotWanted,
     /// Something that is not meant to be a picture: text, sound. No frame was lost.
     Beside,
     /// A request that brought no picture, after which the next may bring one; to be counted, with why.
@@ -114,6 +119,7 @@ pub fn open(plan: &CameraPlan, secrets: &Secrets) -> Result<Box<dyn Source>, Sou
     Ok(match &plan.spec.source {
         Spec::Mjpeg(spec) => Box::new(mjpeg::Mjpeg::new(spec, largest, namespace, secrets)?),
         Spec::Snapshot(spec) => Box::new(snapshot::Snapshot::new(spec, largest, namespace, secrets)?),
+        Spec::Rtsp(spec) => Box::new(rtsp::Rtsp::new(spec, &plan.spec, namespace, secrets)?),
         Spec::Synthetic(spec) => Box::new(synthetic::Synthetic::new(spec, plan.spec.frame_rate.target)?),
     })
 }

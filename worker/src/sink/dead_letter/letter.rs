@@ -7,6 +7,10 @@ use edgereel_kafka::consumer::{self, TopicPartition};
 
 /// What a letter takes in the ledger beside its key, value and headers, about.
 const OVERHEAD: usize = 512;
+/// What the names of Kafka Connect's headers begin with.
+pub const PREFIX: &str = "__connect.errors.";
+/// Header: why it failed, as the last part of a class.
+pub const CLASS: &str = "__connect.errors.exception.class.name";
 /// Header: the topic of the record that a dead letter holds.
 pub const TOPIC: &str = "__connect.errors.topic";
 /// Header: its partition.
@@ -14,7 +18,7 @@ pub const PARTITION: &str = "__connect.errors.partition";
 /// Header: its offset.
 pub const OFFSET: &str = "__connect.errors.offset";
 /// Header: the original record's timestamp, in Unix milliseconds; empty where it had none. Kafka Connect has no name for it.
-const TIMESTAMP: &str = "dev.edgereel.timestamp";
+pub const TIMESTAMP: &str = "dev.edgereel.timestamp";
 
 /// A record that is no frame, as it is sent.
 pub struct Letter {
@@ -73,7 +77,7 @@ fn annotations(
         ("__connect.errors.task.id", replica.to_string()),
         ("__connect.errors.stage", "VALUE_CONVERTER".to_owned()),
         ("__connect.errors.class.name", "dev.edgereel.FrameSink".to_owned()),
-        ("__connect.errors.exception.class.name", format!("dev.edgereel.{}", why.reason.as_str())),
+        (CLASS, format!("dev.edgereel.{}", why.reason.as_str())),
         ("__connect.errors.exception.message", why.message.clone()),
     ]
 }

@@ -17,7 +17,6 @@ mod files;
 mod place;
 mod relist;
 mod resume;
-mod scaler;
 pub mod segment;
 pub mod segment_log;
 pub mod sheet;

@@ -4,43 +4,25 @@
 //! restart, so that a file that was cut back goes on decodable. The quantiser is fixed at 3, about what OpenCV's XVID
 //! writer makes.
 
-use std::sync::Once;
-
 use edgereel_crds::status::Reason;
 use edgereel_frame::{reasons::InvalidReason, reencode::MAX_PIXELS};
-use edgereel_runtime::plain::plain;
 use ffmpeg_next::{
-    Dictionary, Error, Packet, Rational, codec, decoder, encoder,
-    format::Pixel,
-    frame::Video as Picture,
-    picture,
-    util::{error::ENOMEM, log},
+    Dictionary, Error, Packet, Rational, codec, decoder, encoder, format::Pixel, frame::Video as Picture, picture,
+    util::error::ENOMEM,
 };
 
-use super::{avi::Rate, scaler::Scaler};
-use crate::sink::fault::OutputError;
+use super::avi::Rate;
+use crate::{
+    ffmpeg::{init, scaler::Scaler, single_threaded, words},
+    sink::fault::OutputError,
+};
 
 /// Frames from one key frame to the next.
 const KEY_EVERY: u32 = 250;
 const QUANTISER: i32 = 3;
 
-/// FFmpeg is told once to keep its own lines off standard error: what matters of them comes back as an error.
-fn init() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| log::set_level(log::Level::Quiet));
-}
-
 fn broken(what: &str, error: Error) -> OutputError {
     OutputError::storage(Reason::InternalError, format!("FFmpeg cannot {what}: {}; use `codec: mjpeg`", words(error)))
-}
-
-/// FFmpeg's codecs report most of what they dislike as -1, which reads as "Operation not permitted".
-fn words(error: Error) -> String {
-    match error {
-        Error::Other { errno: ENOMEM } => "there is not enough memory".into(),
-        Error::Other { .. } | Error::InvalidData => "its data are damaged or of a kind that is not supported".into(),
-        other => plain(other),
-    }
 }
 
 fn unencodable(width: u32, height: u32) -> OutputError {
@@ -50,11 +32,6 @@ fn unencodable(width: u32, height: u32) -> OutputError {
             "a picture of {width}x{height} cannot be encoded as XVID; use `codec: mjpeg` for such pictures"
         ),
     }
-}
-
-fn single_threaded(mut context: codec::Context) -> codec::Context {
-    context.set_threading(codec::threading::Config { count: 1, ..Default::default() });
-    context
 }
 
 /// Turns JPEGs into pictures as the encoder wants them.
@@ -97,11 +74,8 @@ impl JpegDecoder {
             self.decoder.flush();
             return Err(undecodable(error));
         }
-        let scaler = match self.scaler.take().filter(|scaler| scaler.fits(&decoded)) {
-            Some(scaler) => scaler,
-            None => Scaler::new(decoded.format(), decoded.width(), decoded.height()).map_err(undecodable)?,
-        };
-        self.scaler.insert(scaler).run(&decoded).map_err(undecodable)
+        let scaler = Scaler::for_picture(&mut self.scaler, &decoded, Pixel::YUV420P);
+        scaler.and_then(|scaler| scaler.run(&decoded)).map_err(undecodable)
     }
 }
 

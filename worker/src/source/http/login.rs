@@ -8,12 +8,7 @@ mod digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use digest::Digest;
 
-/// A user name and password.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credentials {
-    pub username: String,
-    pub password: String,
-}
+use crate::source::login::Credentials;
 
 /// How a camera wants to be answered.
 #[derive(Clone, Debug)]
