@@ -86,7 +86,9 @@ impl Day {
 /// # Errors
 /// What is wrong and how to write it.
 pub fn minutes(text: &str) -> Result<i16, String> {
-    let parsed = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2);
+    let parsed = text.split_once(':').filter(|(hour, minute)| {
+        [hour, minute].iter().all(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_digit()))
+    });
     let parsed = parsed.and_then(|(hour, minute)| Some((hour.parse::<i16>().ok()?, minute.parse::<i16>().ok()?)));
     match parsed {
         Some((hour @ 0..24, minute @ 0..60)) => Ok(hour * 60 + minute),
@@ -128,7 +130,9 @@ impl Hours {
         let is_active = |time: Timestamp| spans.iter().any(|(begin, end)| *begin <= time && time < *end);
         let active = is_active(now);
         let ends = spans.iter().flat_map(|(begin, end)| [*begin, *end]).filter(|time| *time > now);
-        let change = ends.filter(|time| is_active(*time) != active).min();
+        // Behind it there are windows that are not looked at; what has not changed within a week never does.
+        let horizon = now + jiff::SignedDuration::from_hours(24 * 8 - 25);
+        let change = ends.filter(|time| *time < horizon && is_active(*time) != active).min();
         Standing { active, until: change.map(|time| time.to_zoned(self.zone.clone())) }
     }
 

@@ -11,25 +11,25 @@ fn a_camera_keeps_to_its_rules() {
         (
             topic,
             &with("activeHours: {timeZone: Europe/Roma, windows: [{}]}"),
-            "14:17: CameraStream/gate: spec.activeHours.timeZone: there is no time zone `Europe/Roma`; did \
+            "14:27: CameraStream/gate: spec.activeHours.timeZone: there is no time zone `Europe/Roma`; did \
              you mean `Europe/Rome`?",
         ),
         (
             topic,
             &with("activeHours: {windows: [{from: \"24:00\"}]}"),
-            "14:28: CameraStream/gate: spec.activeHours.windows[0].from: no window begins at the end of a day; \
+            "14:34: CameraStream/gate: spec.activeHours.windows[0].from: no window begins at the end of a day; \
              write `00:00`",
         ),
         (
             topic,
             &with("activeHours: {windows: [{until: \"8:00\"}]}"),
-            "14:28: CameraStream/gate: spec.activeHours.windows[0].until: `8:00` is not a time of day; write \
+            "14:35: CameraStream/gate: spec.activeHours.windows[0].until: `8:00` is not a time of day; write \
              it as `08:00`, `24:00` at most",
         ),
         (
             topic,
             &with("activeHours: {windows: []}"),
-            "14:17: CameraStream/gate: spec.activeHours.windows: it has 0 items; give at least 1",
+            "14:17: CameraStream/gate: spec.activeHours.windows: the list is empty; give at least one",
         ),
         (
             source,
