@@ -2,7 +2,8 @@
 //!
 //! - [`controller`] brings one resource to what it declares; its folder is the order of the steps.
 //! - [`kinds`] has what differs between the kinds, one file each; nothing else names one.
-//! - [`watch`] fills the [`cache`], [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
+//! - [`rollout`] has changes of the operator itself reach the pods a few at a time.
+//! - [`watch`] fills the [`cache`] (children are kept [`cold`]), [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
 //!   together, [`lease`] lets one operator work.
 //! - [`workers`] asks workers for their figures; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
 
@@ -13,6 +14,7 @@ pub mod api_layer;
 pub mod backoff;
 pub mod cache;
 pub mod cli;
+pub mod cold;
 pub mod controller;
 pub mod groups;
 pub mod hash;
@@ -21,6 +23,7 @@ pub mod kinds;
 pub mod lease;
 pub mod metrics;
 pub mod references;
+pub mod rollout;
 pub mod run;
 pub mod settings;
 pub mod wakes;

@@ -52,6 +52,12 @@ struct ResourceLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RolloutLabels {
+    fleet: u64,
+    state: &'static str,
+}
+
 /// A resource, as the metrics know it.
 type Key = (&'static str, ObjectName);
 
@@ -63,6 +69,7 @@ pub struct Metrics {
     queue: Gauge<i64, AtomicI64>,
     requests: Family<RequestLabels, Counter>,
     resources: Family<ResourceLabels, Gauge>,
+    rollout: Family<RolloutLabels, Gauge>,
     leader: Gauge<i64, AtomicI64>,
     waiting: Mutex<HashSet<Key>>,
     verdicts: Mutex<HashMap<Key, ResourceLabels>>,
@@ -87,6 +94,7 @@ impl Default for Metrics {
             queue: Gauge::default(),
             requests: Family::default(),
             resources: Family::default(),
+            rollout: Family::default(),
             leader: Gauge::default(),
             waiting: Mutex::default(),
             verdicts: Mutex::default(),
@@ -108,6 +116,11 @@ impl Default for Metrics {
         registry.register("queue_depth", "Resources that wait for a reconcile", metrics.queue.clone());
         registry.register("api_requests", "Requests to the API server; code 0: no answer", metrics.requests.clone());
         registry.register("resources", "Resources by their Ready condition and its reason", metrics.resources.clone());
+        registry.register(
+            "rollout_workloads",
+            "Workloads by how far the operator's own changes have reached them",
+            metrics.rollout.clone(),
+        );
         registry.register(
             "leader",
             "1 while this operator works, 0 while it waits for another",
@@ -179,6 +192,13 @@ impl Metrics {
         let before = lock(&self.verdicts).remove(&(kind, name.clone()));
         self.drop_verdict(before);
         self.started(kind, name);
+    }
+
+    /// So many more workloads of a fleet (0: of all that have no other) stand so, in the roll-out of the operator's changes.
+    pub fn rollout(&self, fleet: usize, state: Option<&'static str>, more: i64) {
+        if let Some(state) = state {
+            self.rollout.get_or_create(&RolloutLabels { fleet: fleet as u64, state }).inc_by(more);
+        }
     }
 
     fn drop_verdict(&self, labels: Option<ResourceLabels>) {

@@ -34,6 +34,7 @@ use crate::{
     },
     kinds::Kinds,
     metrics::Metrics,
+    rollout::{board::Board, stamp::operator_revision},
     settings::Settings,
     wakes::{Triggers, Wakes},
     watch::{Scope, watch},
@@ -73,10 +74,12 @@ impl Operator {
         let mut controllers = JoinSet::new();
         let mut watches = JoinSet::new();
         let mut contexts = Vec::new();
+        let board = Arc::new(Board::new(self.settings.rollout.clone(), self.metrics.clone()));
         for namespace in scopes {
             let (caches, writers) = Caches::new(&self.kinds);
-            let context = Arc::new(self.context(caches));
+            let context = Arc::new(self.context(caches, board.clone()));
             let (triggers, woken) = Triggers::new(&self.kinds, self.metrics.clone());
+            board.wakes_by(namespace.clone(), triggers.clone());
             let wakes = Arc::new(Wakes::new(context.clone(), triggers));
             let scope = Scope { client: self.client.clone(), namespace };
             watches.spawn(watch(scope, writers, wakes, self.kinds.clone()));
@@ -104,7 +107,7 @@ impl Operator {
         Ok(())
     }
 
-    fn context(&self, caches: Caches) -> Context {
+    fn context(&self, caches: Caches, board: Arc<Board>) -> Context {
         let reporter = Reporter { controller: MANAGER.into(), instance: Some(self.identity.clone()) };
         Context {
             client: self.client.clone(),
@@ -115,6 +118,8 @@ impl Operator {
             workers: Workers::default(),
             secret_hashes: SecretHashes::default(),
             written: Written::default(),
+            board,
+            operator_revision: operator_revision(&self.settings),
         }
     }
 }

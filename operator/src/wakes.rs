@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     cache::{Caches, Guarded, reference},
+    cold::Cold,
     controller::{
         apply::Child, context::Context, dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION,
     },
@@ -26,6 +27,7 @@ use crate::{
     kinds::Kinds,
     metrics::Metrics,
     references::{Node, SECRET},
+    rollout::pull::PULLS_FOR,
 };
 
 /// Has resources looked at.
@@ -130,6 +132,9 @@ impl Wakes {
         if self.seen().insert(node.clone(), seen).is_some_and(|before| before.essence == essence) {
             return;
         }
+        if K::RUNS.is_some() {
+            self.context.board.expect(&node);
+        }
         self.triggers.wake(K::NAME, &name);
         let references = &self.caches().references;
         // Those that it used before count one user less.
@@ -145,6 +150,7 @@ impl Wakes {
         let node = Node::of::<K>(name);
         let seen = self.seen().remove(&node);
         self.context.metrics.forget(K::NAME, name);
+        self.context.board.forget(&node);
         self.context.written.forget(&seen.map(|seen| seen.uid).unwrap_or_default());
         self.concerns::<K>(&node);
         self.caches().references.remove(&node);
@@ -185,7 +191,7 @@ impl Wakes {
     }
 
     /// Of a child.
-    pub fn child<C: Child>(&self, event: &Event<C>) {
+    pub fn child<C: Child>(&self, event: &Event<Cold<C>>) {
         let Some(cache) = self.caches().children::<C>() else { return };
         let Some((child, gone)) = object(event) else {
             return cache.relisted();
@@ -205,7 +211,8 @@ impl Wakes {
         };
         pods.brought(pod, gone);
         let namespace = pod.namespace().unwrap_or_default();
-        if let Some((kind, name)) = pod.annotations().get(RESOURCE_ANNOTATION).and_then(|label| label.split_once('/')) {
+        let label = [RESOURCE_ANNOTATION, PULLS_FOR].into_iter().find_map(|name| pod.annotations().get(name));
+        if let Some((kind, name)) = label.and_then(|label| label.split_once('/')) {
             self.triggers.wake(kind, &ObjectName { namespace, name: name.to_owned() });
         }
     }

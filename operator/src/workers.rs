@@ -109,6 +109,7 @@ mod tests {
             finished: false,
             config: None,
             trouble: None,
+            ready_since: None,
             report: None,
         }
     }

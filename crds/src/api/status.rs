@@ -18,6 +18,10 @@ pub enum ConditionType {
     CameraOnline,
     /// The output can be written.
     StorageHealthy,
+    /// What the operator itself has changed (its worker image, its settings) has reached the pods.
+    UpToDate,
+    /// The operator leaves the resource's children alone. There only while that is so.
+    Paused,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -67,6 +71,14 @@ pub enum Reason {
     InternalError,
     /// The operator is changing the workload.
     RolloutInProgress,
+    /// A change of the operator's has reached the pods.
+    UpToDate,
+    /// A change of the operator's waits for its turn, or for a maintenance window.
+    RolloutWaiting,
+    /// A change of the operator's goes no further: it did another one no good.
+    RolloutHalted,
+    /// `edgereel.dev/pause` is set.
+    Paused,
     /// The scheduler finds no node.
     Unschedulable,
     ImagePullFailed,
@@ -129,6 +141,10 @@ impl Reason {
             ProgramFailed => "ProgramFailed",
             InternalError => "InternalError",
             RolloutInProgress => "RolloutInProgress",
+            UpToDate => "UpToDate",
+            RolloutWaiting => "RolloutWaiting",
+            RolloutHalted => "RolloutHalted",
+            Paused => "Paused",
             Unschedulable => "Unschedulable",
             ImagePullFailed => "ImagePullFailed",
             PodCrashing => "PodCrashing",
@@ -154,6 +170,8 @@ impl ConditionType {
             ConditionType::Stalled => "Stalled",
             ConditionType::CameraOnline => "CameraOnline",
             ConditionType::StorageHealthy => "StorageHealthy",
+            ConditionType::UpToDate => "UpToDate",
+            ConditionType::Paused => "Paused",
         }
     }
 }

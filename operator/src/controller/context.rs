@@ -8,7 +8,7 @@ use std::{
 
 use kube::{Client, runtime::events::Recorder};
 
-use crate::{cache::Caches, metrics::Metrics, settings::Settings, workers::Workers};
+use crate::{cache::Caches, metrics::Metrics, rollout::board::Board, settings::Settings, workers::Workers};
 
 /// Shared by all reconciles of one scope (a namespace, or all).
 pub struct Context {
@@ -28,6 +28,10 @@ pub struct Context {
     pub secret_hashes: SecretHashes,
     /// What was written last, by the resource's uid.
     pub written: Written,
+    /// Whose turn it is, while the operator's own changes reach the workers.
+    pub board: Arc<Board>,
+    /// Which operator this is, as far as pods go.
+    pub operator_revision: String,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -35,11 +35,34 @@ pub struct Verdict {
     pub stalled: bool,
     /// The kind's own condition: whether it holds, and why.
     pub aspect: Option<(ConditionStatus, Reason, String)>,
+    /// Conditions of other matters.
+    pub further: Vec<Further>,
+}
+
+/// A condition beside the verdict: it says nothing of whether the resource works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Further {
+    /// Which.
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
 }
 
 impl Verdict {
     fn new(ready: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
-        Verdict { ready, reason, message: message.into(), reconciling: false, stalled: false, aspect: None }
+        Verdict {
+            ready,
+            reason,
+            message: message.into(),
+            reconciling: false,
+            stalled: false,
+            aspect: None,
+            further: vec![],
+        }
     }
 
     fn stalled(reason: Reason, message: impl Into<String>) -> Self {
@@ -84,6 +107,11 @@ pub fn failed(error: &super::apply::ApplyError) -> Verdict {
 /// Of a connection that is sound.
 pub fn sound() -> Verdict {
     Verdict::new(True, Reason::Running, "the configuration is valid and its Secrets are there")
+}
+
+/// Of a resource that was paused before it had any pods.
+pub fn paused() -> Verdict {
+    Verdict::new(False, Reason::Paused, "it was paused before anything ran")
 }
 
 /// Of a workload. Only pods of the declared revision have a say in it.
@@ -198,18 +226,16 @@ enum Nature {
 fn nature(reason: Reason) -> Nature {
     use Reason::*;
     match reason {
-        Running | Starting | Stopping | CameraConnecting | KafkaConnecting | RolloutInProgress | NotAssigned => {
-            Nature::Passing
-        }
+        Running | Starting | Stopping | CameraConnecting | KafkaConnecting | RolloutInProgress | NotAssigned
+        | RolloutWaiting => Nature::Passing,
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
-            Nature::Waits
-        }
+        | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed | Paused
+        | UpToDate => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
-        | RunFailed | ProgramMissing => Nature::NeedsPerson,
+        | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,
     }
 }
 
@@ -275,7 +301,12 @@ pub fn conditions(
     } else if let Some(kind) = aspect {
         all.push(make(kind, Unknown, verdict.reason, "no worker says"));
     }
+    all.extend(verdict.further.iter().map(|f| make(f.kind, f.status, f.reason, &shortened(&f.message))));
     all
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE).collect()
 }
 
 fn text(status: ConditionStatus) -> &'static str {

@@ -12,6 +12,7 @@ mod malformed;
 mod operators;
 mod pinning;
 mod quiet;
+mod rollouts;
 mod secured;
 
 use crate::world::World;
@@ -47,6 +48,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     hands::a_child_deleted_by_hand_is_put_back,
     hands::a_child_edited_by_hand_is_put_back,
     leftovers::a_pod_that_ended_holds_no_camera_up,
+    rollouts::a_paused_camera_is_left_alone_until_it_is_paused_no_longer,
     leftovers::somebody_elses_object_is_not_taken_over,
 ];
 
@@ -59,6 +61,8 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,
+    rollouts::a_bad_image_darkens_one_camera_at_most_and_a_good_one_reaches_all,
+    rollouts::a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window,
 ];
 
 /// The first judges what happened in all of them; an uninstall takes the operator's rights while it still ends.
