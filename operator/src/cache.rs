@@ -18,10 +18,14 @@ use kube::{
 };
 
 use crate::{
-    controller::{dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION, workload::Owner},
+    cold::Cold,
+    controller::{
+        apply::Child, dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION, workload::Owner,
+    },
     groups::Groups,
     kinds::Kinds,
     references::{Node, References},
+    rollout::pull::PULLS_FOR,
 };
 
 /// A resource of ours as it is stored: readable, or not.
@@ -96,7 +100,7 @@ impl Caches {
             all: ByType::default(),
             filled: Vec::new(),
             secrets: secrets.as_reader(),
-            pods: PodCache { store: pods.as_reader(), by_resource: Groups::default() },
+            pods: PodCache { store: pods.as_reader(), by_resource: Groups::default(), by_pull: Groups::default() },
             references: References::default(),
         };
         let mut writers = Writers::default();
@@ -126,12 +130,9 @@ impl Caches {
     }
 
     /// Makes the cache of a kind of child.
-    pub(crate) fn add_children<C>(&mut self, writers: &mut Writers)
-    where
-        C: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
-    {
-        let writer = Writer::<C>::default();
-        self.all.put(ChildCache::new(writer.as_reader()));
+    pub(crate) fn add_children<C: Child>(&mut self, writers: &mut Writers) {
+        let writer = Writer::<Cold<C>>::default();
+        self.all.put(ChildCache::<C>::new(writer.as_reader()));
         self.open(writer, writers);
     }
 
@@ -144,10 +145,7 @@ impl Caches {
     }
 
     /// The children of a kind, if anything that is worked on has such.
-    pub fn children<C>(&self) -> Option<&ChildCache<C>>
-    where
-        C: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-    {
+    pub fn children<C: Child>(&self) -> Option<&ChildCache<C>> {
         self.all.get()
     }
 
@@ -162,6 +160,8 @@ pub struct PodCache {
     store: Store<Pod>,
     /// By namespace and, as its annotation has it, kind and name.
     by_resource: Groups<(String, String), ObjectName>,
+    /// Those that fetch an image, likewise.
+    by_pull: Groups<(String, String), ObjectName>,
 }
 
 impl PodCache {
@@ -180,15 +180,25 @@ impl PodCache {
         resources.into_iter().flat_map(pods).collect()
     }
 
+    /// The pods that fetch an image for a resource.
+    pub fn pulling_for(&self, owner: &Owner) -> Vec<Arc<Pod>> {
+        let names = self.by_pull.of(&(owner.namespace.clone(), owner.label()));
+        names.iter().filter_map(|name| self.store.get(&reference(name))).collect()
+    }
+
     /// The watch has brought a pod, or that it is gone.
     pub fn brought(&self, pod: &Pod, gone: bool) {
-        let label = pod.annotations().get(RESOURCE_ANNOTATION).filter(|_| !gone);
-        let group = label.map(|label| (pod.namespace().unwrap_or_default(), label.clone()));
-        self.by_resource.put(object_name(pod), group);
+        let group = |annotation: &str| {
+            let label = pod.annotations().get(annotation).filter(|_| !gone);
+            label.map(|label| (pod.namespace().unwrap_or_default(), label.clone()))
+        };
+        self.by_resource.put(object_name(pod), group(RESOURCE_ANNOTATION));
+        self.by_pull.put(object_name(pod), group(PULLS_FOR));
     }
 
     /// The watch has brought all that there are. Gives the resources, as in [`PodCache::of`], of those that went unseen.
     pub fn relisted(&self) -> Vec<(String, String)> {
+        self.by_pull.retain(|name| self.has(name));
         self.by_resource.retain(|name| self.has(name))
     }
 
@@ -213,9 +223,9 @@ pub fn reference<K: Resource<DynamicType = ()>>(name: &ObjectName) -> ObjectRef<
 /// Children of one kind: what the watch has brought, and what was written since.
 ///
 /// Without the second, a reconcile that follows at once would write the same again.
-pub struct ChildCache<C: Resource<DynamicType = ()> + Clone + 'static> {
-    store: Store<C>,
-    recent: Mutex<HashMap<ObjectRef<C>, Recent<C>>>,
+pub struct ChildCache<C: Child> {
+    store: Store<Cold<C>>,
+    recent: Mutex<HashMap<ObjectRef<Cold<C>>, Recent<C>>>,
     /// By the owner's uid.
     by_owner: Groups<String, ObjectName>,
 }
@@ -228,12 +238,12 @@ struct Recent<C> {
     at: Instant,
 }
 
-impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
-    fn new(store: Store<C>) -> Self {
+impl<C: Child> ChildCache<C> {
+    fn new(store: Store<Cold<C>>) -> Self {
         ChildCache { store, recent: Mutex::default(), by_owner: Groups::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<C>, Recent<C>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<Cold<C>>, Recent<C>>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -243,13 +253,14 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
         let watched = self.store.get(&key);
         let mut recent = self.lock();
         match recent.get(&key) {
-            Some(known) if known.seen == version(&watched) && known.at.elapsed() < AHEAD => known.object.clone(),
-            Some(_) => {
-                recent.remove(&key);
-                watched
+            Some(known) if known.seen == version(&watched) && known.at.elapsed() < AHEAD => {
+                return known.object.clone();
             }
-            None => watched,
+            Some(_) => drop(recent.remove(&key)),
+            None => {}
         }
+        drop(recent);
+        watched.and_then(|cold| cold.object()).map(Arc::new)
     }
 
     /// The children of an owner, by their names.
@@ -259,7 +270,7 @@ impl<C: Resource<DynamicType = ()> + Clone + Debug + 'static> ChildCache<C> {
     }
 
     /// The watch has brought the child, or that it is gone: what was written is no longer ahead of it.
-    pub fn brought(&self, object: &C, gone: bool) {
+    pub fn brought(&self, object: &Cold<C>, gone: bool) {
         self.by_owner.put(object_name(object), controller(object).filter(|_| !gone));
         let key = ObjectRef::from_obj(object);
         let mut recent = self.lock();

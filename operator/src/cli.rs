@@ -28,6 +28,7 @@ use crate::{
     kinds::Kinds,
     lease::Candidate,
     metrics::Metrics,
+    rollout::settings::RolloutSettings,
     run::Operator,
     settings::Settings,
 };
@@ -63,6 +64,12 @@ struct Cli {
     /// How often each worker is asked for its figures.
     #[arg(long, env = "EDGEREEL_POLL_INTERVAL", value_name = "DURATION", default_value = "30s")]
     poll_interval: units::Duration,
+    /// How changes of the operator's own (its worker image, its settings) reach the workers, as YAML or JSON:
+    /// `{maxUnavailable: 10%, pauseBetween: 30s, haltAfterFailures: 1, maintenanceWindow: {schedule: "0 2 * * *", duration:
+    /// 2h, timeZone: Europe/Berlin}, overrides: [{namespaces: [lab], selector: {tier: test}, maxUnavailable: 100%}]}`.
+    /// What is not given is as here; without a window, at any time.
+    #[arg(long, env = "EDGEREEL_ROLLOUT", value_name = "YAML", default_value = "{}")]
+    rollout: RolloutSettings,
     /// How many resources of a kind are worked on at once.
     #[arg(long, env = "EDGEREEL_CONCURRENCY", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
@@ -172,6 +179,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             run_as_user: cli.worker_run_as_user,
             run_as_group: cli.worker_run_as_group,
             poll_interval: *cli.poll_interval,
+            rollout: cli.rollout,
         },
         namespaces: cli.watch_namespaces,
         concurrency: cli.concurrency,

@@ -2,7 +2,8 @@
 //!
 //! - [`controller`] brings one resource to what it declares; its folder is the order of the steps.
 //! - [`kinds`] has what differs between the kinds, one file each; nothing else names one.
-//! - [`watch`] fills the [`cache`], [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
+//! - [`rollout`] has changes of the operator itself reach the pods a few at a time.
+//! - [`watch`] fills the [`cache`] (children are kept [`cold`]), [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
 //!   together, [`lease`] lets one operator work; [`definitions`] says whether the API server's are of another version.
 //! - [`reports`] keeps what [`workers`] answer, asked by a poller of its own; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
 
@@ -13,6 +14,7 @@ pub mod api_layer;
 pub mod backoff;
 pub mod cache;
 pub mod cli;
+pub mod cold;
 pub mod controller;
 pub mod definitions;
 pub mod groups;
@@ -24,6 +26,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod references;
 pub mod reports;
+pub mod rollout;
 pub mod run;
 pub mod settings;
 pub mod stored;

@@ -61,6 +61,12 @@ struct ResourceLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RolloutLabels {
+    fleet: u64,
+    state: &'static str,
+}
+
 /// A resource, as the metrics know it.
 type Key = (&'static str, ObjectName);
 
@@ -114,6 +120,7 @@ pub struct Metrics {
     queue: Gauge<i64, AtomicI64>,
     requests: Family<RequestLabels, Counter>,
     resources: Family<ResourceLabels, Gauge>,
+    rollout: Family<RolloutLabels, Gauge>,
     leader: Gauge<i64, AtomicI64>,
     failing: Family<ScopeLabels, Gauge>,
     lacking: Family<KindLabels, Gauge>,
@@ -141,6 +148,7 @@ impl Default for Metrics {
             queue: Gauge::default(),
             requests: Family::default(),
             resources: Family::default(),
+            rollout: Family::default(),
             leader: Gauge::default(),
             failing: Family::default(),
             lacking: Family::default(),
@@ -167,6 +175,11 @@ impl Default for Metrics {
             "watches_failing",
             "Watches that do not get through, by the namespace that is watched (empty: all)",
             metrics.failing.clone(),
+        );
+        ours.register(
+            "rollout_workloads",
+            "Workloads by how far the operator's own changes have reached them",
+            metrics.rollout.clone(),
         );
         ours.register(
             "definition_fields_missing",
@@ -259,6 +272,13 @@ impl Metrics {
         let before = lock(&self.verdicts).remove(&(kind, name.clone()));
         self.drop_verdict(before.flatten().map(|before| before.labels));
         self.started(kind, name);
+    }
+
+    /// So many more workloads of a fleet (0: of all that have no other) stand so, in the roll-out of the operator's changes.
+    pub fn rollout(&self, fleet: usize, state: Option<&'static str>, more: i64) {
+        if let Some(state) = state {
+            self.rollout.get_or_create(&RolloutLabels { fleet: fleet as u64, state }).inc_by(more);
+        }
     }
 
     fn drop_verdict(&self, labels: Option<ResourceLabels>) {

@@ -45,6 +45,7 @@ use crate::{
     metrics::Metrics,
     nodes::{self, Nodes},
     reports::{Reports, poll},
+    rollout::{board::Board, stamp::operator_revision},
     settings::Settings,
     wakes::{Triggers, Wakes},
     watch::{Reach, Scope, watch},
@@ -100,6 +101,7 @@ impl Operator {
         let mut beside = JoinSet::new();
         let (client, kinds, metrics) = (operator.client.clone(), operator.kinds.clone(), operator.metrics.clone());
         beside.spawn(definitions::watch_over(client, kinds, metrics));
+        let board = Arc::new(Board::new(operator.settings.rollout.clone(), operator.metrics.clone()));
         for namespace in scopes {
             let (begins, has_begun) = oneshot::channel();
             begun.push(has_begun);
@@ -108,7 +110,7 @@ impl Operator {
                 Some(namespace) => Arc::new(Reach::new(Some(namespace), operator.metrics.clone())),
             };
             let scope = operator.scope(namespace, &reach);
-            working.spawn(operator.clone().work(scope, definitions.clone(), begins, shutdown.clone()));
+            working.spawn(operator.clone().work(scope, definitions.clone(), board.clone(), begins, shutdown.clone()));
         }
         let ready = operator.ready.clone();
         let announced = async move {
@@ -132,12 +134,14 @@ impl Operator {
         self: Arc<Self>,
         scope: Scope,
         definitions: Arc<Definitions>,
+        board: Arc<Board>,
         begins: oneshot::Sender<()>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let (caches, writers) = Caches::new(&self.kinds);
-        let context = Arc::new(self.context(caches, definitions));
+        let context = Arc::new(self.context(caches, definitions, board.clone()));
         let (triggers, mut woken) = Triggers::new(&self.kinds, self.metrics.clone());
+        board.wakes_by(scope.namespace.clone(), triggers.clone());
         let wakes = Arc::new(Wakes::new(context.clone(), triggers.clone()));
         let (reach, namespace) = (scope.reach.clone(), scope.namespace.clone());
         let mut watches = JoinSet::new();
@@ -181,7 +185,7 @@ impl Operator {
         }
     }
 
-    fn context(&self, caches: Caches, definitions: Arc<Definitions>) -> Context {
+    fn context(&self, caches: Caches, definitions: Arc<Definitions>, board: Arc<Board>) -> Context {
         let reporter = Reporter { controller: MANAGER.into(), instance: Some(self.identity.clone()) };
         Context {
             client: self.client.clone(),
@@ -195,6 +199,8 @@ impl Operator {
             secret_hashes: SecretHashes::default(),
             written: Written::default(),
             definitions,
+            board,
+            operator_revision: operator_revision(&self.settings),
         }
     }
 }

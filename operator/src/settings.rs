@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rollout::settings::RolloutSettings;
+
 /// The operator's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -17,6 +19,8 @@ pub struct Settings {
     pub run_as_group: i64,
     /// How often each worker is asked for its figures.
     pub poll_interval: Duration,
+    /// How changes of these settings reach the workers.
+    pub rollout: RolloutSettings,
 }
 
 impl Default for Settings {
@@ -28,6 +32,7 @@ impl Default for Settings {
             run_as_user: 65532,
             run_as_group: 65532,
             poll_interval: Duration::from_secs(30),
+            rollout: RolloutSettings::default(),
         }
     }
 }

@@ -19,11 +19,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     cache::{Caches, Guarded, reference},
-    controller::{apply::Child, context::Context, dereference::object_name, managed::Managed, observe::worker_of},
+    cold::Cold,
+    controller::{
+        apply::Child,
+        context::Context,
+        dereference::object_name,
+        managed::Managed,
+        observe::{named_by, worker_of},
+    },
     hash::hash_of,
     kinds::Kinds,
     metrics::Metrics,
     references::{Node, References, SECRET},
+    rollout::pull::PULLS_FOR,
 };
 
 /// Has resources looked at.
@@ -140,6 +148,9 @@ impl Wakes {
             return;
         }
         self.context.metrics.noticed(K::NAME, &name);
+        if K::RUNS.is_some() {
+            self.context.board.expect(&node);
+        }
         self.triggers.wake(K::NAME, &name);
         let references = &self.caches().references;
         // Those that it used before count one user less.
@@ -155,6 +166,7 @@ impl Wakes {
         let node = Node::of::<K>(name);
         let seen = self.seen().remove(&node);
         self.context.metrics.forget(K::NAME, name);
+        self.context.board.forget(&node);
         self.context.written.forget(&seen.map(|seen| seen.uid).unwrap_or_default());
         self.concerns::<K>(&node);
         self.caches().references.remove(&node);
@@ -200,7 +212,7 @@ impl Wakes {
     }
 
     /// Of a child.
-    pub fn child<C: Child>(&self, event: &Event<C>) {
+    pub fn child<C: Child>(&self, event: &Event<Cold<C>>) {
         let Some(cache) = self.caches().children::<C>() else { return };
         let Some((child, gone)) = object(event) else {
             if matches!(event, Event::InitDone) {
@@ -249,7 +261,7 @@ impl Wakes {
         };
         pods.brought(pod, gone);
         reports.brought(pod, gone);
-        if let Some((kind, resource)) = worker_of(pod) {
+        if let Some((kind, resource)) = worker_of(pod).or_else(|| named_by(pod, PULLS_FOR)) {
             self.triggers.wake(&kind, &resource);
         }
     }

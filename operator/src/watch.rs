@@ -9,7 +9,7 @@ use futures::{
 };
 use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
-    api::core::v1::{Pod, Secret},
+    api::core::v1::{Pod, PodSpec, Secret},
 };
 use kube::{
     Api, Client, Resource,
@@ -29,7 +29,8 @@ use tracing::{debug, info, warn};
 
 use crate::{
     cache::{Guarded, Writers},
-    controller::{apply::Child, managed::Managed, names::MANAGED_SELECTOR},
+    cold::Cold,
+    controller::{apply::Child, build::pod::CONFIG_VOLUME, managed::Managed, names::MANAGED_SELECTOR},
     kinds::Kinds,
     metrics::Metrics,
     wakes::Wakes,
@@ -154,10 +155,10 @@ pub async fn watch(scope: Scope, mut writers: Writers, wakes: Arc<Wakes>, kinds:
     // Metadata alone: their values are asked for one by one, where one is in use. Helm keeps its releases in Secrets of a
     // megabyte each; nobody refers to them.
     let secrets = scope.all_of().fields("type!=helm.sh/release.v1");
-    let secrets = objects::<PartialObjectMeta<Secret>>(&scope, secrets, writers.take());
+    let secrets = objects::<PartialObjectMeta<Secret>>(&scope, secrets, writers.take(), slim);
     let of_secrets = wakes.clone();
     all.push(Box::pin(drain(secrets, scope.reach.clone(), move |event| of_secrets.secret(event))));
-    let pods = objects::<Pod>(&scope, scope.managed(), writers.take());
+    let pods = objects::<Pod>(&scope, scope.managed(), writers.take(), slim_pod);
     all.push(Box::pin(drain(pods, scope.reach.clone(), move |event| wakes.pod(event))));
     all.push(Box::pin(scope.reach.clone().settle()));
     join_all(all).await;
@@ -169,16 +170,16 @@ pub(crate) fn own<K: Managed>(
     writer: Writer<Guarded<K>>,
     wakes: Arc<Wakes>,
 ) -> impl Future<Output = ()> + Send + use<K> {
-    drain(objects(scope, scope.all_of(), writer), scope.reach.clone(), move |event| wakes.own::<K>(event))
+    drain(objects(scope, scope.all_of(), writer, slim), scope.reach.clone(), move |event| wakes.own::<K>(event))
 }
 
 /// The watch of a kind of child.
 pub(crate) fn children<C: Child>(
     scope: &Scope,
-    writer: Writer<C>,
+    writer: Writer<Cold<C>>,
     wakes: Arc<Wakes>,
 ) -> impl Future<Output = ()> + Send + use<C> {
-    drain(objects(scope, scope.managed(), writer), scope.reach.clone(), move |event| wakes.child::<C>(event))
+    drain(objects(scope, scope.managed(), writer, slim), scope.reach.clone(), move |event| wakes.child::<C>(event))
 }
 
 /// What a watch gives.
@@ -203,6 +204,7 @@ fn objects<K>(
     scope: &Scope,
     config: watcher::Config,
     writer: Writer<K>,
+    slim: fn(&mut K),
 ) -> impl Stream<Item = Events<K>> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -246,6 +248,25 @@ fn slim(object: &mut impl Resource) {
     }
 }
 
+/// Keeps of a pod what is looked at: where it is, which configuration it reads, and how it fares.
+fn slim_pod(pod: &mut Pod) {
+    slim(pod);
+    if let Some(spec) = pod.spec.take() {
+        let mut volumes = spec.volumes.unwrap_or_default();
+        volumes.retain(|volume| volume.name == CONFIG_VOLUME);
+        volumes.shrink_to_fit();
+        pod.spec = Some(PodSpec { node_name: spec.node_name, volumes: Some(volumes), ..PodSpec::default() });
+    }
+    if let Some(status) = &mut pod.status {
+        (status.init_container_statuses, status.ephemeral_container_statuses) = (None, None);
+        (status.host_ips, status.pod_ips) = (None, None);
+        for container in status.container_statuses.iter_mut().flatten() {
+            (container.resources, container.volume_mounts, container.container_id) = (None, None, None);
+            container.image_id = String::new();
+        }
+    }
+}
+
 async fn drain<K>(events: impl Stream<Item = Events<K>>, reach: Arc<Reach>, mut concern: impl FnMut(&Event<K>))
 where
     K: Resource<DynamicType = ()>,
@@ -266,8 +287,10 @@ where
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
 
     use super::*;
+    use crate::controller::observe::{self, Rollout};
 
     fn refused() -> Events<ConfigMap> {
         Err(watcher::Error::NoResourceVersion)
@@ -308,5 +331,30 @@ mod tests {
         tokio::time::sleep(SETTLED * 2).await;
         assert!(metrics.text().contains(&failing(0)));
         settling.abort();
+    }
+
+    #[test]
+    fn a_pod_that_is_kept_says_all_that_is_asked_of_it_in_less_room() {
+        let mounts = |n: usize| -> Vec<_> {
+            (0..n).map(|n| json!({"name": format!("v{n}"), "mountPath": format!("/{n}")})).collect()
+        };
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "gate-camera-x", "namespace": "lab", "uid": "u", "labels": {"controller-revision-hash": "r"},
+                "annotations": {"edgereel.dev/revision": "1"}, "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}]},
+            "spec": {"nodeName": "edge-1", "containers": [{"name": "worker", "image": "i", "args": ["run"], "volumeMounts": mounts(4),
+                    "env": (0..8).map(|n| json!({"name": format!("VARIABLE_{n}"), "value": "value"})).collect::<Vec<_>>()}],
+                "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "config", "configMap": {"name": "gate-camera-config-1"}}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "hostIPs": [{"ip": "10.1.0.1"}],
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2024-06-04T10:30:00Z"}],
+                "containerStatuses": [{"name": "worker", "image": "i", "imageID": "sha256:0123", "containerID": "containerd://0123",
+                    "ready": true, "restartCount": 0, "state": {"running": {}}, "volumeMounts": mounts(4)}]}
+        }))
+        .expect("a pod");
+        let mut slim = pod.clone();
+        slim_pod(&mut slim);
+        let seen = |pod: &Pod| observe::pods(&[Arc::new(pod.clone())], &Rollout::default());
+        assert_eq!(seen(&slim), seen(&pod));
+        let size = |pod: &Pod| serde_json::to_string(pod).expect("JSON").len();
+        assert!(size(&slim) * 5 < size(&pod) * 3, "{} of {}", size(&slim), size(&pod));
     }
 }

@@ -127,6 +127,14 @@ groups:
         annotations:
           summary: 'The operator cannot reach the workers of {{ "{{ $labels.kind }}" }} {{ $who }}'
           description: "They work, and what they say of themselves is not seen. Its FiguresAvailable condition says why."
+      - alert: EdgereelRolloutHalted
+        expr: |-
+          sum by (fleet) (edgereel_operator_rollout_workloads{ {{- $operator -}} ,state="failed"}) > 0
+          and
+          sum by (fleet) (edgereel_operator_rollout_workloads{ {{- $operator -}} ,state="waiting"}) > 0
+        annotations:
+          summary: "A change of the Edgereel operator's goes no further"
+          description: '{{ $value }} workers did not become ready with it; the others keep their pods. The condition UpToDate says which and why.'
       - alert: EdgereelOperatorErrors
         expr: |-
           sum by (kind) (increase(edgereel_operator_reconciles_total{ {{- $operator -}} ,result="error"}[15m])) > 0

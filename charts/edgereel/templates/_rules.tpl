@@ -33,11 +33,12 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
-# Pods: where they run, why they do not, whom to ask for figures. Deleted only to get a rollout past a pod of an old revision
-# that never became ready, or has ended.
+# Pods: where they run, why they do not, whom to ask for figures. Made only to have a new worker image on a node before the
+# old pod goes; deleted when they have done that, and to get a rollout past a pod of an old revision that never became ready,
+# or has ended.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, create, delete]
 # What happened, in the words of `kubectl describe`; and what the kubelet and the StatefulSet's controller say only there of
 # a pod that does not start.
 - apiGroups: [events.k8s.io]

@@ -24,6 +24,10 @@ pub enum ConditionType {
     FiguresAvailable,
     /// It has fields that who reads it does not know, and passes over. Absent where it has none.
     UnknownFields,
+    /// What the operator itself has changed (its worker image, its settings) has reached the pods.
+    UpToDate,
+    /// The operator leaves the resource's children alone. There only while that is so.
+    Paused,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -73,6 +77,14 @@ pub enum Reason {
     InternalError,
     /// The operator is changing the workload.
     RolloutInProgress,
+    /// A change of the operator's has reached the pods.
+    UpToDate,
+    /// A change of the operator's waits for its turn, or for a maintenance window.
+    RolloutWaiting,
+    /// A change of the operator's goes no further: it did another one no good.
+    RolloutHalted,
+    /// `edgereel.dev/pause` is set.
+    Paused,
     /// The scheduler finds no node.
     Unschedulable,
     ImagePullFailed,
@@ -141,6 +153,10 @@ impl Reason {
             ProgramFailed => "ProgramFailed",
             InternalError => "InternalError",
             RolloutInProgress => "RolloutInProgress",
+            UpToDate => "UpToDate",
+            RolloutWaiting => "RolloutWaiting",
+            RolloutHalted => "RolloutHalted",
+            Paused => "Paused",
             Unschedulable => "Unschedulable",
             ImagePullFailed => "ImagePullFailed",
             NodeLost => "NodeLost",
@@ -172,6 +188,8 @@ impl ConditionType {
             ConditionType::Accepted => "Accepted",
             ConditionType::FiguresAvailable => "FiguresAvailable",
             ConditionType::UnknownFields => "UnknownFields",
+            ConditionType::UpToDate => "UpToDate",
+            ConditionType::Paused => "Paused",
         }
     }
 }

@@ -120,6 +120,8 @@ pub type Key = (String, String);
 pub trait Desired: Send + Sync {
     /// Which it is.
     fn key(&self) -> Key;
+    /// Whether pods are made from it.
+    fn makes_pods(&self) -> bool;
     /// Whether it is there, as far as is known here.
     fn is_there(&self, place: Place<'_>) -> bool;
     /// Makes it, changes it or leaves it.
@@ -129,6 +131,10 @@ pub trait Desired: Send + Sync {
 impl<C: Child> Desired for C {
     fn key(&self) -> Key {
         (<C as Resource>::plural(&()).into_owned(), self.name_any())
+    }
+
+    fn makes_pods(&self) -> bool {
+        matches!(C::KIND, "Deployment" | "StatefulSet" | "Job" | "CronJob")
     }
 
     fn is_there(&self, place: Place<'_>) -> bool {

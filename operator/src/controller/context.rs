@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    cache::Caches, definitions::Definitions, metrics::Metrics, nodes::Nodes, reports::Reports, settings::Settings,
-    workers::Workers,
+    cache::Caches, definitions::Definitions, metrics::Metrics, nodes::Nodes, reports::Reports, rollout::board::Board,
+    settings::Settings, workers::Workers,
 };
 
 /// Shared by all reconciles of one scope (a namespace, or all).
@@ -39,6 +39,10 @@ pub struct Context {
     pub written: Written,
     /// What the API server's definitions say of fields that are not known here.
     pub definitions: Arc<Definitions>,
+    /// Whose turn it is, while the operator's own changes reach the workers.
+    pub board: Arc<Board>,
+    /// Which operator this is, as far as pods go.
+    pub operator_revision: String,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -53,7 +53,13 @@ use self::{
     verdict::{Asked, Verdict},
     workload::Runs,
 };
-use crate::{backoff, cache::Guarded, words::words};
+use crate::{
+    backoff,
+    cache::Guarded,
+    references::Node,
+    rollout::{board::State, pause, turn},
+    words::words,
+};
 
 /// Why a reconcile has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +82,10 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     let resource = match &guarded.0 {
         Ok(resource) if resource.meta().deletion_timestamp.is_some() => return Ok(forget(&context, resource)),
         Ok(resource) => resource,
-        Err(invalid) => return status::malformed::<K>(invalid, &context).await,
+        Err(invalid) => {
+            context.board.note(&Node::of::<K>(&object_name(&*guarded)), 0, State::Apart);
+            return status::malformed::<K>(invalid, &context).await;
+        }
     };
     let mut found = resource.dereference(&context.caches);
     let namespace = object_name(resource).namespace;
@@ -84,13 +93,41 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     read.map_err(|source| Error::Api { what: "cannot read a Secret", source })?;
     let owner = owner(resource);
     let place = Place { client: &context.client, caches: &context.caches, owner: &owner };
+    let (node, paused) = (Node::of::<K>(&object_name(resource)), pause::is_paused(resource));
+    let apart = || context.board.note(&node, 0, State::Apart);
+    let (mut further, mut again) = (Vec::new(), None);
     let (rollout, judged, outcome) = match resource.validate(&found, &context.settings) {
-        Err(refusal) => (left_alone(place), Judged::Said(verdict::refused(&refusal)), Ok(())),
+        Err(refusal) => {
+            apart();
+            (left_alone(place), Judged::Said(verdict::refused(&refusal)), Ok(()))
+        }
         Ok(None) => (Rollout::default(), Judged::ByUsers, Ok(())),
+        Ok(Some(workload)) if paused => {
+            apart();
+            let rollout = left_alone(place);
+            further.push(turn::of_paused(&workload, &context.settings, &rollout));
+            let judged = match rollout.observed {
+                true => Judged::ByPods(Asked { suspended: rollout.desired == 0, ..asked(&workload) }),
+                false => Judged::Said(verdict::paused()),
+            };
+            (rollout, judged, Ok(()))
+        }
         Ok(Some(workload)) => {
-            let children = build::build(&workload, &context.settings);
-            match bring(resource, &children, place).await {
-                Ok(rollout) => (rollout, Judged::ByPods(asked(&workload)), Ok(())),
+            let turn = turn::take(resource, &found, workload, place, &context).await;
+            let turn = turn.map_err(|source| Error::Api { what: "cannot fetch an image beforehand", source })?;
+            let children = build::build(&turn.workload, &turn.settings);
+            match bring(resource, &children, turn.keeps, place).await {
+                Ok(rollout) => {
+                    let tidied = turn.done(resource, place, &context).await;
+                    tidied
+                        .map_err(|source| Error::Api { what: "cannot remove a pod that fetched an image", source })?;
+                    if turn.silent {
+                        return Ok(Action::requeue(context.settings.poll_interval));
+                    }
+                    further.push(turn.word);
+                    again = turn.again;
+                    (rollout, Judged::ByPods(asked(&turn.workload)), Ok(()))
+                }
                 // The resource goes with it.
                 Err(error) if error.in_leaving_namespace() => return Ok(Action::await_change()),
                 Err(error) => (left_alone(place), Judged::Said(verdict::failed(&error)), Err(error)),
@@ -99,7 +136,11 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     };
     let mut pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
     context.nodes.tell(&mut pods);
-    clear_the_way(&rollout, &pods, place).await?;
+    if paused {
+        further.push(pause::condition());
+    } else {
+        clear_the_way(&rollout, &pods, place).await?;
+    }
     give_up(observe::forced(resource.annotations().get(FORCE_MOVE_ANNOTATION), &pods), place).await?;
     let mut observed = look(rollout, pods, &namespace, &context).await;
     observed.users = i32::try_from(found.users.len()).unwrap_or(i32::MAX);
@@ -113,17 +154,19 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     {
         return Ok(Action::requeue(found.settles.map_or(wait, |settles| wait.min(settles))));
     }
-    let waits = status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
+    let verdict = Verdict { further, ..judged.verdict::<K>(&observed) };
+    let waits = status::write(resource, &observed, verdict, &context).await?;
     outcome?;
     context.written.succeeded(&resource.uid().unwrap_or_default());
     let look = next_look(&observed, context.settings.poll_interval);
-    let soonest = [waits, found.settles].into_iter().flatten().fold(look, Duration::min);
+    let soonest = [waits, found.settles, again].into_iter().flatten().fold(look, Duration::min);
     Ok(Action::requeue(soonest))
 }
 
 /// After a failure: the same resource is tried again, later each time; no other waits for it.
 pub fn retry<K: Managed>(guarded: Arc<Guarded<K>>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.written.failed(&guarded.uid().unwrap_or_default());
+    context.board.give_up(&Node::of::<K>(&object_name(&*guarded)));
     let wait = backoff::wait(failures, rand::random());
     let resource = format!("{}/{}", K::NAME, object_name(&*guarded));
     warn!(resource, ?wait, "{error}");
@@ -175,6 +218,7 @@ fn asked(workload: &workload::Workload) -> Asked {
 /// A resource that is going away: the garbage collector removes its children by their owner, and no recorded data.
 fn forget<K: Managed>(context: &Context, resource: &K) -> Action {
     context.written.forget(&resource.uid().unwrap_or_default());
+    context.board.note(&Node::of::<K>(&object_name(resource)), 0, State::Apart);
     Action::await_change()
 }
 
@@ -184,13 +228,20 @@ fn left_alone(place: Place<'_>) -> Rollout {
 }
 
 /// Brings the children to what was built, and removes those that nobody wants any longer.
-async fn bring<K: Managed>(resource: &K, children: &Children, place: Place<'_>) -> Result<Rollout, ApplyError> {
+/// With `keeps`, what makes the pods stays as it is.
+async fn bring<K: Managed>(
+    resource: &K,
+    children: &Children,
+    keeps: bool,
+    place: Place<'_>,
+) -> Result<Rollout, ApplyError> {
     let old = HasStatus::status(resource).map(ResourceStatus::conditions).unwrap_or_default();
     let over = children.run().and_then(|run| verdict::remembered(run, old));
     // What has come to its end and is gone since is not made again.
     let is_run = |child: &dyn Desired| children.run() == Some(child.key().1.as_str());
     let mut due: Vec<&dyn Desired> = children.iter().collect();
     due.retain(|child| over.is_none() || !is_run(*child) || child.is_there(place));
+    due.retain(|child| !keeps || !child.makes_pods());
     apply::apply(&due, place).await?;
     let mut wanted: BTreeSet<Key> = children.iter().map(|child| child.key()).collect();
     let mut rollout = observe::rollout(&observe::live(place, |key| wanted.contains(key)));

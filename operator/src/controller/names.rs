@@ -31,7 +31,7 @@ const MAX_WORKLOAD: usize = 52;
 
 /// The names of one resource's children. They end in what the kind says, cameras' in `-camera`, sinks' in
 /// `-sink`: two resources never share one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Of the Deployment or StatefulSet, the Service, the PodDisruptionBudget; also the label `app.kubernetes.io/instance`.
     pub workload: String,

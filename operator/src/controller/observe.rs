@@ -8,6 +8,7 @@ use k8s_openapi::api::{
     batch::v1::{CronJob, Job},
     core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodTemplateSpec},
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -138,6 +139,8 @@ pub struct PodView {
     pub config: Option<String>,
     /// Why it does not work, in the scheduler's or the kubelet's words.
     pub trouble: Option<(Reason, String)>,
+    /// Since when it is ready.
+    pub ready_since: Option<Timestamp>,
     /// What its worker said last, or why it did not answer; none where it was not asked.
     pub report: Option<Result<ResourceReport, String>>,
 }
@@ -163,7 +166,8 @@ pub fn rollout(live: &Live) -> Rollout {
     deployment.as_deref().map(of_deployment).or_else(of_set).or_else(of_job).or_else(of_cron_job).unwrap_or_default()
 }
 
-fn revision(template: &PodTemplateSpec) -> Option<String> {
+/// The revision that a template has noted.
+pub fn revision(template: &PodTemplateSpec) -> Option<String> {
     template.metadata.as_ref()?.annotations.as_ref()?.get(REVISION_ANNOTATION).cloned()
 }
 
@@ -264,16 +268,32 @@ pub fn view(pod: &Pod, rollout: &Rollout) -> PodView {
         declared: rollout.declared.is_none() || pod.annotations().get(REVISION_ANNOTATION) == rollout.declared.as_ref(),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         config: config.map(|map| map.name.clone()),
-        trouble: unschedulable(pod).or_else(|| container.and_then(stuck)).or_else(|| failed(pod)),
+        trouble: trouble(pod),
+        ready_since: condition("Ready")
+            .filter(|c| c.status == "True")
+            .and_then(|c| c.last_transition_time.as_ref())
+            .map(|time| time.0),
         report: None,
     }
 }
 
 /// The resource that a pod works for: its kind, and its name.
 pub fn worker_of(pod: &Pod) -> Option<(String, ObjectName)> {
-    let (kind, name) = pod.annotations().get(RESOURCE_ANNOTATION)?.split_once('/')?;
+    named_by(pod, RESOURCE_ANNOTATION)
+}
+
+/// The resource that an annotation of a pod names: its kind, and its name.
+pub fn named_by(pod: &Pod, annotation: &str) -> Option<(String, ObjectName)> {
+    let (kind, name) = pod.annotations().get(annotation)?.split_once('/')?;
     let namespace = pod.namespace().unwrap_or_default();
     Some((kind.to_owned(), ObjectName { namespace, name: name.to_owned() }))
+}
+
+/// Why a pod does not work, in the scheduler's or the kubelet's words.
+pub fn trouble(pod: &Pod) -> Option<(Reason, String)> {
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let worker = containers.into_iter().find(|container| container.name == CONTAINER);
+    unschedulable(pod).or_else(|| worker.and_then(stuck)).or_else(|| failed(pod))
 }
 
 /// The pods without those that have ended and been replaced: an evicted pod stays until somebody deletes it.

@@ -1,6 +1,8 @@
 //! From what was found to a workload, or the reason why there is none. Pure; the check is the one that `edgereel run` and
 //! `edgereel validate` use, and beside it stands what only a cluster asks for.
 
+use std::collections::BTreeMap;
+
 use edgereel_crds::{
     check::{FieldProblem, check},
     fields::Fields,
@@ -155,6 +157,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         suspended: false,
         restart: object.annotations().get(RESTART_ANNOTATION).cloned(),
         buffers: 0,
+        stamp: BTreeMap::new(),
         owner,
     }
 }

@@ -41,6 +41,21 @@ pub struct Verdict {
     pub aspect: Option<Said>,
     /// Whether the workers answer; none where nothing runs for the kind.
     pub figures: Option<Said>,
+    /// Conditions of other matters.
+    pub further: Vec<Further>,
+}
+
+/// A condition beside the verdict: it says nothing of whether the resource works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Further {
+    /// Which.
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
 }
 
 /// A condition's value, why, and for people.
@@ -56,6 +71,7 @@ impl Verdict {
             stalled: false,
             aspect: None,
             figures: None,
+            further: vec![],
         }
     }
 
@@ -140,6 +156,11 @@ fn reached(users: i32, reports: &[ConnectionReport]) -> Verdict {
         },
         (true, None) => Verdict::new(Unknown, Reason::Starting, "no worker that uses it has told of it yet"),
     }
+}
+
+/// Of a resource that was paused before it had any pods.
+pub fn paused() -> Verdict {
+    Verdict::new(False, Reason::Paused, "it was paused before anything ran")
 }
 
 /// Of a workload. Only pods of the declared revision have a say in it.
@@ -293,17 +314,16 @@ enum Nature {
 fn nature(reason: Reason) -> Nature {
     use Reason::*;
     match reason {
-        Running | Starting | Stopping | CameraConnecting | KafkaConnecting | RolloutInProgress | NotAssigned => {
-            Nature::Passing
-        }
+        Running | Starting | Stopping | CameraConnecting | KafkaConnecting | RolloutInProgress | NotAssigned
+        | RolloutWaiting => Nature::Passing,
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
         | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed
-        | UnknownFields => Nature::Waits,
+        | Paused | UnknownFields | UpToDate => Nature::Waits,
         InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
-        | RunFailed | ProgramMissing => Nature::NeedsPerson,
+        | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,
     }
 }
 
@@ -351,6 +371,8 @@ fn all(verdict: &Verdict, aspect: Option<ConditionType>) -> Vec<(ConditionType, 
         all.push((kind, verdict.aspect.clone().unwrap_or_else(unsaid)));
     }
     all.extend(verdict.figures.clone().map(|figures| (ConditionType::FiguresAvailable, figures)));
+    let further = verdict.further.iter().cloned();
+    all.extend(further.map(|further| (further.kind, (further.status, further.reason, shortened(&further.message)))));
     all
 }
 
@@ -380,6 +402,10 @@ pub fn conditions(
         }
     };
     all(verdict, aspect).into_iter().map(make).collect()
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE).collect()
 }
 
 fn text(status: ConditionStatus) -> &'static str {

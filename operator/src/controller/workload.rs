@@ -1,7 +1,7 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else: it sees
 //! how the pods run and which program is in them, never the kind of the resource.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
 use k8s_openapi::{
@@ -140,6 +140,8 @@ pub struct Workload {
     pub restart: Option<String>,
     /// What the program may hold in memory, in bytes, beside itself.
     pub buffers: u64,
+    /// What is noted at the workload itself, not at its pods: annotations.
+    pub stamp: BTreeMap<String, String>,
 }
 
 impl Workload {

@@ -253,7 +253,7 @@ mod tests {
             need(&["get", "list", "watch", "create", "patch", "delete"], &child.group(), &child.plural());
         }
         need(&["get", "list", "watch"], "", "secrets");
-        need(&["get", "list", "watch", "delete"], "", "pods");
+        need(&["get", "list", "watch", "create", "delete"], "", "pods");
         need(&["list", "create", "patch"], "events.k8s.io", "events");
         assert_eq!(rules(), needed);
     }

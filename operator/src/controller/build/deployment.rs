@@ -5,14 +5,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
-use super::{meta, pod};
+use super::{pod, stamped};
 use crate::{controller::workload::Workload, settings::Settings};
 
 /// The Deployment of a singleton. `Recreate`: of a camera, two workers at once would send every frame twice, and many cameras take one
 /// viewer only.
 pub fn build(workload: &Workload, settings: &Settings) -> Deployment {
     Deployment {
-        metadata: meta(workload, &workload.names.workload),
+        metadata: stamped(workload),
         spec: Some(DeploymentSpec {
             replicas: Some(workload.pods()),
             revision_history_limit: Some(2),

@@ -79,3 +79,9 @@ fn meta(workload: &Workload, name: &str) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+/// The metadata of the child that makes the pods.
+fn stamped(workload: &Workload) -> ObjectMeta {
+    let stamp = Some(workload.stamp.clone()).filter(|stamp| !stamp.is_empty());
+    ObjectMeta { annotations: stamp, ..meta(workload, &workload.names.workload) }
+}

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::{meta, pod};
+use super::{pod, stamped};
 use crate::{controller::workload::Workload, settings::Settings};
 
 /// The StatefulSet of a sharded workload.
@@ -23,7 +23,7 @@ pub fn build(workload: &Workload, storage: &Storage, settings: &Settings) -> Sta
         Storage::HostPath(_) | Storage::PersistentVolumeClaim(_) => None,
     };
     StatefulSet {
-        metadata: meta(workload, &workload.names.workload),
+        metadata: stamped(workload),
         spec: Some(StatefulSetSpec {
             replicas: Some(workload.pods()),
             revision_history_limit: Some(2),

@@ -49,9 +49,11 @@ use super::{
 };
 use crate::{
     cache::{Caches, Guarded, Writers},
+    cold::Cold,
     kinds::Kinds,
     metrics::Metrics,
     reports::Reports,
+    rollout::{board::Board, stamp::operator_revision},
     settings::Settings,
     wakes::{Triggers, Wakes, Woken},
     workers::Workers,
@@ -95,6 +97,11 @@ impl Server {
         }
         let object = tail.strip_suffix("/status").unwrap_or(&tail).to_owned();
         match *method {
+            Method::POST if tail == "pods" => {
+                let name = body["metadata"]["name"].as_str().unwrap_or_default();
+                self.objects.insert(format!("pods/{name}"), body.clone());
+                (201, body)
+            }
             Method::POST => (201, body),
             Method::PATCH if tail.ends_with("/status") => {
                 let version = self.version();
@@ -193,7 +200,7 @@ fn of_kind<K: Managed>(lab: &mut Lab, event: Event<Value>) {
 
 fn of_child<C: Child>(lab: &mut Lab, event: Event<Value>) {
     let event = typed(event);
-    lab.writers.of::<C>().apply_watcher_event(&event);
+    lab.writers.of::<Cold<C>>().apply_watcher_event(&event);
     lab.wakes.child::<C>(&event);
 }
 
@@ -205,11 +212,11 @@ impl Lab {
 
     /// The same, with further kinds and what brings their events.
     pub fn with(kinds: Kinds, more: &[(&'static str, Feed)], text: &str) -> Self {
-        let settings = Settings {
-            worker_image: "edgereel:test".into(),
-            allowed_host_paths: vec!["/data".into()],
-            ..Settings::default()
-        };
+        Lab::of_operator(settings(), kinds, more, text)
+    }
+
+    /// The same, of an operator with other settings.
+    pub fn of_operator(settings: Settings, kinds: Kinds, more: &[(&'static str, Feed)], text: &str) -> Self {
         let server = Arc::new(Mutex::new(Server::default()));
         let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
         let answers = server.clone();
@@ -225,13 +232,17 @@ impl Lab {
         });
         let client = Client::new(service, "lab");
         let (caches, writers) = Caches::new(&kinds);
+        let metrics = Arc::new(Metrics::default());
+        let board = Arc::new(Board::new(settings.rollout.clone(), metrics.clone()));
         let reporter = Reporter { controller: "test".into(), instance: None };
         let context = Arc::new(Context {
             client: client.clone(),
             caches,
+            operator_revision: operator_revision(&settings),
             settings,
             recorder: Recorder::new(client, reporter),
-            metrics: Arc::new(Metrics::default()),
+            metrics,
+            board: board.clone(),
             workers: Workers::at_port(1),
             reports: Reports::default(),
             nodes: Arc::default(),
@@ -240,6 +251,7 @@ impl Lab {
             definitions: Arc::default(),
         });
         let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone());
+        board.wakes_by(None, triggers.clone());
         let wakes = Arc::new(Wakes::new(context.clone(), triggers));
         let mut feeds = BTreeMap::<_, Feed>::from([
             ("CameraStream", of_kind::<CameraStream> as Feed),
@@ -420,6 +432,11 @@ impl Lab {
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         format!("{} {}: {}", text("status"), text("reason"), text("message"))
     }
+}
+
+/// The operator's settings.
+pub(super) fn settings() -> Settings {
+    Settings { worker_image: "edgereel:test".into(), allowed_host_paths: vec!["/data".into()], ..Settings::default() }
 }
 
 /// A connection, a camera and a sink.

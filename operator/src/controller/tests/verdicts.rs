@@ -52,6 +52,7 @@ fn pod() -> PodView {
         finished: false,
         config: None,
         trouble: None,
+        ready_since: None,
         report: Some(Ok(report(ConditionStatus::True, Reason::Running, "30 fps"))),
     }
 }

@@ -14,6 +14,7 @@ mod nodes;
 mod operators;
 mod pinning;
 mod quiet;
+mod rollouts;
 mod secured;
 mod versions;
 
@@ -50,6 +51,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     hands::a_child_deleted_by_hand_is_put_back,
     hands::a_child_edited_by_hand_is_put_back,
     leftovers::a_pod_that_ended_holds_no_camera_up,
+    rollouts::a_paused_camera_is_left_alone_until_it_is_paused_no_longer,
     leftovers::somebody_elses_object_is_not_taken_over,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
     versions::a_name_that_no_worker_takes_is_refused_at_once,
@@ -70,6 +72,8 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     idle::an_operator_that_nothing_happens_to_lives_on,
     idle::a_namespace_that_is_gone_stalls_no_other,
     nodes::a_dead_node_is_named_and_what_may_move_moves,
+    rollouts::a_bad_image_darkens_one_camera_at_most_and_a_good_one_reaches_all,
+    rollouts::a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window,
 ];
 
 /// The first judges what happened in all of them; an uninstall takes the operator's rights while it still ends.
