@@ -3,7 +3,6 @@
 use std::{
     any::{Any, TypeId},
     collections::{BTreeSet, HashMap},
-    fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };

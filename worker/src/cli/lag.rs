@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use edgereel_crds::{frame_sink::StartFrom, plan::SinkPlan};
+use edgereel_crds::{document::Reading, frame_sink::StartFrom, plan::SinkPlan};
 use edgereel_kafka::{
     client::KafkaFault,
     reader::{Extent, TopicReader},
@@ -81,7 +81,7 @@ fn is_zero(number: &i64) -> bool {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
         Ok(read) => read,
         Err(code) => return code,
     };

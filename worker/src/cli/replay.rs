@@ -2,7 +2,10 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use edgereel_crds::plan::{Connection, Plan};
+use edgereel_crds::{
+    document::Reading,
+    plan::{Connection, Plan},
+};
 use edgereel_runtime::{
     cli::log::{self, Lines, LogFormat},
     command::{
@@ -82,7 +85,7 @@ could not be done at all.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
         Ok(read) => read,
         Err(code) => return code,
     };

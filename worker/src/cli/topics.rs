@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use edgereel_crds::check::largest_record;
-use edgereel_crds::plan::{CameraPlan, Connection, Plan};
+use edgereel_crds::{
+    check::largest_record,
+    document::Reading,
+    plan::{CameraPlan, Connection, Plan},
+};
 use edgereel_kafka::{
     client::KafkaFault,
     reader::{Described, TopicReader},
@@ -77,7 +80,7 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read() {
+    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
         Ok(read) => read,
         Err(code) => return code,
     };
