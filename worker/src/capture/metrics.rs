@@ -152,8 +152,9 @@ mod tests {
         camera.refuse(DropReason::buffer_full);
         camera.ack_latency.observe(0.02);
         let text = metrics.text(Format::OpenMetrics);
-        let line = r#"edgereel_camera_frames_dropped_total{namespace="lab",name="agricam3",reason="buffer_full"} 1"#;
-        assert!(text.contains(line), "{text}");
+        let labels = r#"kind="CameraStream",namespace="lab",name="agricam3",replica="0",reason="buffer_full""#;
+        let line = format!("edgereel_camera_frames_dropped_total{{{labels}}} 1");
+        assert!(text.contains(&line), "{text}");
         assert!(text.contains("edgereel_camera_capture_to_acknowledged_seconds_bucket"), "{text}");
     }
 }
