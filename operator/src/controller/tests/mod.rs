@@ -8,6 +8,7 @@ mod newer;
 mod nodes;
 mod progress;
 mod reports;
+mod rollouts;
 mod scenarios;
 mod toy;
 mod verdicts;
@@ -346,7 +347,8 @@ impl Lab {
     /// Everything that was written comes back through the watches.
     pub fn catch_up(&mut self) {
         let objects: Vec<Value> = self.server.lock().expect("not poisoned").objects.values().cloned().collect();
-        objects.into_iter().for_each(|object| self.bring(object));
+        // Events are written, and watched by nobody.
+        objects.into_iter().filter(|object| object["kind"] != "Event").for_each(|object| self.bring(object));
     }
 
     /// Edits an object in the server by hand, and brings it through the watch.

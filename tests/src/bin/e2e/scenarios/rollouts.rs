@@ -24,6 +24,11 @@ fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&QUICK, more].concat()
 }
 
+/// The value for the next image: the same under another name.
+fn next(world: &World) -> String {
+    format!("worker.image.tag={}-next", world.settings.tag)
+}
+
 /// Cameras `c0`, `c1`, …, of which `c0` comes first in a roll-out.
 fn fleet(lab: &Lab<'_>, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
@@ -129,7 +134,7 @@ pub fn a_bad_image_darkens_one_camera_at_most_and_a_good_one_reaches_all(world: 
 
     lab.say("a good one");
     let dark = darkest(&lab, names.len(), || {
-        world.install(&quick(&["worker.runAsGroup=65533"]));
+        world.install(&quick(&[&next(world)]));
         await_up_to_date(&lab, &names);
         names.iter().for_each(|name| drop(lab.await_ready(Kind::Camera, name)));
     });
@@ -154,7 +159,8 @@ pub fn a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window(world: &
 
     lab.say("the window is closed");
     let closed = ["rollout.maintenanceWindow.schedule=0 0 1 1 *", "rollout.maintenanceWindow.duration=1s"];
-    world.install(&quick(&[&["worker.runAsGroup=65533"], &closed[..]].concat()));
+    let next = next(world);
+    world.install(&quick(&[&[next.as_str()], &closed[..]].concat()));
     for name in &names {
         let message = lab.await_reason(Kind::Camera, name, "UpToDate", "RolloutWaiting");
         assert!(message.contains("maintenance window"), "{message}");
@@ -163,7 +169,7 @@ pub fn a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window(world: &
 
     lab.say("the window is open");
     let open = ["rollout.maintenanceWindow.schedule=* * * * *", "rollout.maintenanceWindow.duration=2m"];
-    world.install(&quick(&[&["worker.runAsGroup=65533"], &open[..]].concat()));
+    world.install(&quick(&[&[next.as_str()], &open[..]].concat()));
     await_up_to_date(&lab, &names);
     until("all are replaced", || match pods(&lab, &names) {
         after if after.iter().all(|(name, uid)| before[name] != *uid) => Ok(()),
