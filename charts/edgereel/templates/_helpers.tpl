@@ -97,3 +97,23 @@ Whether it may: as it is wanted, else where it has a ClusterRole anyway.
 {{- define "edgereel.watchNodes" -}}
 {{- if kindIs "invalid" .Values.rbac.nodes }}{{ empty .Values.watchNamespaces }}{{ else }}{{ .Values.rbac.nodes }}{{ end }}
 {{- end -}}
+
+{{/*
+The ports of the API server, with commas between: those that are given, else what the cluster says of itself, which is the
+Service's port and the ones behind it, else (without a cluster: `helm template`, Argo CD) the usual ones.
+*/}}
+{{- define "edgereel.apiServerPorts" -}}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.apiServerPorts }}
+{{- $ports = append $ports (int .) }}
+{{- end }}
+{{- if not $ports }}
+{{- range (dig "spec" "ports" list (lookup "v1" "Service" "default" "kubernetes")) }}
+{{- $ports = append $ports (int .port) }}
+{{- end }}
+{{- range (dig "ports" list (lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "kubernetes")) }}
+{{- $ports = append $ports (int .port) }}
+{{- end }}
+{{- end }}
+{{- $ports | default (list 443 6443) | uniq | sortAlpha | join "," }}
+{{- end }}
