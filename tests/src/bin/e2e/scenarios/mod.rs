@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
 mod admission;
+mod connections;
 mod deletion;
 mod edits;
 mod faults;
@@ -15,6 +16,7 @@ mod operators;
 mod pinning;
 mod quiet;
 mod secured;
+mod unreachable;
 
 use crate::world::World;
 
@@ -50,6 +52,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     hands::a_child_edited_by_hand_is_put_back,
     leftovers::a_pod_that_ended_holds_no_camera_up,
     leftovers::somebody_elses_object_is_not_taken_over,
+    unreachable::a_camera_that_the_operator_cannot_reach_is_ready_and_says_so,
+    connections::a_connection_is_ready_when_a_worker_has_reached_it,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
 ];
 
