@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
 mod admission;
+mod connections;
 mod deletion;
 mod edits;
 mod faults;
@@ -17,6 +18,7 @@ mod quiet;
 mod rollouts;
 mod secured;
 mod versions;
+mod unreachable;
 
 use crate::world::World;
 
@@ -53,6 +55,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     leftovers::a_pod_that_ended_holds_no_camera_up,
     rollouts::a_paused_camera_is_left_alone_until_it_is_paused_no_longer,
     leftovers::somebody_elses_object_is_not_taken_over,
+    unreachable::a_camera_that_the_operator_cannot_reach_is_ready_and_says_so,
+    connections::a_connection_is_ready_when_a_worker_has_reached_it,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
     versions::a_name_that_no_worker_takes_is_refused_at_once,
 ];
