@@ -26,7 +26,7 @@ pub use api::{
     common, declared,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
-    name, placement, pod, resource_status, secret_uses, status, storage, template, units, worker_status,
+    name, placement, pod, resource_status, secret_uses, secret_value, status, storage, template, units, worker_status,
 };
 pub use document::load::{self, load};
 pub use publish::crd::{crds, crds_yaml, json_schema};

@@ -27,7 +27,7 @@ use crate::{
     cache::{Caches, Guarded, reference},
     controller::{
         self as reconciler,
-        context::{Context, SecretHashes, Written},
+        context::{Context, SecretValues, Written},
         dereference::object_name,
         managed::Managed,
         names::MANAGER,
@@ -113,7 +113,7 @@ impl Operator {
             recorder: Recorder::new(self.client.clone(), reporter),
             metrics: self.metrics.clone(),
             workers: Workers::default(),
-            secret_hashes: SecretHashes::default(),
+            secret_values: SecretValues::default(),
             written: Written::default(),
         }
     }

@@ -97,7 +97,7 @@ groups:
         # No worker runs that could say so itself: what the alerts above are made of is not there.
         expr: |-
           sum by (kind, reason) (
-            edgereel_operator_resources{ {{- $operator -}} ,ready!="true",reason=~"Unschedulable|ImagePullFailed|PodCrashing|PodFailed|RolloutInProgress|HostPathNotAllowed|InvalidConfiguration|SecretMissing|ResourceMalformed|NameTaken|RunFailed|OperatorError|WorkerUnreachable"}
+            edgereel_operator_resources{ {{- $operator -}} ,ready!="true",reason=~"Unschedulable|ImagePullFailed|PodCrashing|PodFailed|RolloutInProgress|HostPathNotAllowed|InvalidConfiguration|SecretMissing|SecretKeyMissing|ResourceMalformed|NameTaken|RunFailed|OperatorError|WorkerUnreachable"}
           ) > 0
         annotations:
           summary: '{{ "{{ $labels.kind }}" }} resources do not run'

@@ -32,6 +32,8 @@ pub enum Reason {
     /// The configuration cannot work: a reference, secret, path or value.
     InvalidConfiguration,
     SecretMissing,
+    /// The Secret is there, and a key that is used is not.
+    SecretKeyMissing,
     CameraConnecting,
     CameraUnreachable,
     CameraUnauthorized,
@@ -103,6 +105,7 @@ impl Reason {
             Stopping => "Stopping",
             InvalidConfiguration => "InvalidConfiguration",
             SecretMissing => "SecretMissing",
+            SecretKeyMissing => "SecretKeyMissing",
             CameraConnecting => "CameraConnecting",
             CameraUnreachable => "CameraUnreachable",
             CameraUnauthorized => "CameraUnauthorized",

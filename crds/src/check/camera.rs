@@ -10,7 +10,7 @@ use crate::{
         camera_stream::{
             CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
         },
-        common::{FrameFormat, LocalRef},
+        common::{FrameFormat, LocalRef, has_login},
         units::ByteSize,
     },
     problem::{FieldPath, did_you_mean, shown},
@@ -117,8 +117,7 @@ fn check_url(url: &str, tls: &Option<CameraTls>, login: &Option<LocalRef>, at: &
             return report.add(at.key("url"), message, "write it as `http://camera/video`");
         }
     };
-    let has_login = !parsed.username().is_empty() || parsed.password().is_some();
-    if has_login && login.is_some() {
+    if has_login(url) && login.is_some() {
         let message = "the URL has a login too, and only one can be used";
         report.add(at.key("credentialsSecretRef"), message, "take the login out of the URL");
     }

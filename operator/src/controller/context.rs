@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edgereel_crds::secret_value::oddity;
 use kube::{Client, runtime::events::Recorder};
 
-use crate::{cache::Caches, metrics::Metrics, settings::Settings, workers::Workers};
+use crate::{cache::Caches, hash::keyed, metrics::Metrics, settings::Settings, workers::Workers};
 
 /// Shared by all reconciles of one scope (a namespace, or all).
 pub struct Context {
@@ -24,8 +25,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Asks workers for their figures.
     pub workers: Workers,
-    /// Hashes of Secrets' values.
-    pub secret_hashes: SecretHashes,
+    /// What is remembered of Secrets' values.
+    pub secret_values: SecretValues,
     /// What was written last, by the resource's uid.
     pub written: Written,
 }
@@ -34,24 +35,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A Secret's keys, each with a hash of its value.
-type Hashes = BTreeMap<String, String>;
+/// What is remembered of a Secret's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// What tells it from another.
+    pub fingerprint: String,
+    /// What is odd about it, and what is done about that.
+    pub oddity: Option<String>,
+}
 
-/// Hashes of Secrets' values, by version: a Secret is asked for once, and its values are not kept.
+impl Looked {
+    /// A look at a value of the Secret with this uid.
+    pub fn at(uid: &str, value: &[u8]) -> Self {
+        Looked { fingerprint: keyed(uid, value), oddity: oddity(value) }
+    }
+}
+
+/// A Secret's keys, each with what is remembered of its value.
+type Values = BTreeMap<String, Looked>;
+
+/// What is remembered of Secrets, by version: a Secret is asked for once, and its values are not kept.
 #[derive(Default)]
-pub struct SecretHashes(Mutex<HashMap<(String, String), (String, Hashes)>>);
+pub struct SecretValues(Mutex<HashMap<(String, String), (String, Values)>>);
 
-impl SecretHashes {
-    /// The hashes of a Secret, if this version of it has been seen.
-    pub fn get(&self, namespace: &str, name: &str, version: &str) -> Option<Hashes> {
+impl SecretValues {
+    /// What is remembered of a Secret, if this version of it has been seen.
+    pub fn get(&self, namespace: &str, name: &str, version: &str) -> Option<Values> {
         let known = lock(&self.0);
-        let (seen, hashes) = known.get(&(namespace.to_owned(), name.to_owned()))?;
-        (seen == version && !version.is_empty()).then(|| hashes.clone())
+        let (seen, values) = known.get(&(namespace.to_owned(), name.to_owned()))?;
+        (seen == version && !version.is_empty()).then(|| values.clone())
     }
 
-    /// Remembers them.
-    pub fn put(&self, namespace: &str, name: &str, version: &str, hashes: Hashes) {
-        lock(&self.0).insert((namespace.to_owned(), name.to_owned()), (version.to_owned(), hashes));
+    /// Remembers it.
+    pub fn put(&self, namespace: &str, name: &str, version: &str, values: Values) {
+        lock(&self.0).insert((namespace.to_owned(), name.to_owned()), (version.to_owned(), values));
     }
 }
 

@@ -98,7 +98,8 @@ pub async fn reconcile<K: Managed>(guarded: Arc<DeserializeGuard<K>>, context: A
     let pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
     clear_the_way(&rollout, &pods, place).await?;
     let observed = look(rollout, pods, found.users, &namespace, &context).await;
-    let waits = status::write(resource, &observed, judged.verdict::<K>(&observed), &context).await?;
+    let verdict = judged.verdict::<K>(&observed).remarking(&found.remarks);
+    let waits = status::write(resource, &observed, verdict, &context).await?;
     outcome?;
     context.written.succeeded(&resource.uid().unwrap_or_default());
     let look = next_look(&observed, context.settings.poll_interval);

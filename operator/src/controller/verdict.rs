@@ -20,6 +20,9 @@ use super::{
 /// Longer messages are cut: events take 1 kB.
 const MAX_MESSAGE: usize = 1000;
 
+/// What stands before remarks in a message. What follows is worth writing when it changes, unlike the words before it.
+pub const REMARKS: &str = "; note: ";
+
 /// What there is to say of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -40,6 +43,15 @@ pub struct Verdict {
 impl Verdict {
     fn new(ready: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
         Verdict { ready, reason, message: message.into(), reconciling: false, stalled: false, aspect: None }
+    }
+
+    /// With remarks behind what there is to say.
+    pub fn remarking(mut self, remarks: &[String]) -> Self {
+        if !remarks.is_empty() {
+            let message = format!("{}{REMARKS}{}", self.message, remarks.join("; "));
+            self.message = message.chars().take(MAX_MESSAGE).collect();
+        }
+        self
     }
 
     fn stalled(reason: Reason, message: impl Into<String>) -> Self {
@@ -206,10 +218,10 @@ fn nature(reason: Reason) -> Nature {
         | InternalError | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed => {
             Nature::Waits
         }
-        InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
-        | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
-        | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
-        | RunFailed | ProgramMissing => Nature::NeedsPerson,
+        InvalidConfiguration | SecretMissing | SecretKeyMissing | CameraUnauthorized | KafkaUnauthorized
+        | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly
+        | Unschedulable | ImagePullFailed | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed
+        | NameTaken | RunFailed | ProgramMissing => Nature::NeedsPerson,
     }
 }
 

@@ -39,7 +39,7 @@ use tower_test::mock;
 use super::{
     Error,
     apply::Child,
-    context::{Context, SecretHashes, Written},
+    context::{Context, SecretValues, Written},
     managed::Managed,
     reconcile,
 };
@@ -191,7 +191,7 @@ impl Lab {
     pub fn with(kinds: Kinds, more: &[(&'static str, Feed)], text: &str) -> Self {
         let settings = Settings {
             worker_image: "edgereel:test".into(),
-            allowed_host_paths: vec!["/data".into()],
+            allowed_host_paths: vec!["/data".parse().expect("a directory")],
             ..Settings::default()
         };
         let server = Arc::new(Mutex::new(Server::default()));
@@ -217,7 +217,7 @@ impl Lab {
             recorder: Recorder::new(client, reporter),
             metrics: Arc::new(Metrics::default()),
             workers: Workers::at_port(1),
-            secret_hashes: SecretHashes::default(),
+            secret_values: SecretValues::default(),
             written: Written::default(),
         });
         let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone());
@@ -271,7 +271,9 @@ impl Lab {
         let same_spec = old["spec"] == document["spec"];
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + i64::from(!same_spec);
         let meta = &mut document["metadata"];
-        meta["namespace"] = json!("lab");
+        if meta["namespace"].is_null() {
+            meta["namespace"] = json!("lab");
+        }
         meta["uid"] = json!(format!("uid-of-{name}"));
         meta["generation"] = json!(generation);
         meta["creationTimestamp"] = json!("2024-06-04T10:30:00Z");

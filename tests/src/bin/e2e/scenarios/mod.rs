@@ -10,6 +10,7 @@ mod leftovers;
 mod looking_back;
 mod malformed;
 mod operators;
+mod others;
 mod pinning;
 mod quiet;
 mod secured;
@@ -48,6 +49,10 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     hands::a_child_edited_by_hand_is_put_back,
     leftovers::a_pod_that_ended_holds_no_camera_up,
     leftovers::somebody_elses_object_is_not_taken_over,
+    others::a_secret_is_judged_by_its_keys_and_by_what_nobody_sees_in_them,
+    others::a_login_in_a_url_does_not_get_in,
+    others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
+    others::a_label_that_every_node_has_pins_nothing,
 ];
 
 /// They kill, restart or remove what all others need.
