@@ -39,6 +39,9 @@ fn document(kind: &str, spec: &str) -> Value {
     documents.remove(0).to_json()
 }
 
+const LOGIN: &str = "a login in the URL would stand in a ConfigMap: make a Secret with the keys username and password, name it \
+                     in credentialsSecretRef, and take the login out of url";
+
 #[test]
 fn every_rule_refuses_what_it_is_for_and_says_so() {
     let camera = "topic: {name: a}, kafka: {connectionRef: {name: k}}";
@@ -86,6 +89,9 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             format!("{source}, topic: {{name: a}}, frameRate: {{target: 5, minimum: 1, adaptive: true}}"),
             &[],
         ),
+        ("CameraStream", format!("source: {{mjpeg: {{url: \"http://cam/a@b?c=d@e\"}}}}, {camera}"), &[]),
+        ("CameraStream", format!("source: {{mjpeg: {{url: \"http://ann:s3cret@cam/\"}}}}, {camera}"), &[LOGIN]),
+        ("CameraStream", format!("source: {{snapshot: {{url: \"https://ann@cam/\"}}}}, {camera}"), &[LOGIN]),
         (
             "CameraStream",
             format!("{source}, topic: {{name: a}}, frameRate: {{target: 5, minimum: 9, adaptive: true}}"),
@@ -171,6 +177,9 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             "placement: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}}}",
             true,
         ),
+        ("placement: {nodeSelector: {kubernetes.io/os: linux, disk: big}}", true),
+        ("placement: {nodeSelector: {kubernetes.io/os: linux}}", false),
+        ("placement: {nodeSelector: {kubernetes.io/os: linux, kubernetes.io/arch: arm64}}", false),
         ("placement: {}", false),
         ("placement: {nodes: [], nodeSelector: {}}", false),
         ("placement: {affinity: {podAffinity: {}}}", false),

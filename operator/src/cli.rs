@@ -1,6 +1,7 @@
 //! The command line: flags, each also an environment variable, and the life of the process.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     process::ExitCode,
     sync::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser};
 use edgereel_crds::units;
 use kube::{Client, Config, client::ClientBuilder};
 use tokio::{
@@ -30,7 +31,7 @@ use crate::{
     metrics::Metrics,
     rollout::settings::RolloutSettings,
     run::Operator,
-    settings::Settings,
+    settings::{Allowed, Settings, name},
 };
 
 /// Turns CameraStreams, FrameSinks and KafkaConnections into the workloads that do their work.
@@ -38,10 +39,10 @@ use crate::{
 #[command(name = "edgereel-operator", version, after_help = EXAMPLES)]
 struct Cli {
     /// The image that workers run, unless their resource's `spec.template.image` names another.
-    #[arg(long, env = "EDGEREEL_WORKER_IMAGE", value_name = "IMAGE")]
+    #[arg(long, env = "EDGEREEL_WORKER_IMAGE", value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
     worker_image: String,
     /// A Secret to pull the worker's image with, in the resource's namespace. May be given several times.
-    #[arg(long, env = "EDGEREEL_IMAGE_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, env = "EDGEREEL_IMAGE_PULL_SECRETS", value_name = "NAME", value_delimiter = ',', value_parser = name)]
     image_pull_secrets: Vec<String>,
     /// A namespace to work on. May be given several times. Default: all of them.
     #[arg(
@@ -49,12 +50,14 @@ struct Cli {
         alias = "namespace",
         env = "EDGEREEL_WATCH_NAMESPACE",
         value_name = "NAMESPACE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = name
     )]
     watch_namespaces: Vec<String>,
-    /// A directory of nodes below which a `hostPath` may lie. May be given several times. Default: none may.
-    #[arg(long, env = "EDGEREEL_ALLOWED_HOST_PATHS", value_name = "PATH", value_delimiter = ',')]
-    allowed_host_paths: Vec<String>,
+    /// A directory of nodes below which a `hostPath` may lie; `NAMESPACE=PATH` for one namespace alone. May be given several
+    /// times. Default: none may.
+    #[arg(long, env = "EDGEREEL_ALLOWED_HOST_PATHS", value_name = "[NAMESPACE=]PATH", value_delimiter = ',')]
+    allowed_host_paths: Vec<Allowed>,
     /// The user that workers run as, unless their resource says otherwise. Never root.
     #[arg(long, env = "EDGEREEL_WORKER_RUN_AS_USER", value_name = "UID", default_value_t = 65532, value_parser = clap::value_parser!(i64).range(1..))]
     worker_run_as_user: i64,
@@ -84,13 +87,13 @@ struct Cli {
     #[arg(long, env = "EDGEREEL_LEADER_ELECT", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_elect: bool,
     /// The Lease's name.
-    #[arg(long, env = "EDGEREEL_LEASE_NAME", value_name = "NAME", default_value = "edgereel-operator")]
+    #[arg(long, env = "EDGEREEL_LEASE_NAME", value_name = "NAME", default_value = "edgereel-operator", value_parser = name)]
     lease_name: String,
     /// The Lease's namespace. Default: the operator's own.
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", value_parser = name)]
     lease_namespace: Option<String>,
     /// Who this operator is, in the Lease and in events. Default: the host's name.
-    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    #[arg(long, env = "POD_NAME", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     identity: Option<String>,
     /// Serve /metrics, /healthz and /readyz here.
     #[arg(long, env = "EDGEREEL_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -181,7 +184,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             poll_interval: *cli.poll_interval,
             rollout: cli.rollout,
         },
-        namespaces: cli.watch_namespaces,
+        // One that stands there twice is not worked on twice.
+        namespaces: cli.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
         concurrency: cli.concurrency,
         watch_interval: cli.watch_interval,
         watch_nodes: cli.watch_nodes,
@@ -279,7 +283,7 @@ mod tests {
             "--leader-elect=false",
             "--poll-interval=1m",
         ]);
-        assert_eq!(cli.allowed_host_paths, ["/a", "/b"]);
+        assert_eq!(cli.allowed_host_paths, ["/a", "/b"].map(|path| path.parse().expect("a directory")));
         assert_eq!((cli.watch_namespaces, cli.leader_elect), (vec!["n".to_owned()], false));
         assert_eq!(*cli.poll_interval, Duration::from_secs(60));
         assert_eq!(cli.watch_interval, Duration::from_secs(290));
@@ -288,5 +292,23 @@ mod tests {
             Cli::try_parse_from(["x", "--worker-image", "i", "--watch-interval=1h"]).is_err(),
             "longer than a watch lasts"
         );
+    }
+
+    #[test]
+    fn what_is_empty_is_an_error_and_never_everything() {
+        for flag in [
+            "--watch-namespace=",
+            "--watch-namespace=a,,b",
+            "--allowed-host-paths=",
+            "--allowed-host-paths=/a,",
+            "--image-pull-secrets=",
+            "--lease-name=",
+            "--lease-namespace=",
+            "--identity=",
+        ] {
+            let error = Cli::try_parse_from(["x", "--worker-image=i", flag]).expect_err(flag).to_string();
+            assert!(error.contains(flag.split('=').next().unwrap_or_default()), "{error}");
+        }
+        assert!(Cli::try_parse_from(["x", "--worker-image="]).is_err());
     }
 }

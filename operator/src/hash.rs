@@ -1,11 +1,19 @@
 //! One way to hash: what is compared with itself later, here or in another operator.
 
+use ring::hmac;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// 32 hexadecimal digits for some bytes.
 pub fn hash(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
+}
+
+/// A fingerprint of what nobody may learn: by it a change is noticed, and without the key no guess can be tried. 32 hexadecimal
+/// digits of HMAC-SHA-256.
+pub fn keyed(key: &str, bytes: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), bytes);
+    tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 32 hexadecimal digits for a value as JSON. Objects are compared field by field, so that their order does not matter.
@@ -51,6 +59,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_known_again_by_its_key_alone() {
+        assert_eq!(keyed("one", b"password"), keyed("one", b"password"));
+        assert_ne!(keyed("one", b"password"), keyed("other", b"password"));
+        assert_ne!(keyed("one", b"password"), keyed("one", b"passwort"));
+        // RFC 4231, test case 2.
+        assert_eq!(keyed("Jefe", b"what do ya want for nothing?"), "5bdcc146bf60754e6a042426089575c7");
+    }
 
     #[test]
     fn the_order_of_fields_does_not_matter_and_everything_else_does() {

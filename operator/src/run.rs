@@ -35,7 +35,7 @@ use crate::{
     cache::{Caches, Guarded, reference},
     controller::{
         self as reconciler,
-        context::{Context, SecretHashes, Written},
+        context::{Context, SecretValues, Written},
         dereference::object_name,
         managed::Managed,
         names::MANAGER,
@@ -196,7 +196,7 @@ impl Operator {
             workers: Workers::default(),
             reports: Reports::default(),
             nodes: self.nodes.clone(),
-            secret_hashes: SecretHashes::default(),
+            secret_values: SecretValues::default(),
             written: Written::default(),
             definitions,
             board,

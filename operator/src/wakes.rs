@@ -179,7 +179,7 @@ impl Wakes {
         // Those of its kind that were refused for what it had claimed.
         let stalled = self.caches().of::<K>().state_filter(|other| {
             let name = object_name(other);
-            name.namespace == node.name.namespace
+            (K::MEETS_ACROSS_NAMESPACES || name.namespace == node.name.namespace)
                 && name != node.name
                 && other.0.as_ref().is_ok_and(|other| HasStatus::status(other).is_some_and(is_stalled))
         });

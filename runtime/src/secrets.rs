@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgereel_crds::{name::ObjectName, secret_uses::SecretUses};
+use edgereel_crds::{name::ObjectName, secret_uses::SecretUses, secret_value};
 
 use crate::plain::plain;
 
@@ -32,8 +32,8 @@ impl Secrets {
         Secrets { dir, documents }
     }
 
-    /// The value of one key, as bytes.
-    pub fn bytes(&self, namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {
+    /// The value of one key, as it is stored.
+    fn bytes(&self, namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {
         let fail = |detail: String| SecretError { name: name.into(), key: key.into(), detail };
         // Names come from resources; `Path::new(name).file_name()` differs from `name` for anything but a plain name.
         if [name, key].iter().any(|part| Path::new(part).file_name().is_none_or(|n| n != *part)) {
@@ -63,7 +63,12 @@ impl Secrets {
         keys.map(|(name, key)| self.bytes(namespace, name, key).ok()).collect()
     }
 
-    /// The value of one key, as text without the newline that editors leave at the end.
+    /// What is odd about the values that these uses read, and what is done about it.
+    pub fn remarks(&self, namespace: &str, uses: &SecretUses) -> Vec<String> {
+        secret_value::remarks(uses, |name, key| secret_value::oddity(&self.bytes(namespace, name, key).ok()?))
+    }
+
+    /// The value of one key, as text without what editors leave around it ([`secret_value`]).
     pub fn text(&self, namespace: &str, name: &str, key: &str) -> Result<String, SecretError> {
         let bytes = self.bytes(namespace, name, key)?;
         let text = String::from_utf8(bytes).map_err(|_| SecretError {
@@ -71,7 +76,7 @@ impl Secrets {
             key: key.into(),
             detail: "the value is not UTF-8 text".into(),
         })?;
-        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+        Ok(secret_value::text(&text).to_owned())
     }
 }
 
@@ -89,6 +94,23 @@ mod tests {
         let secrets = Secrets::new(Some(dir.path().into()), BTreeMap::from([(name, document)]));
         assert_eq!(secrets.text("default", "login", "username").as_deref(), Ok("ann"));
         assert_eq!(secrets.text("default", "login", "password").as_deref(), Ok("s"));
+    }
+
+    #[test]
+    fn what_is_odd_about_a_value_is_said_of_those_in_use() {
+        let name = ObjectName { namespace: "default".into(), name: "login".into() };
+        let values = [("username", "ann"), ("password", "\u{feff}s\n"), ("other", "\n")];
+        let values = values.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let secrets = Secrets::new(None, BTreeMap::from([(name, BTreeMap::from(values))]));
+        let uses = SecretUses::from([("login".into(), ["username", "password", "missing"].map(String::from).into())]);
+        assert_eq!(secrets.text("default", "login", "password").as_deref(), Ok("s"));
+        assert_eq!(
+            secrets.remarks("default", &uses),
+            [
+                "`password` of the Secret `login` begins with a byte order mark, which is left out, ends in a line feed, \
+              which is left out"
+            ]
+        );
     }
 
     #[test]

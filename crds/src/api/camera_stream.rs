@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     active_hours::ActiveHours,
-    common::{FrameFormat, KafkaRef, LocalRef, SecretKeyRef, TOPIC_PATTERN},
+    common::{FrameFormat, KafkaRef, LocalRef, NO_LOGIN, NO_LOGIN_RULE, SecretKeyRef, TOPIC_PATTERN, has_login},
     declared::{Declared, Reference, SecretUses, key, whole},
     kafka_connection::KafkaConnection,
     placement::Placement,
@@ -132,13 +132,26 @@ pub enum Source {
     Synthetic(SyntheticSource),
 }
 
+impl CameraStreamSpec {
+    /// The field of a URL that has a login in it.
+    pub fn login_in_url(&self) -> Option<&'static str> {
+        let (field, url) = match &self.source {
+            Source::Mjpeg(mjpeg) => ("spec.source.mjpeg.url", &mjpeg.url),
+            Source::Snapshot(snapshot) => ("spec.source.snapshot.url", &snapshot.url),
+            Source::Synthetic(_) => return None,
+        };
+        has_login(url).then_some(field)
+    }
+}
+
 /// An MJPEG stream over HTTP(S).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tls) || self.url.startsWith('https://')").message("tls is for https:// URLs"))]
+#[x_kube(validation = Rule::new(NO_LOGIN_RULE).message(NO_LOGIN))]
 pub struct MjpegSource {
-    /// `http://` or `https://`. A user name and password in it work, but stand in the resource for all to read: prefer
-    /// `credentialsSecretRef`. They are never shown in logs, status or metrics.
+    /// `http://` or `https://`. A user name and password belong into `credentialsSecretRef`: `edgereel run` takes them in the
+    /// URL of a file of yours, a cluster does not. They are never shown in logs, status or metrics.
     #[schemars(length(max = 2048), regex(pattern = URL_PATTERN))]
     pub url: String,
     /// A Secret of type `kubernetes.io/basic-auth` (`username`, `password`), for basic and digest login.
@@ -153,6 +166,7 @@ pub struct MjpegSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tls) || self.url.startsWith('https://')").message("tls is for https:// URLs"))]
+#[x_kube(validation = Rule::new(NO_LOGIN_RULE).message(NO_LOGIN))]
 pub struct SnapshotSource {
     /// `http://` or `https://`; see the `mjpeg` source.
     #[schemars(length(max = 2048), regex(pattern = URL_PATTERN))]

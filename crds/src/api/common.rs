@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// A resource of a fixed kind in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +31,17 @@ pub struct SecretKeyRef {
 pub struct KafkaRef {
     /// The `KafkaConnection` in the same namespace.
     pub connection_ref: LocalRef,
+}
+
+/// The CEL rule for what has a `url`: a login in it would stand in the resource, and in the ConfigMap of its worker, for all
+/// who may read those.
+pub(crate) const NO_LOGIN_RULE: &str = "!self.url.matches('^[^/?#]*//[^/?#]*@')";
+pub(crate) const NO_LOGIN: &str = "a login in the URL would stand in a ConfigMap: make a Secret with the keys username and \
+password, name it in credentialsSecretRef, and take the login out of url";
+
+/// Whether a URL has a login in it, `http://USER:PASSWORD@HOST`.
+pub fn has_login(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
 
 /// What a topic's name may look like; also in the CRD. Source: Kafka's `Topic.validate`.

@@ -42,6 +42,8 @@ pub enum Reason {
     /// The configuration cannot work: a reference, secret, path or value.
     InvalidConfiguration,
     SecretMissing,
+    /// The Secret is there, and a key that is used is not.
+    SecretKeyMissing,
     CameraConnecting,
     CameraUnreachable,
     CameraUnauthorized,
@@ -127,6 +129,7 @@ impl Reason {
             Stopping => "Stopping",
             InvalidConfiguration => "InvalidConfiguration",
             SecretMissing => "SecretMissing",
+            SecretKeyMissing => "SecretKeyMissing",
             CameraConnecting => "CameraConnecting",
             CameraUnreachable => "CameraUnreachable",
             CameraUnauthorized => "CameraUnauthorized",

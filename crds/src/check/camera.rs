@@ -11,7 +11,7 @@ use crate::{
         camera_stream::{
             CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
         },
-        common::{FrameFormat, LocalRef},
+        common::{FrameFormat, LocalRef, has_login},
         template::zone::zone,
         units::ByteSize,
     },
@@ -168,8 +168,7 @@ fn check_url(
         Ok(_) => return report.add(at.key("url"), urls.not.0, urls.not.1),
         Err(why) => return report.add(at.key("url"), format!("this is not a URL: {why}"), urls.example),
     };
-    let has_login = !parsed.username().is_empty() || parsed.password().is_some();
-    if has_login && login.is_some() {
+    if has_login(url) && login.is_some() {
         let message = "the URL has a login too, and only one can be used";
         report.add(at.key("credentialsSecretRef"), message, "take the login out of the URL");
     }

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use edgereel_crds::secret_value::oddity;
 use kube::{Client, runtime::events::Recorder};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    cache::Caches, definitions::Definitions, metrics::Metrics, nodes::Nodes, reports::Reports, rollout::board::Board,
-    settings::Settings, workers::Workers,
+    cache::Caches, definitions::Definitions, hash::keyed, metrics::Metrics, nodes::Nodes, reports::Reports,
+    rollout::board::Board, settings::Settings, workers::Workers,
 };
 
 /// Shared by all reconciles of one scope (a namespace, or all).
@@ -33,8 +34,8 @@ pub struct Context {
     pub reports: Reports,
     /// The nodes that are lost.
     pub nodes: Arc<Nodes>,
-    /// Hashes of Secrets' values.
-    pub secret_hashes: SecretHashes,
+    /// What is remembered of Secrets' values.
+    pub secret_values: SecretValues,
     /// What was written last, by the resource's uid.
     pub written: Written,
     /// What the API server's definitions say of fields that are not known here.
@@ -49,22 +50,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A Secret's keys, each with a hash of its value.
-type Hashes = BTreeMap<String, String>;
+/// What is remembered of a Secret's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// What tells it from another.
+    pub fingerprint: String,
+    /// What is odd about it, and what is done about that.
+    pub oddity: Option<String>,
+}
+
+impl Looked {
+    /// A look at a value of the Secret with this uid.
+    pub fn at(uid: &str, value: &[u8]) -> Self {
+        Looked { fingerprint: keyed(uid, value), oddity: oddity(value) }
+    }
+}
+
+/// A Secret's keys, each with what is remembered of its value.
+type Values = BTreeMap<String, Looked>;
 
 /// A Secret that changes again and again is believed when it has been as it is for so long, or has been changing for the second.
 const SETTLED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// Hashes of Secrets' values, by version: a Secret is asked for once, and its values are not kept. Whoever writes several keys, or
+/// What is remembered of Secrets' values, by version: a Secret is asked for once, and its values are not kept. Whoever writes several keys, or
 /// several times, has written them all before the pods are started anew.
-pub struct SecretHashes {
+pub struct SecretValues {
     known: Mutex<HashMap<(String, String), Known>>,
     settled: Duration,
 }
 
 struct Known {
     version: String,
-    hashes: Hashes,
+    values: Values,
     /// The version that has come since, when it came, and when the first came that is not known.
     next: Option<(String, Instant, Instant)>,
 }
@@ -72,23 +89,23 @@ struct Known {
 /// What is known of a Secret.
 pub enum Look {
     /// This version has been seen.
-    Known(Hashes),
+    Known(Values),
     /// It has just changed: what it held before counts for so long.
-    Settling(Hashes, Duration),
+    Settling(Values, Duration),
     /// It is to be asked for.
     Ask,
 }
 
-impl Default for SecretHashes {
+impl Default for SecretValues {
     fn default() -> Self {
-        SecretHashes::settled_after(SETTLED.0)
+        SecretValues::settled_after(SETTLED.0)
     }
 }
 
-impl SecretHashes {
+impl SecretValues {
     /// Secrets are believed when they have been as they are for so long.
     pub fn settled_after(settled: Duration) -> Self {
-        SecretHashes { known: Mutex::default(), settled }
+        SecretValues { known: Mutex::default(), settled }
     }
 
     /// What is known of a version of a Secret of which these keys are read.
@@ -97,10 +114,10 @@ impl SecretHashes {
         let Some(known) = all.get_mut(&(namespace.to_owned(), name.to_owned())) else { return Look::Ask };
         if known.version == version && !version.is_empty() {
             known.next = None;
-            return Look::Known(known.hashes.clone());
+            return Look::Known(known.values.clone());
         }
         // One that was not whole has not worked: nothing is started anew for it.
-        if version.is_empty() || !keys.iter().all(|key| known.hashes.contains_key(key)) {
+        if version.is_empty() || !keys.iter().all(|key| known.values.contains_key(key)) {
             return Look::Ask;
         }
         let now = Instant::now();
@@ -111,12 +128,12 @@ impl SecretHashes {
         };
         known.next = Some((version.to_owned(), last, first));
         let wait = (last + self.settled).min(first + SETTLED.1).saturating_duration_since(now);
-        if wait.is_zero() { Look::Ask } else { Look::Settling(known.hashes.clone(), wait) }
+        if wait.is_zero() { Look::Ask } else { Look::Settling(known.values.clone(), wait) }
     }
 
     /// Remembers what a version holds.
-    pub fn put(&self, namespace: &str, name: &str, version: &str, hashes: Hashes) {
-        let known = Known { version: version.to_owned(), hashes, next: None };
+    pub fn put(&self, namespace: &str, name: &str, version: &str, values: Values) {
+        let known = Known { version: version.to_owned(), values, next: None };
         lock(&self.known).insert((namespace.to_owned(), name.to_owned()), known);
     }
 }
@@ -215,23 +232,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn eleven_changes_of_a_secret_within_seconds_are_one() {
-        let secrets = SecretHashes::default();
+        let secrets = SecretValues::default();
         let keys = BTreeSet::from(["password".to_owned()]);
-        let hashes = |hash: &str| Hashes::from([("password".to_owned(), hash.to_owned())]);
+        let values = |fingerprint: &str| {
+            let looked = Looked { fingerprint: fingerprint.to_owned(), oddity: None };
+            Values::from([("password".to_owned(), looked)])
+        };
         let look = |version: usize| secrets.look(("lab", "login"), &version.to_string(), &keys);
         assert!(matches!(look(0), Look::Ask), "one that is not known is asked for at once");
-        secrets.put("lab", "login", "0", hashes("a"));
+        secrets.put("lab", "login", "0", values("a"));
         for version in 1..=11 {
             let Look::Settling(known, wait) = look(version) else { panic!("version {version}") };
-            assert_eq!((known, wait), (hashes("a"), SETTLED.0));
+            assert_eq!((known, wait), (values("a"), SETTLED.0));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         let Look::Settling(_, wait) = look(11) else { panic!("not yet") };
         assert_eq!(wait, SETTLED.0 - Duration::from_secs(1));
         tokio::time::advance(wait).await;
         assert!(matches!(look(11), Look::Ask));
-        secrets.put("lab", "login", "11", hashes("b"));
-        assert!(matches!(look(11), Look::Known(known) if known == hashes("b")));
+        secrets.put("lab", "login", "11", values("b"));
+        assert!(matches!(look(11), Look::Known(known) if known == values("b")));
         // One that never rests is believed after a minute, and a key that was missing at once.
         let begun = Instant::now();
         for version in 12.. {

@@ -1,4 +1,4 @@
-//! Collects what a resource refers to: other resources from the cache, and of Secrets the hashes of the keys in use.
+//! Collects what a resource refers to: other resources from the cache, and of Secrets fingerprints of the keys in use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +12,18 @@ use edgereel_crds::{
     fields::Fields,
     name::{API_VERSION, Kind, ObjectName},
     secret_uses::{SecretUses, connection_secrets},
+    secret_value::remarks,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Resource, runtime::reflector::ObjectRef};
+use kube::{Api, Resource, ResourceExt, runtime::reflector::ObjectRef};
 use serde_json::{Value, json};
 
 use super::{
-    context::{Context, Look},
+    context::{Context, Look, Looked},
     managed::Managed,
 };
 use crate::{
     cache::{Caches, reference},
-    hash::hash,
     references::Node,
 };
 
@@ -39,8 +39,10 @@ pub struct Found {
     pub documents: Vec<Value>,
     /// The Secrets that the worker reads.
     pub uses: SecretUses,
-    /// Those that are there: name, then key, to a hash of the value.
+    /// Those that are there: name, then key, to a fingerprint of the value.
     pub secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// What is odd about their values.
+    pub remarks: Vec<String>,
     /// The cameras and sinks that use a connection.
     pub users: BTreeSet<Node>,
     /// How long it is until a Secret that has just changed is believed.
@@ -129,37 +131,54 @@ pub fn object_name(object: &impl Resource) -> ObjectName {
 
 /// Whether `a` is the older of the two, and so keeps what both claim.
 pub fn older(a: &impl Resource, b: &impl Resource) -> bool {
-    fn age(object: &impl Resource) -> (Option<&k8s_openapi::jiff::Timestamp>, Option<&String>) {
-        (object.meta().creation_timestamp.as_ref().map(|time| &time.0), object.meta().name.as_ref())
+    fn age<K: Resource>(
+        object: &K,
+    ) -> (Option<&k8s_openapi::jiff::Timestamp>, Option<&String>, Option<&String>, Option<&String>) {
+        let meta = object.meta();
+        let time = meta.creation_timestamp.as_ref().map(|time| &time.0);
+        (time, meta.name.as_ref(), meta.namespace.as_ref(), meta.uid.as_ref())
     }
     age(a) < age(b)
 }
 
-/// Fills in the hashes of the Secrets in use. A Secret is asked for once a version.
+/// Fills in the fingerprints of the Secrets in use, and what is odd about their values. A Secret is asked for once a version.
+///
+/// Fingerprints stand in the pods' annotations, where more people look than at Secrets: each is keyed by its Secret's uid,
+/// which those who may not read the Secret do not learn.
 ///
 /// # Errors
 /// The API server did not answer.
 pub async fn secrets(found: &mut Found, namespace: &str, context: &Context) -> Result<(), kube::Error> {
+    let mut odd = BTreeMap::new();
     for (name, keys) in &found.uses {
         let Some(meta) = context.caches.secrets.get(&ObjectRef::new(name).within(namespace)) else { continue };
         let version = meta.metadata.resource_version.clone().unwrap_or_default();
-        let hashes = match context.secret_hashes.look((namespace, name), &version, keys) {
-            Look::Known(hashes) => hashes,
-            Look::Settling(hashes, wait) => {
+        let known = match context.secret_values.look((namespace, name), &version, keys) {
+            Look::Known(known) => known,
+            Look::Settling(known, wait) => {
                 found.settles = Some(found.settles.map_or(wait, |other| other.min(wait)));
-                hashes
+                known
             }
             Look::Ask => {
                 let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
                 let Some(secret) = api.get_opt(name).await? else { continue };
-                let hashes: BTreeMap<String, String> =
-                    secret.data.iter().flatten().map(|(key, value)| (key.clone(), hash(&value.0))).collect();
-                context.secret_hashes.put(namespace, name, &version, hashes.clone());
-                hashes
+                let uid = secret.uid().unwrap_or_default();
+                let values = secret.data.iter().flatten();
+                let known =
+                    values.map(|(key, value)| (key.clone(), Looked::at(&uid, &value.0))).collect::<BTreeMap<_, _>>();
+                context.secret_values.put(namespace, name, &version, known.clone());
+                known
             }
         };
-        let used = hashes.into_iter().filter(|(key, _)| keys.contains(key)).collect();
-        found.secrets.insert(name.clone(), used);
+        let used = known.into_iter().filter(|(key, _)| keys.contains(key));
+        let mut fingerprints = BTreeMap::new();
+        for (key, looked) in used {
+            odd.insert((name.clone(), key.clone()), looked.oddity);
+            fingerprints.insert(key, looked.fingerprint);
+        }
+        found.secrets.insert(name.clone(), fingerprints);
     }
+    let odd = remarks(&found.uses, |name, key| odd.get(&(name.to_owned(), key.to_owned())).cloned().flatten());
+    found.remarks.extend(odd);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgereel_crds::worker_status::{Figures, Semantics};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::observe::PodView;
+use super::{observe::PodView, verdict::REMARKS};
 
 /// One decimal below ten, none above.
 pub fn rounded(rate: f64) -> f64 {
@@ -61,7 +61,9 @@ pub fn figures_matter(new: &Figures, old: &Figures) -> bool {
 
 /// Conditions matter by type, status, reason and generation; a message alone may hold a figure.
 pub fn conditions_matter(new: &[Condition], old: &[Condition]) -> bool {
-    let essence = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone(), c.observed_generation);
+    let remarks = |c: &Condition| c.message.split_once(REMARKS).map(|(_, remarks)| remarks.to_owned());
+    let essence =
+        |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone(), c.observed_generation, remarks(c));
     new.len() != old.len() || new.iter().map(essence).ne(old.iter().map(essence))
 }
 

@@ -46,6 +46,8 @@ pub trait Managed:
 {
     /// How its pods run; none where nothing runs for it.
     const RUNS: Option<Runs>;
+    /// Whether one can claim what another claims in another namespace: a directory of a node.
+    const MEETS_ACROSS_NAMESPACES: bool = false;
     /// Whether its status says how many use it.
     const COUNTS_USERS: bool = false;
 

@@ -89,7 +89,7 @@ pub fn secrets(found: &Found) -> Result<(), Refusal> {
         let missing: Vec<&String> = keys.iter().filter(|key| !there.contains_key(*key)).collect();
         if !missing.is_empty() {
             let message = format!("the Secret `{name}` has no {}: add it to its data", listed(missing));
-            return Err(Refusal::new(Reason::SecretMissing, message));
+            return Err(Refusal::new(Reason::SecretKeyMissing, message));
         }
     }
     Ok(())
@@ -99,11 +99,37 @@ fn listed<'a>(keys: impl IntoIterator<Item = &'a String>) -> String {
     keys.into_iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether no login stands in a URL: by the documents it would come into a ConfigMap. The API server's rule says the same;
+/// this one is for resources from before it.
+///
+/// # Errors
+/// The first that does.
+pub fn logins<K: Managed>(object: &K, found: &Found) -> Result<(), Refusal> {
+    let name = object_name(object);
+    let cameras = found.resources.cameras.iter().filter(|camera| camera.document != RIVAL);
+    for (camera, field) in cameras.filter_map(|camera| Some((camera, camera.spec.login_in_url()?))) {
+        let of = if camera.name == name { String::new() } else { format!("CameraStream/{}: ", camera.name.name) };
+        let camera = &camera.name.name;
+        let message = format!(
+            "{of}{field}: a login in the URL would stand in a ConfigMap; `kubectl create secret generic {camera}-login \
+             --from-literal=username=… --from-literal=password=…`, add `credentialsSecretRef: {{name: {camera}-login}}`, and \
+             take the login out of `url`"
+        );
+        return Err(Refusal::new(Reason::InvalidConfiguration, message));
+    }
+    Ok(())
+}
+
 /// Whether the operator allows the directories of nodes that a resource asks for.
 ///
 /// # Errors
 /// The first that it does not.
-pub fn host_paths(storage: Option<&Storage>, template: &PodTemplate, settings: &Settings) -> Result<(), Refusal> {
+pub fn host_paths(
+    namespace: &str,
+    storage: Option<&Storage>,
+    template: &PodTemplate,
+    settings: &Settings,
+) -> Result<(), Refusal> {
     let own = storage.and_then(|storage| match storage {
         Storage::HostPath(host) => Some(("spec.storage.hostPath.path".to_owned(), &host.path)),
         Storage::PersistentVolumeClaim(_) | Storage::VolumeClaimTemplate(_) => None,
@@ -116,13 +142,14 @@ pub fn host_paths(storage: Option<&Storage>, template: &PodTemplate, settings: &
         | VolumeSource::PersistentVolumeClaim(_) => None,
     });
     for (field, path) in own.into_iter().chain(further) {
-        if !settings.allows(path) {
-            let message = match settings.allowed_host_paths.as_slice() {
-                [] => format!("{field}: `{path}` is not allowed: the operator runs without --allowed-host-paths"),
-                allowed => {
-                    format!("{field}: `{path}` is not allowed; the operator allows what is below {}", listed(allowed))
-                }
+        if !settings.allows(namespace, path) {
+            let allowed: Vec<String> = settings.allowed_in(namespace).map(ToString::to_string).collect();
+            let why = match (settings.allowed_host_paths.is_empty(), allowed.is_empty()) {
+                (true, _) => ": the operator runs without --allowed-host-paths".to_owned(),
+                (false, true) => format!(": the operator's --allowed-host-paths has nothing for `{namespace}`"),
+                (false, false) => format!("; the operator allows what is below {}", listed(&allowed)),
             };
+            let message = format!("{field}: `{path}` is not allowed{why}");
             return Err(Refusal::new(Reason::HostPathNotAllowed, message));
         }
     }

@@ -24,6 +24,9 @@ use crate::{metrics::Found, nodes::OUT_OF_SERVICE};
 /// Longer messages are cut: events take 1 kB.
 const MAX_MESSAGE: usize = 1000;
 
+/// What stands before remarks in a message. What follows is worth writing when it changes, unlike the words before it.
+pub const REMARKS: &str = "; note: ";
+
 /// What there is to say of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -73,6 +76,15 @@ impl Verdict {
             figures: None,
             further: vec![],
         }
+    }
+
+    /// With remarks behind what there is to say.
+    pub fn remarking(mut self, remarks: &[String]) -> Self {
+        if !remarks.is_empty() {
+            let message = format!("{}{REMARKS}{}", self.message, remarks.join("; "));
+            self.message = message.chars().take(MAX_MESSAGE).collect();
+        }
+        self
     }
 
     fn stalled(reason: Reason, message: impl Into<String>) -> Self {
@@ -320,7 +332,7 @@ fn nature(reason: Reason) -> Nature {
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
         | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed
         | Paused | UnknownFields | UpToDate => Nature::Waits,
-        InvalidConfiguration | SecretMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
+        InvalidConfiguration | SecretMissing | SecretKeyMissing | CameraUnauthorized | KafkaUnauthorized | TopicMismatch
         | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly | Unschedulable
         | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed | ResourceMalformed | NameTaken
         | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,

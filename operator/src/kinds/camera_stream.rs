@@ -61,7 +61,8 @@ impl Managed for CameraStream {
         let name = object_name(self);
         let plan = validate::plan(found, Kind::CameraStream, &name)?;
         let plan = plan.cameras.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
-        validate::host_paths(None, &self.spec.template, settings)?;
+        validate::logins(self, found)?;
+        validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
         validate::secrets(found)?;
         let CameraPlan { spec, connection, .. } = &plan;
         let checksum = hash_of(&json!({

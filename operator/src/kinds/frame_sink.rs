@@ -5,7 +5,7 @@ use std::sync::Arc;
 use edgereel_crds::{
     CameraStream, FrameSink, FrameSinkSpec,
     camera_stream::EnsureTopic,
-    check::Resource as Checked,
+    check::{FileNames, Resource as Checked},
     declared::Declared,
     fields::Fields,
     frame_sink::{From, Output},
@@ -40,6 +40,7 @@ use crate::{
 
 impl Managed for FrameSink {
     const RUNS: Option<Runs> = Some(Runs::Sharded);
+    const MEETS_ACROSS_NAMESPACES: bool = true;
 
     /// Its stream, and its own or its stream's connection. Older sinks must not share its group or its files.
     fn dereference(&self, caches: &Caches) -> Found {
@@ -55,7 +56,15 @@ impl Managed for FrameSink {
         .unwrap_or_default();
         for rival in rivals(self, caches) {
             let Ok(rival) = &rival.0 else { continue };
-            add_rival(&mut found, rival, &name.namespace, caches);
+            if older(rival, self) {
+                add_rival(&mut found, rival, caches);
+            } else if files(rival, caches).zip(files(self, caches)).is_some_and(|(a, b)| a.could_meet(&b)) {
+                // Whoever looks into one namespace sees nothing of it.
+                found.remarks.push(format!(
+                    "{} wants to write files of the same names into the same directory of a node; it came later, and waits",
+                    Kind::FrameSink.label(&object_name(rival))
+                ));
+            }
         }
         let document = found.document(Self::NAME, &name, &self.spec);
         found.resources.sinks.push(Checked { name, spec: self.spec.clone(), document });
@@ -67,7 +76,8 @@ impl Managed for FrameSink {
         let plan = validate::plan(found, Kind::FrameSink, &name)?;
         let plan = plan.sinks.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
         placement(&self.spec)?;
-        validate::host_paths(Some(&self.spec.storage), &self.spec.template, settings)?;
+        validate::logins(self, found)?;
+        validate::host_paths(&name.namespace, Some(&self.spec.storage), &self.spec.template, settings)?;
         validate::secrets(found)?;
         let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;
         let checksum = hash_of(&json!({
@@ -135,15 +145,20 @@ fn add_stream(found: &mut Found, spec: &FrameSinkSpec, namespace: &str, caches: 
     }
 }
 
-/// Older sinks that could share a group or a file with this one. A first sieve, for there may be hundreds: the check looks
-/// closely.
+/// Sinks that could share a group or a file with this one: older ones of its namespace, and all whose directories of nodes
+/// meet, wherever they are. A first sieve, for there may be hundreds: the check looks closely.
 fn rivals(sink: &FrameSink, caches: &Caches) -> Vec<Arc<Guarded<FrameSink>>> {
     caches.of::<FrameSink>().state_filter(|other| {
         other.0.as_ref().is_ok_and(|other| {
-            other.namespace() == sink.namespace()
-                && other.name_any() != sink.name_any()
-                && older(other, sink)
-                && (may_share_group(&other.spec, &sink.spec) || may_share_files(&other.spec, &sink.spec))
+            let (mine, theirs) = (&sink.spec, &other.spec);
+            match other.namespace() == sink.namespace() {
+                true => {
+                    other.name_any() != sink.name_any()
+                        && older(other, sink)
+                        && (may_share_group(theirs, mine) || may_share_files(theirs, mine))
+                }
+                false => matches!(theirs.storage, Storage::HostPath(_)) && may_share_files(theirs, mine),
+            }
         })
     })
 }
@@ -155,7 +170,9 @@ fn may_share_group(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
 /// Whether one writes into the other's directory, or below it.
 fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
     let roots = match (&a.storage, &b.storage) {
-        (Storage::HostPath(a), Storage::HostPath(b)) => (a.path.as_str(), b.path.as_str()),
+        (Storage::HostPath(mine), Storage::HostPath(theirs)) if may_share_node(a, b) => {
+            (mine.path.as_str(), theirs.path.as_str())
+        }
         (Storage::PersistentVolumeClaim(a), Storage::PersistentVolumeClaim(b)) if a == b => ("", ""),
         _ => return false,
     };
@@ -167,6 +184,10 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
             _ => return true,
         }
     }
+}
+
+fn may_share_node(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
+    a.placement.as_ref().zip(b.placement.as_ref()).is_none_or(|(a, b)| a.may_share_node(b))
 }
 
 fn directory(spec: &FrameSinkSpec) -> &str {
@@ -181,7 +202,26 @@ fn names<'a>(root: &'a str, directory: &'a str) -> impl Iterator<Item = &'a str>
     root.split('/').chain(directory.split('/')).filter(|name| !name.is_empty() && *name != ".")
 }
 
-fn add_rival(found: &mut Found, rival: &FrameSink, namespace: &str, caches: &Caches) {
+/// The files of a sink on its node.
+fn files(sink: &FrameSink, caches: &Caches) -> Option<FileNames> {
+    let Storage::HostPath(host) = &sink.spec.storage else { return None };
+    let topics = match &sink.spec.from {
+        From::Topics(topics) => topics.clone(),
+        From::StreamRef(stream) => {
+            let namespace = object_name(sink).namespace;
+            let stream = lookup::<CameraStream>(caches, &ObjectName { namespace, name: stream.name.clone() })?.ok()?;
+            vec![stream.spec.topic.name]
+        }
+    };
+    let template = match &sink.spec.output {
+        Output::JpegFiles(files) => &files.file_name,
+        Output::Video(video) => video.file_name(),
+    };
+    Some(FileNames::new(template, &topics).below(directory(&sink.spec)).below(&host.path))
+}
+
+fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {
+    let namespace = &object_name(rival).namespace;
     let mut references: Vec<String> = rival.spec.kafka.iter().map(|kafka| kafka.connection_ref.name.clone()).collect();
     if let From::StreamRef(reference) = &rival.spec.from {
         let name = ObjectName { namespace: namespace.into(), name: reference.name.clone() };

@@ -3,7 +3,7 @@
 mod camera;
 mod sink;
 
-use edgereel_crds::plan::Plan;
+use edgereel_crds::{name::ObjectName, plan::Plan, secret_uses::SecretUses};
 use edgereel_runtime::{
     command::kinds::{self, Options},
     metrics::Metrics,
@@ -36,13 +36,13 @@ impl kinds::Kinds for Kinds {
     fn of(&self, plan: &Plan, secrets: &Secrets) -> Vec<Box<dyn Wanted>> {
         let mut all: Vec<Box<dyn Wanted>> = vec![];
         for plan in &plan.cameras {
-            let secrets = secrets.values(&plan.name.namespace, &plan.planned().secrets);
+            let secrets = read(&plan.name, &plan.planned().secrets, secrets);
             let (snapshots, families) = (self.options.snapshots, self.cameras.clone());
             all.push(Box::new(WantedCamera { plan: plan.clone(), secrets, snapshots, families }));
         }
         for plan in &plan.sinks {
             let planned = plan.planned();
-            let secrets = secrets.values(&plan.name.namespace, &planned.secrets);
+            let secrets = read(&plan.name, &planned.secrets, secrets);
             let Options { replica, numbered, .. } = self.options;
             for (replica, shown) in replicas(&plan.name, planned.replicas, replica, numbered) {
                 if replica >= planned.replicas {
@@ -61,6 +61,14 @@ impl kinds::Kinds for Kinds {
         }
         all
     }
+}
+
+/// What a resource's Secrets hold. What nobody sees in a value is said: a login that is refused is looked at last in its bytes.
+fn read(resource: &ObjectName, uses: &SecretUses, secrets: &Secrets) -> Vec<Option<Vec<u8>>> {
+    for remark in secrets.remarks(&resource.namespace, uses) {
+        warn!(%resource, "{remark}");
+    }
+    secrets.values(&resource.namespace, uses)
 }
 
 /// A gauge of Unix seconds; it is zero until it is set.

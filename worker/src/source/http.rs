@@ -80,9 +80,9 @@ impl HttpCamera {
         if let Some(tls) = tls {
             builder.danger_accept_invalid_certs(tls.insecure_skip_verify);
             if let Some(ca) = &tls.ca_secret_ref {
-                let pem = secrets.bytes(namespace, &ca.name, &ca.key).map_err(secret_missing)?;
+                let pem = secrets.text(namespace, &ca.name, &ca.key).map_err(secret_missing)?;
                 let certificates =
-                    Certificate::stack_from_pem(&pem).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
+                    Certificate::stack_from_pem(pem.as_bytes()).ok().filter(|c| !c.is_empty()).ok_or_else(|| {
                         invalid(format!(
                             "tls.caSecretRef: `{}` of secret `{}` is not a PEM certificate",
                             ca.key, ca.name

@@ -44,7 +44,7 @@ use tower_test::mock;
 use super::{
     Error,
     apply::Child,
-    context::{Context, SecretHashes, Written},
+    context::{Context, SecretValues, Written},
     managed::Managed,
     reconcile,
 };
@@ -247,7 +247,7 @@ impl Lab {
             workers: Workers::at_port(1),
             reports: Reports::default(),
             nodes: Arc::default(),
-            secret_hashes: SecretHashes::settled_after(Duration::ZERO),
+            secret_values: SecretValues::settled_after(Duration::ZERO),
             written: Written::default(),
             definitions: Arc::default(),
         });
@@ -310,7 +310,9 @@ impl Lab {
         let same_spec = old["spec"] == document["spec"];
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + i64::from(!same_spec);
         let meta = &mut document["metadata"];
-        meta["namespace"] = json!("lab");
+        if meta["namespace"].is_null() {
+            meta["namespace"] = json!("lab");
+        }
         meta["uid"] = json!(format!("uid-of-{name}"));
         meta["generation"] = json!(generation);
         meta["creationTimestamp"] = json!("2024-06-04T10:30:00Z");
@@ -438,7 +440,8 @@ impl Lab {
 
 /// The operator's settings.
 pub(super) fn settings() -> Settings {
-    Settings { worker_image: "edgereel:test".into(), allowed_host_paths: vec!["/data".into()], ..Settings::default() }
+    let allowed_host_paths = vec!["/data".parse().expect("a directory")];
+    Settings { worker_image: "edgereel:test".into(), allowed_host_paths, ..Settings::default() }
 }
 
 /// A connection, a camera and a sink.

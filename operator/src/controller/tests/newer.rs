@@ -69,7 +69,7 @@ fn publish(lab: &Lab) {
 
 /// What is to run for every resource of a kind.
 fn workloads<K: Managed>(lab: &Lab) -> BTreeMap<String, Workload> {
-    let settings = Settings { allowed_host_paths: vec!["/".into()], ..Settings::default() };
+    let settings = Settings { allowed_host_paths: vec!["/".parse().expect("a directory")], ..Settings::default() };
     let all = lab.context.caches.of::<K>().state();
     let workload = |stored: &std::sync::Arc<crate::cache::Guarded<K>>| {
         let resource = stored.0.as_ref().unwrap_or_else(|invalid| panic!("{invalid}"));

@@ -1,5 +1,7 @@
 //! What is asked of the API server on each path through a reconcile.
 
+use std::collections::BTreeMap;
+
 use edgereel_crds::{CameraStream, KafkaConnection};
 use serde_json::json;
 
@@ -168,6 +170,51 @@ async fn a_host_path_that_is_not_allowed_is_refused() {
     );
 }
 
+/// A sink of another namespace, and all that it needs there.
+fn elsewhere(name: &str, nodes: &str, directory: &str) -> String {
+    RESOURCES
+        .replace("name: files}", &format!("name: {name}}}"))
+        .replace("nodes: [edge-1]", &format!("nodes: [{nodes}]"))
+        .replace("directory: gate", &format!("directory: {directory}"))
+        .replace("metadata: {name:", "metadata: {namespace: other, name:")
+}
+
+#[tokio::test]
+async fn of_two_namespaces_that_write_into_one_directory_of_a_node_the_older_keeps_it_and_both_say_so() {
+    // Of one age: the name decides.
+    for (name, nodes, directory, older) in [
+        ("early", "edge-1", "gate", true),
+        ("late", "edge-1", "gate", false),
+        ("early", "edge-2", "gate", false),
+        ("early", "edge-1", "yard", false),
+    ] {
+        let mut lab = Lab::new(RESOURCES);
+        lab.declare(&elsewhere(name, nodes, directory));
+        lab.sink("files").await;
+        let stalled = lab.condition("framesinks/files", "Stalled");
+        let message = format!("spec.output.jpegFiles: FrameSink/other/{name} could write files of the same names");
+        assert_eq!(stalled.contains(&message), older, "{name} {nodes} {directory}: {stalled}");
+        let ready = lab.condition("framesinks/files", "Ready");
+        assert_eq!(ready.contains("; note: FrameSink/other/late wants to write"), name == "late", "{ready}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_in_a_url_is_refused_for_it_would_stand_in_a_config_map() {
+    let lab = Lab::new(&with("http://gate/video", "http://ann:s3cret@gate/video"));
+    assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "POST events"], "no ConfigMap");
+    let stalled = lab.condition("camerastreams/gate", "Stalled");
+    assert!(
+        stalled.starts_with("True InvalidConfiguration: spec.source.mjpeg.url: a login in the URL")
+            && stalled.contains("create secret generic gate-login")
+            && !stalled.contains("s3cret"),
+        "{stalled}"
+    );
+    lab.sink("files").await;
+    let stalled = lab.condition("framesinks/files", "Stalled");
+    assert!(stalled.contains("CameraStream/gate: spec.source.mjpeg.url"), "its document would have it too: {stalled}");
+}
+
 #[tokio::test]
 async fn a_sink_on_a_nodes_own_disk_names_the_node() {
     let lab = Lab::new(&with("{path: /data/frames}}\n  placement: {nodes: [edge-1]}", "{path: /data/frames}}"));
@@ -207,6 +254,53 @@ async fn a_missing_secret_is_waited_for_and_its_content_rolls_the_pod() {
     assert_eq!(lab.camera("gate").await, ["GET secrets/login"], "a key that is not used rolls nothing");
     lab.delete("secrets/login");
     assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "PATCH events"], "what runs goes on");
+}
+
+#[tokio::test]
+async fn a_secret_without_a_key_is_not_called_missing_and_what_nobody_sees_in_a_value_is_named() {
+    let text = with("http://gate/video\"", "http://gate/video\", credentialsSecretRef: {name: login}");
+    let mut lab = Lab::new(&text);
+    let mut half = secret("YQ==");
+    half["data"].as_object_mut().expect("an object").remove("password");
+    lab.store(half);
+    lab.camera("gate").await;
+    assert_eq!(
+        lab.condition("camerastreams/gate", "Stalled"),
+        "True SecretKeyMissing: the Secret `login` has no `password`: add it to its data"
+    );
+    // `echo a | base64`, and a byte order mark before the same.
+    for (value, said) in [
+        ("YQo=", "; note: `password` of the Secret `login` ends in a line feed, which is left out"),
+        ("77u/YQ==", "; note: `password` of the Secret `login` begins with a byte order mark, which is left out"),
+        ("YQ==", ""),
+    ] {
+        let mut lab = Lab::new(&text);
+        lab.store(secret(value));
+        lab.camera("gate").await;
+        let ready = lab.condition("camerastreams/gate", "Ready");
+        assert!(ready.ends_with(said) && ready.contains("; note: ") != said.is_empty(), "{ready}");
+    }
+}
+
+#[tokio::test]
+async fn what_pods_show_of_a_secret_tells_nobody_its_value() {
+    let text = with("http://gate/video\"", "http://gate/video\", credentialsSecretRef: {name: login}");
+    let checksum = |lab: &Lab| {
+        let pods = lab.object("deployments/gate-camera")["spec"]["template"]["metadata"]["annotations"].clone();
+        pods[super::super::names::SECRETS_CHECKSUM].as_str().expect("a checksum").to_owned()
+    };
+    let mut lab = Lab::new(&text);
+    lab.store(secret("YQ=="));
+    lab.camera("gate").await;
+    let guess: BTreeMap<_, _> = ["username", "password"].map(|key| (key, crate::hash::hash(b"a"))).into();
+    let guess = crate::hash::hash_of(&BTreeMap::from([("login", guess)]));
+    assert_ne!(checksum(&lab), guess, "whoever sees pods tries one guess after the other");
+    let before = checksum(&lab);
+    lab.catch_up();
+    // Edited there and back, as by a controller that writes it again.
+    lab.store(secret("YQ=="));
+    assert_eq!(lab.camera("gate").await, ["GET secrets/login"], "the same content starts nothing anew");
+    assert_eq!(checksum(&lab), before);
 }
 
 #[tokio::test]

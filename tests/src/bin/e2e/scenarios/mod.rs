@@ -13,6 +13,7 @@ mod looking_back;
 mod malformed;
 mod nodes;
 mod operators;
+mod others;
 mod pinning;
 mod quiet;
 mod rollouts;
@@ -59,6 +60,10 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     connections::a_connection_is_ready_when_a_worker_has_reached_it,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
     versions::a_name_that_no_worker_takes_is_refused_at_once,
+    others::a_secret_is_judged_by_its_keys_and_by_what_nobody_sees_in_them,
+    others::a_login_in_a_url_does_not_get_in,
+    others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
+    others::a_label_that_every_node_has_pins_nothing,
 ];
 
 /// They kill, restart or remove what all others need.
