@@ -49,7 +49,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     hands::a_child_edited_by_hand_is_put_back,
     leftovers::a_pod_that_ended_holds_no_camera_up,
     leftovers::somebody_elses_object_is_not_taken_over,
-    versions::a_name_that_no_worker_takes_is_refused_at_once,
+    versions::the_definitions_refuse_a_name_that_no_worker_takes,
 ];
 
 /// They kill, restart or remove what all others need.
@@ -60,7 +60,7 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     malformed::a_resource_written_past_validation_harms_no_other,
     versions::a_newer_definition_and_the_way_back_disturb_no_stream,
     versions::an_older_definition_is_said_and_a_status_that_it_cuts_is_written_once,
-    versions::what_was_stored_under_the_last_release_is_read_today,
+    versions::what_the_last_releases_definitions_stored_is_read_today,
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,
