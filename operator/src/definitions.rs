@@ -51,7 +51,8 @@ impl Definitions {
         if unknown.is_empty() {
             return Vec::new();
         }
-        let schemas = self.knowing(kind, unknown, client).await;
+        let there = |schema: &Value| unknown.iter().all(|unknown| at(schema, &unknown.field).is_some());
+        let schemas = self.read(client, |schemas| schemas.get(kind).is_some_and(there)).await;
         let schema = schemas.get(kind);
         let named = |unknown: &Unknown| {
             let definition = schema.and_then(|schema| at(schema, &unknown.field));
@@ -62,18 +63,25 @@ impl Definitions {
         unknown.iter().filter_map(named).collect()
     }
 
-    /// Definitions that have these fields, as far as there are such.
-    async fn knowing(&self, kind: &str, unknown: &[Unknown], client: &Client) -> Arc<Schemas> {
+    /// A status as far as the kind's definition has room for it; none where that is not known.
+    pub async fn room_for(&self, kind: &str, status: &Value, client: &Client) -> Option<Value> {
+        let schemas = self.read(client, |_| false).await;
+        let schema = schemas.get(kind)?["properties"].get("status")?;
+        let mut status = status.clone();
+        cut(&mut status, schema);
+        Some(status)
+    }
+
+    /// The definitions; those that were read before, unless they are old, or do not say enough and may say more by now.
+    async fn read(&self, client: &Client, enough: impl Fn(&Schemas) -> bool) -> Arc<Schemas> {
         let mut known = self.0.lock().await;
-        if let Some((read, schemas)) = &*known {
-            let there = |schema: &Value| unknown.iter().all(|unknown| at(schema, &unknown.field).is_some());
-            let knows = schemas.get(kind).is_some_and(there);
-            if read.elapsed() < if knows { LOOK_EVERY } else { AGAIN } {
-                return schemas.clone();
-            }
+        if let Some((read, schemas)) = &*known
+            && read.elapsed() < if enough(schemas) { LOOK_EVERY } else { AGAIN }
+        {
+            return schemas.clone();
         }
         // Without an answer all are named, and none is said to be anybody's default.
-        let schemas = Arc::new(read(client).await.unwrap_or_default());
+        let schemas = Arc::new(published(client).await.unwrap_or_default());
         *known = Some((Instant::now(), schemas.clone()));
         schemas
     }
@@ -85,7 +93,7 @@ pub async fn watch_over(client: Client, kinds: Kinds, metrics: Arc<Metrics>) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         tick.tick().await;
-        let schemas = match read(&client).await {
+        let schemas = match published(&client).await {
             Ok(schemas) => schemas,
             Err(error) => {
                 warn!(
@@ -118,7 +126,7 @@ pub async fn watch_over(client: Client, kinds: Kinds, metrics: Arc<Metrics>) {
 }
 
 /// The schemas of our kinds, as the API server publishes them.
-async fn read(client: &Client) -> Result<Schemas, kube::Error> {
+async fn published(client: &Client) -> Result<Schemas, kube::Error> {
     let request = Request::get(format!("/openapi/v3/apis/{API_VERSION}")).header("Accept", "application/json");
     let request = request.body(Vec::new()).map_err(kube::Error::HttpError)?;
     let mut document: Value = client.request(request).await?;
@@ -144,6 +152,17 @@ fn at<'a>(schema: &'a Value, field: &FieldPath) -> Option<&'a Value> {
         Step::Key(key) => schema["properties"].get(key).or_else(|| schema.get("additionalProperties")),
         Step::Index(_) => schema.get("items"),
     })
+}
+
+/// Takes out of a value what its schema does not have.
+fn cut(value: &mut Value, schema: &Value) {
+    if let Some(items) = value.as_array_mut() {
+        items.iter_mut().for_each(|item| cut(item, &schema["items"]));
+    }
+    if let (Some(fields), Some(known)) = (value.as_object_mut(), schema["properties"].as_object()) {
+        fields.retain(|name, _| known.contains_key(name));
+        fields.iter_mut().for_each(|(name, value)| cut(value, &known[name]));
+    }
 }
 
 /// Whether a field has the value that the API server puts in.
@@ -238,6 +257,15 @@ mod tests {
         assert!(!is_default(&json!({"mode": "dark", "power": 6}), &schema));
         assert!(!is_default(&json!({"mode": "dark", "other": 1}), &schema));
         assert!(!is_default(&json!(1), &json!({"type": "integer"})));
+    }
+
+    #[test]
+    fn a_value_is_cut_to_what_its_schema_has() {
+        let schema =
+            json!({"properties": {"a": {}, "list": {"items": {"properties": {"b": {}}}}, "open": {"type": "object"}}});
+        let mut value = json!({"a": 1, "x": 1, "list": [{"b": 1, "x": 1}], "open": {"x": 1}});
+        cut(&mut value, &schema);
+        assert_eq!(value, json!({"a": 1, "list": [{"b": 1}], "open": {"x": 1}}));
     }
 
     #[test]

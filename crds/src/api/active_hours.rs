@@ -15,7 +15,7 @@ pub const TIME_OF_DAY_PATTERN: &str = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 
 /// The hours in which it captures. Outside of them the camera is let go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ActiveHours {
     /// The time zone of the hours, a name of the IANA database as `Europe/Rome`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub struct ActiveHours {
 
 /// From a time of day to another, on some days of the week.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Window {
     /// On which days it begins: `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`. Default: on all.
     #[serde(default = "Day::all", skip_serializing_if = "Day::are_all")]

@@ -138,6 +138,7 @@ impl CameraStreamSpec {
         let (field, url) = match &self.source {
             Source::Mjpeg(mjpeg) => ("spec.source.mjpeg.url", &mjpeg.url),
             Source::Snapshot(snapshot) => ("spec.source.snapshot.url", &snapshot.url),
+            Source::Rtsp(rtsp) => ("spec.source.rtsp.url", &rtsp.url),
             Source::Synthetic(_) => return None,
         };
         has_login(url).then_some(field)
@@ -187,8 +188,9 @@ fn second() -> Duration {
 }
 
 /// An RTSP stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(NO_LOGIN_RULE).message(NO_LOGIN))]
 pub struct RtspSource {
     /// `rtsp://`; see the `mjpeg` source for a user name and password in it. Of several streams, the best video is taken;
     /// sound is not asked for.

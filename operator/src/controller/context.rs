@@ -145,7 +145,7 @@ pub struct Written(Mutex<HashMap<String, Memory>>);
 struct Memory {
     /// The status, and the resource's version in the cache when it was written.
     status: Option<(Option<String>, Value)>,
-    /// What the API server kept of it, where that is less: its definition is another version's, and lacks a field.
+    /// What of it could be written, where that is less: the API server's definition is another version's, and lacks a field.
     kept: Option<Kept>,
     /// When the status was written, or the resource was first seen.
     since: Instant,

@@ -67,7 +67,14 @@ pub async fn write<K: Managed>(
     // The answer may have fields that this version does not know.
     let api = Api::<Guarded<K>>::namespaced(context.client.clone(), &object_name(resource).namespace);
     let status = serde_json::to_value(&new).unwrap_or_default();
-    let answer = patch(&api, &resource.name_any(), K::NAME, &status).await?;
+    let name = resource.name_any();
+    let answer = match patch(&api, &name, K::NAME, &status).await {
+        Err(error) if is_about_an_older_definition(&error) => {
+            let less = context.definitions.room_for(K::NAME, &status, &context.client).await;
+            patch(&api, &name, K::NAME, &less.ok_or(error)?).await?
+        }
+        answer => answer?,
+    };
     let kept = answer.and_then(|answer| serde_json::to_value(HasStatus::status(answer.0.as_ref().ok()?)).ok());
     context.written.note(&uid, resource.resource_version(), status, kept);
     if told(&verdict, known.condition(ConditionType::Ready)) {
@@ -166,6 +173,13 @@ fn unreadable(stored: &DynamicObject) -> Option<String> {
     });
     let read = read_as(Reading::Lenient, &[(stored.name_any(), document.to_string())]);
     read.problems.first().map(|problem| format!("{}: {}", problem.field, problem.message))
+}
+
+/// Server-side apply takes a status as a whole or not at all: a field that the definition lacks keeps all others from being
+/// written. Source: structured-merge-diff's typed validation.
+fn is_about_an_older_definition(error: &Error) -> bool {
+    let Error::Api { source: kube::Error::Api(status), .. } = error else { return false };
+    status.message.contains("field not declared in schema")
 }
 
 /// Server-side apply to the status subresource: fields that are no longer there go away.

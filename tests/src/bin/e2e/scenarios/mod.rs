@@ -18,8 +18,8 @@ mod pinning;
 mod quiet;
 mod rollouts;
 mod secured;
-mod versions;
 mod unreachable;
+mod versions;
 
 use crate::world::World;
 
@@ -59,7 +59,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     unreachable::a_camera_that_the_operator_cannot_reach_is_ready_and_says_so,
     connections::a_connection_is_ready_when_a_worker_has_reached_it,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
-    versions::a_name_that_no_worker_takes_is_refused_at_once,
+    versions::the_definitions_refuse_a_name_that_no_worker_takes,
     others::a_secret_is_judged_by_its_keys_and_by_what_nobody_sees_in_them,
     others::a_login_in_a_url_does_not_get_in,
     others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
@@ -74,7 +74,7 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     malformed::a_resource_written_past_validation_harms_no_other,
     versions::a_newer_definition_and_the_way_back_disturb_no_stream,
     versions::an_older_definition_is_said_and_a_status_that_it_cuts_is_written_once,
-    versions::what_was_stored_under_the_last_release_is_read_today,
+    versions::what_the_last_releases_definitions_stored_is_read_today,
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,

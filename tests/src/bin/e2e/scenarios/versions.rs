@@ -176,7 +176,7 @@ fn holds(there: &Value, declared: &Value) -> bool {
     }
 }
 
-pub fn what_was_stored_under_the_last_release_is_read_today(world: &World) {
+pub fn what_the_last_releases_definitions_stored_is_read_today(world: &World) {
     let mut all = vec![];
     examples(&released().join("examples"), &mut all);
     assert!(all.len() >= 5, "the release's examples are there");
@@ -212,7 +212,7 @@ pub fn what_was_stored_under_the_last_release_is_read_today(world: &World) {
     }
 }
 
-pub fn a_name_that_no_worker_takes_is_refused_at_once(world: &World) {
+pub fn the_definitions_refuse_a_name_that_no_worker_takes(world: &World) {
     let lab = Lab::open(world, "names");
     let (longest, longer) = ("a".repeat(63), "a".repeat(64));
     let refused = lab.try_apply(&[lab.synthetic(&longer, json!({}))]).expect_err("refused");
