@@ -69,8 +69,8 @@ struct Server {
     objects: BTreeMap<String, Value>,
     /// Paths that are answered with an error: its code and message.
     refuse: BTreeMap<String, (u16, &'static str)>,
-    /// A status's field that the definition lacks: the API server does not keep it.
-    pruned: Option<&'static str>,
+    /// A status's field that the definition lacks: server-side apply refuses it.
+    lacking: Option<&'static str>,
     /// The definitions as they are published; none: they may not be read.
     openapi: Option<Value>,
     /// The path whose next server-side apply ends in a conflict.
@@ -96,6 +96,10 @@ impl Server {
             self.conflict = None;
             return failure(409, "conflict with another manager");
         }
+        if let Some(field) = self.lacking.filter(|field| !body["status"][field].is_null()) {
+            let message = format!("failed to create typed patch object: .status.{field}: field not declared in schema");
+            return failure(500, &message);
+        }
         let object = tail.strip_suffix("/status").unwrap_or(&tail).to_owned();
         match *method {
             Method::POST if tail == "pods" => {
@@ -108,9 +112,6 @@ impl Server {
                 let version = self.version();
                 let stored = self.objects.entry(object).or_insert_with(|| json!({"metadata": {}}));
                 stored["status"] = body["status"].clone();
-                if let (Some(field), Some(status)) = (self.pruned, stored["status"].as_object_mut()) {
-                    status.remove(field);
-                }
                 stored["metadata"]["resourceVersion"] = json!(version);
                 (200, stored.clone())
             }
