@@ -215,7 +215,7 @@ pub struct Worker {
 
 impl Worker {
     fn start(plan: SinkPlan, replica: u32, storage_root: Option<PathBuf>) -> Self {
-        let metrics = SinkFamilies::new(&mut Metrics::default()).of(&plan.name);
+        let metrics = SinkFamilies::new(&mut Metrics::default()).of(&plan.name, 0);
         let state = ResourceState::new(Kind::FrameSink, plan.name.clone());
         let shutdown = CancellationToken::new();
         let env = SinkEnv {
