@@ -15,7 +15,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 /// Texts among which each of the schemas' patterns finds one that it takes.
-const TEXTS: [&str; 9] = ["a", "http://camera/video", "10s", "64Mi", "1280x720", "/data", "A_B", "earliest", "source"];
+const TEXTS: [&str; 11] = [
+    "a",
+    "http://camera/video",
+    "rtsp://camera/video",
+    "10s",
+    "64Mi",
+    "1280x720",
+    "/data",
+    "A_B",
+    "earliest",
+    "source",
+    "08:00",
+];
 
 /// Some value of a shape; `dice` decides which, and whether a field that need not be there is.
 fn some(shape: &Shape, dice: &mut impl FnMut(u64) -> u64) -> Value {

@@ -397,6 +397,8 @@ mod tests {
         let metrics = Metrics::default();
         // These have no series before there is something to say.
         metrics.set_failing("", 0);
+        metrics.definition_lacks(FrameSink::NAME, 0);
+        metrics.rollout(0, Some("rolling"), 1);
         metrics.requested("get", "pods".into(), 200);
         metrics.noticed(FrameSink::NAME, &name("a"));
         let ready = (ConditionType::Ready, ConditionStatus::True, Reason::Running);
