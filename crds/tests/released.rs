@@ -125,7 +125,8 @@ fn what_is_narrowed_is_found() {
         found
     };
     assert_eq!(found(|spec| spec["properties"]["more"] = serde_json::json!({"type": "string"})), [""; 0]);
-    let table: [(fn(&mut Value), &str); 5] = [
+    type Change = fn(&mut Value);
+    let table: [(Change, &str); 5] = [
         (
             |spec| drop(spec["properties"].as_object_mut().map(|fields| fields.remove("buffer"))),
             ".spec.buffer: it is gone",

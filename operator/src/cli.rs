@@ -228,7 +228,7 @@ async fn connect(metrics: &Arc<Metrics>) -> anyhow::Result<(Client, String)> {
 
 /// The API server's own limit, and what kube's client waits for at most, is five minutes.
 fn watch_interval(text: &str) -> Result<Duration, String> {
-    let interval: units::Duration = text.parse().map_err(|e| format!("{e}"))?;
+    let interval: units::Duration = text.parse()?;
     match interval.as_secs() {
         5..=290 => Ok(*interval),
         _ => Err("it has to be from 5s to 290s".into()),

@@ -185,8 +185,11 @@ struct News {
     unchanged: u32,
 }
 
+/// What is said of a connection: its name, whether it was reached, whether the login works, why not, and the brokers.
+type Said<'a> = (&'a str, bool, Option<bool>, Option<Reason>, &'a [String]);
+
 /// What an answer says of connections, without their times.
-fn of_connections(answer: &Answer) -> Vec<(&str, bool, Option<bool>, Option<Reason>, &[String])> {
+fn of_connections(answer: &Answer) -> Vec<Said<'_>> {
     let all = answer.as_ref().map(|report| report.connections.as_slice()).unwrap_or_default();
     all.iter().map(|c| (c.name.as_str(), c.reached, c.login, c.reason, c.brokers.as_slice())).collect()
 }

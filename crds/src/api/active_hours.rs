@@ -72,7 +72,7 @@ impl Day {
         Day::ALL.to_vec()
     }
 
-    fn are_all(days: &Vec<Day>) -> bool {
+    fn are_all(days: &[Day]) -> bool {
         Day::ALL.iter().all(|day| days.contains(day))
     }
 

@@ -69,10 +69,8 @@ fn take(value: &mut Value, shape: &Shape, path: &FieldPath, taken: &mut Vec<Unkn
     match (shape, value) {
         (Shape::Upstream { shape, .. }, value) => take(value, shape, path, taken),
         (Shape::Object(fields), Value::Object(map)) => take_from(map, fields, path, taken),
-        (Shape::OneOf(members), Value::Object(map)) => {
-            if members.iter().any(|member| map.contains_key(&member.name)) {
-                take_from(map, members, path, taken);
-            }
+        (Shape::OneOf(members), Value::Object(map)) if members.iter().any(|member| map.contains_key(&member.name)) => {
+            take_from(map, members, path, taken);
         }
         (Shape::Dict(item), Value::Object(map)) => {
             map.iter_mut().for_each(|(key, value)| take(value, item, &path.key(key), taken));

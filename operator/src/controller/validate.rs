@@ -107,7 +107,8 @@ fn listed<'a>(keys: impl IntoIterator<Item = &'a String>) -> String {
 pub fn logins<K: Managed>(object: &K, found: &Found) -> Result<(), Refusal> {
     let name = object_name(object);
     let cameras = found.resources.cameras.iter().filter(|camera| camera.document != RIVAL);
-    for (camera, field) in cameras.filter_map(|camera| Some((camera, camera.spec.login_in_url()?))) {
+    let mut with_logins = cameras.filter_map(|camera| Some((camera, camera.spec.login_in_url()?)));
+    if let Some((camera, field)) = with_logins.next() {
         let of = if camera.name == name { String::new() } else { format!("CameraStream/{}: ", camera.name.name) };
         let camera = &camera.name.name;
         let message = format!(

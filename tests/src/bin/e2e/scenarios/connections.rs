@@ -1,6 +1,8 @@
 //! What a connection says of itself is what its workers met.
 
-use edgereel_tests::resources::resource;
+use std::time::Duration;
+
+use edgereel_tests::{resources::resource, wait};
 use serde_json::json;
 
 use crate::{
@@ -25,7 +27,12 @@ pub fn a_connection_is_ready_when_a_worker_has_reached_it(world: &World) {
     let camera = |name: &str| lab.synthetic(name, json!({"kafka": {"connectionRef": {"name": name}}}));
     lab.apply(&[camera("good"), camera("away")]);
     let good = lab.await_reason(Kind::Connection, "good", "Ready", "Running");
-    assert!(good.starts_with("1 of 1 workers that have tried reach it, at "), "{good}");
+    assert!(good.starts_with("1 of 1 workers that have tried reach it"), "{good}");
+    // A worker is connected a moment before it knows by which names its brokers go.
+    wait::until("the brokers are named", Duration::from_secs(60), || {
+        let object = lab.look(Kind::Connection, "good").unwrap_or_else(|e| panic!("{e:#}"));
+        condition(&object, "Ready").is_some_and(|ready| ready["message"].to_string().contains("reach it, at "))
+    });
     let away = lab.await_reason(Kind::Connection, "away", "Ready", "KafkaUnreachable");
     assert!(away.contains(&nowhere), "{away}");
     lab.run(&["delete", "cam", "good", "--timeout=60s"]);
