@@ -134,7 +134,8 @@ impl Judged {
 }
 
 fn asked(workload: &workload::Workload) -> Asked {
-    Asked { suspended: workload.suspended, capped_from: workload.capped_from, well: workload.well() }
+    let none = workload.pods() == 0;
+    Asked { suspended: workload.suspended, none, capped_from: workload.capped_from, well: workload.well() }
 }
 
 /// A resource that is going away: the garbage collector removes its children by their owner, and no recorded data.

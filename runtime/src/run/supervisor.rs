@@ -35,7 +35,12 @@ async fn keep_running<F: Future<Output = Result<(), Fault>>>(
 ) {
     let resource = format!("{}/{}", state.kind.as_str(), state.name);
     if suspended {
-        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
+        state.set(
+            ConditionType::Ready,
+            ConditionStatus::False,
+            Reason::Suspended,
+            "nothing is to run: spec.suspend is true, or spec.replicas is 0",
+        );
         info!(resource, "suspended");
         return shutdown.cancelled().await;
     }
