@@ -131,7 +131,7 @@ impl CameraPlan {
 impl SinkPlan {
     /// It as any other.
     pub fn planned(&self) -> Planned<'_> {
-        let (replicas, suspend) = (self.spec.replicas.max(1) as u32, self.spec.suspend);
+        let (replicas, suspend) = (self.spec.replicas.max(1) as u32, self.spec.rests());
         let secrets = connection_secrets(&self.connection.spec);
         Planned { kind: Kind::FrameSink, name: &self.name, replicas, suspend, secrets }
     }

@@ -59,7 +59,17 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         (
             "KafkaConnection",
             format!("{servers}, sasl: {{mechanism: PLAIN}}"),
-            &["PLAIN and SCRAM need usernameSecretRef and passwordSecretRef"],
+            &["PLAIN and SCRAM need username or usernameSecretRef, and passwordSecretRef"],
+        ),
+        (
+            "KafkaConnection",
+            format!("{servers}, sasl: {{mechanism: SCRAM-SHA-512, username: ann, passwordSecretRef: {reference}}}"),
+            &[],
+        ),
+        (
+            "KafkaConnection",
+            format!("{servers}, sasl: {{mechanism: PLAIN, username: ann, {login}}}"),
+            &["give one of username and usernameSecretRef"],
         ),
         (
             "KafkaConnection",
@@ -213,7 +223,15 @@ type Edit = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 const SINK: &str = "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}";
 
+const TOPICS: &str = "kafka: {connectionRef: {name: k}}, output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}, storage: {volumeClaimTemplate: {size: 1Gi}}, from: {topics: [a, b]}";
+const MORE_TOPICS: &str = "kafka: {connectionRef: {name: k}}, output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}, storage: {volumeClaimTemplate: {size: 1Gi}}, from: {topics: [c, b, a]}";
+const FROM: &[&str] = &[
+    "from cannot be changed but for topics that are added, frames of the old topic would be left unread: make a new sink",
+];
+
 const EDITS: &[Edit] = &[
+    ("FrameSink", TOPICS, MORE_TOPICS, &[]),
+    ("FrameSink", MORE_TOPICS, TOPICS, FROM),
     (
         "FrameSink",
         SINK,
@@ -242,7 +260,9 @@ const EDITS: &[Edit] = &[
         "FrameSink",
         SINK,
         "from: {streamRef: {name: b}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi}}",
-        &["from cannot be changed, frames of the old topic would be left unread: make a new sink"],
+        &[
+            "from cannot be changed but for topics that are added, frames of the old topic would be left unread: make a new sink",
+        ],
     ),
     (
         "FrameSink",

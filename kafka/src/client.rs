@@ -102,8 +102,8 @@ fn tls_settings(tls: &KafkaTls, secret: &SecretText) -> Result<Settings, KafkaFa
     }
     if let Some(client) = &tls.client_certificate_secret_ref {
         let field = "spec.tls.clientCertificateSecretRef";
-        settings.push(("ssl.certificate.pem", secret.pem(field, &client.name, "tls.crt")?));
-        settings.push(("ssl.key.pem", secret.pem(field, &client.name, "tls.key")?));
+        settings.push(("ssl.certificate.pem", secret.pem(field, &client.name, client.certificate_key())?));
+        settings.push(("ssl.key.pem", secret.pem(field, &client.name, client.private_key_key())?));
     }
     Ok(settings)
 }
@@ -117,10 +117,11 @@ fn sasl_settings(sasl: &Sasl, secret: &SecretText, subject: &Subject) -> Result<
         // Tokens come through the context.
         SaslMechanism::OAuthBearer => {}
         SaslMechanism::Plain | SaslMechanism::ScramSha256 | SaslMechanism::ScramSha512 => {
-            for (key, field, reference) in [
-                ("sasl.username", "sasl.usernameSecretRef", &sasl.username_secret_ref),
-                ("sasl.password", "sasl.passwordSecretRef", &sasl.password_secret_ref),
-            ] {
+            let username = ("sasl.username", "sasl.usernameSecretRef", &sasl.username_secret_ref);
+            let password = ("sasl.password", "sasl.passwordSecretRef", &sasl.password_secret_ref);
+            settings.extend(sasl.username.iter().map(|name| ("sasl.username", name.clone())));
+            let from_secrets = [username].into_iter().filter(|_| sasl.username.is_none()).chain([password]);
+            for (key, field, reference) in from_secrets {
                 let reference = reference.as_ref().ok_or_else(|| need(field))?;
                 settings.push((key, secret.text(&format!("spec.{field}"), reference)?));
             }
@@ -157,7 +158,7 @@ impl SecretText<'_> {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::{KafkaConnectionSpec, common::LocalRef, name::ObjectName};
+    use edgereel_crds::{KafkaConnectionSpec, kafka_connection::CertificateRef, name::ObjectName};
 
     use super::*;
 
@@ -173,7 +174,16 @@ mod tests {
 
     fn secrets() -> Secrets {
         let pem = "-----BEGIN CERTIFICATE-----\n";
-        let values = [("user", "ann"), ("password", "s3cret"), ("ca", pem), ("tls.crt", pem), ("tls.key", "nonsense")];
+        let key = "-----BEGIN PRIVATE KEY-----\n";
+        let values = [
+            ("user", "ann"),
+            ("password", "s3cret"),
+            ("ca", pem),
+            ("tls.crt", pem),
+            ("tls.key", "nonsense"),
+            ("user.crt", pem),
+            ("user.key", key),
+        ];
         let values = values.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
         let name = ObjectName { namespace: "default".into(), name: "kafka".into() };
         Secrets::new(None, BTreeMap::from([(name, BTreeMap::from(values))]))
@@ -186,7 +196,7 @@ mod tests {
     fn scram() -> Option<Sasl> {
         let mechanism = SaslMechanism::ScramSha512;
         let (username_secret_ref, password_secret_ref) = (secret("user"), secret("password"));
-        Some(Sasl { mechanism, username_secret_ref, password_secret_ref, oauth: None })
+        Some(Sasl { mechanism, username: None, username_secret_ref, password_secret_ref, oauth: None })
     }
 
     fn settings_of(connection: &Connection) -> Result<BTreeMap<String, String>, KafkaFault> {
@@ -219,8 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_strimzis_users_are_taken_as_they_are() {
+        let client = CertificateRef {
+            name: "kafka".into(),
+            certificate_key: Some("user.crt".into()),
+            private_key_key: Some("user.key".into()),
+        };
+        let tls = KafkaTls { client_certificate_secret_ref: Some(client), ..KafkaTls::default() };
+        let settings = settings_of(&connection(Some(tls), None, &[])).expect("complete");
+        assert!(settings["ssl.certificate.pem"].contains("CERTIFICATE"));
+        assert!(settings["ssl.key.pem"].contains("PRIVATE KEY"));
+        let login = Sasl { username: Some("edge".into()), username_secret_ref: None, ..scram().expect("set") };
+        let settings = settings_of(&connection(None, Some(login), &[])).expect("complete");
+        assert_eq!((&*settings["sasl.username"], &*settings["sasl.password"]), ("edge", "s3cret"));
+    }
+
+    #[test]
     fn a_secret_that_is_missing_or_no_pem_is_named_with_its_field() {
-        let client = LocalRef { name: "kafka".into() };
+        let client = CertificateRef { name: "kafka".into(), certificate_key: None, private_key_key: None };
         let no_key = KafkaTls { client_certificate_secret_ref: Some(client), ..KafkaTls::default() };
         let fault = settings_of(&connection(Some(no_key), None, &[])).expect_err("the key is nonsense");
         assert_eq!(fault.reason, Reason::InvalidConfiguration);

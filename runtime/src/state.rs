@@ -14,7 +14,7 @@ use edgereel_crds::{
 use jiff::Timestamp;
 
 /// What a resource says that is suspended by its own spec.
-pub const SUSPENDED: &str = "spec.suspend is true";
+pub const SUSPENDED: &str = "nothing is to run: spec.suspend is true, or spec.replicas is 0";
 
 /// Whether a resource that is not ready for this reason is in trouble: on its way, or stopped as asked, it is not.
 pub fn is_error(reason: Reason) -> bool {

@@ -68,7 +68,7 @@ use crate::api::{
 #[x_kube(validation = Rule::new(PINNED_RULE).message("hostPath needs placement with nodes, nodeSelector or a required node affinity"))]
 #[x_kube(validation = Rule::new("self.storage == oldSelf.storage").message("storage cannot be changed, what was recorded would be left behind: make a new sink"))]
 #[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)").message("group cannot be changed, its committed offsets say what is stored: make a new sink"))]
-#[x_kube(validation = Rule::new("self.from == oldSelf.from").message("from cannot be changed, frames of the old topic would be left unread: make a new sink"))]
+#[x_kube(validation = Rule::new("self.from == oldSelf.from || (has(self.from.topics) && has(oldSelf.from.topics) && oldSelf.from.topics.all(topic, topic in self.from.topics))").message("from cannot be changed but for topics that are added, frames of the old topic would be left unread: make a new sink"))]
 pub struct FrameSinkSpec {
     /// Whose frames; exactly one of the two.
     pub from: From,
@@ -105,11 +105,11 @@ pub struct FrameSinkSpec {
     /// The topic for records that are not frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// The number of workers that share the topic's partitions. Default: 1. A video is written by one worker alone. In
+    /// The number of workers that share the topic's partitions. Default: 1; 0 is as `suspend`, for an autoscaler. A video is written by one worker alone. In
     /// Kubernetes, workers beyond the topic's partitions are not started. With `hostPath` and several nodes, each worker
     /// writes to the disk of the node that it runs on: the frames are spread over them.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
     /// Stop writing, and keep the resource and the data. Default: false.
     #[serde(default)]
@@ -145,6 +145,11 @@ impl Declared for FrameSink {
 }
 
 impl FrameSinkSpec {
+    /// Whether nothing is to run.
+    pub fn rests(&self) -> bool {
+        self.suspend || self.replicas == 0
+    }
+
     /// Whether a cluster keeps its workers where their data lie: a directory of a node is found again only on that node.
     pub fn stays_with_its_data(&self) -> bool {
         !matches!(self.storage, Storage::HostPath(_)) || self.placement.as_ref().is_some_and(Placement::pins)

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
-    common::{LocalRef, SecretKeyRef},
-    declared::{Declared, Reference, SecretUses, key, whole},
+    common::SecretKeyRef,
+    declared::{Declared, Reference, SecretUses, key},
     resource_status::KafkaConnectionStatus,
     status::ConditionType,
 };
@@ -65,7 +65,10 @@ impl Declared for KafkaConnection {
         let mut uses = SecretUses::new();
         if let Some(tls) = &spec.tls {
             key(&mut uses, tls.ca_secret_ref.as_ref());
-            whole(&mut uses, tls.client_certificate_secret_ref.as_ref(), ["tls.crt", "tls.key"]);
+            if let Some(client) = &tls.client_certificate_secret_ref {
+                let keys = [client.certificate_key(), client.private_key_key()].map(String::from);
+                uses.entry(client.name.clone()).or_default().extend(keys);
+            }
         }
         if let Some(sasl) = &spec.sasl {
             key(&mut uses, sasl.username_secret_ref.as_ref());
@@ -86,12 +89,42 @@ pub struct KafkaTls {
     /// The certificate authority's PEM. Without it, the system's authorities are trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
-    /// A Secret of type `kubernetes.io/tls` (`tls.crt`, `tls.key`, PEM): the client's own certificate.
+    /// A Secret with the client's own certificate and its private key, PEM: one of type `kubernetes.io/tls`, or, with the names
+    /// of its keys, any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificate_secret_ref: Option<LocalRef>,
+    pub client_certificate_secret_ref: Option<CertificateRef>,
     /// Check that the broker's certificate names the host that was dialled. Default: true.
     #[serde(default = "yes")]
     pub verify_hostname: bool,
+}
+
+/// A certificate and its private key in a Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key of the certificate. Default: `tls.crt`. In the Secret of Strimzi's `KafkaUser` it is `user.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub certificate_key: Option<String>,
+    /// The key of the private key. Default: `tls.key`. In the Secret of Strimzi's `KafkaUser` it is `user.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub private_key_key: Option<String>,
+}
+
+impl CertificateRef {
+    /// The key of the certificate.
+    pub fn certificate_key(&self) -> &str {
+        self.certificate_key.as_deref().unwrap_or("tls.crt")
+    }
+
+    /// The key of the private key.
+    pub fn private_key_key(&self) -> &str {
+        self.private_key_key.as_deref().unwrap_or("tls.key")
+    }
 }
 
 fn yes() -> bool {
@@ -101,13 +134,18 @@ fn yes() -> bool {
 /// SASL login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || (has(self.usernameSecretRef) && has(self.passwordSecretRef))").message("PLAIN and SCRAM need usernameSecretRef and passwordSecretRef"))]
-#[x_kube(validation = Rule::new("self.mechanism != 'OAUTHBEARER' || (has(self.oauth) && !has(self.usernameSecretRef) && !has(self.passwordSecretRef))").message("OAUTHBEARER needs oauth, and neither user name nor password"))]
+#[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || ((has(self.username) || has(self.usernameSecretRef)) && has(self.passwordSecretRef))").message("PLAIN and SCRAM need username or usernameSecretRef, and passwordSecretRef"))]
+#[x_kube(validation = Rule::new("self.mechanism != 'OAUTHBEARER' || (has(self.oauth) && !has(self.username) && !has(self.usernameSecretRef) && !has(self.passwordSecretRef))").message("OAUTHBEARER needs oauth, and neither user name nor password"))]
 #[x_kube(validation = Rule::new("self.mechanism == 'OAUTHBEARER' || !has(self.oauth)").message("only OAUTHBEARER uses oauth"))]
+#[x_kube(validation = Rule::new("!has(self.username) || !has(self.usernameSecretRef)").message("give one of username and usernameSecretRef"))]
 pub struct Sasl {
     /// How to log in. `PLAIN` and the `SCRAM` mechanisms need a user name and a password, `OAUTHBEARER` needs `oauth`.
     pub mechanism: SaslMechanism,
-    /// The user name.
+    /// The user name, as it is: it is no secret. With Strimzi, the name of the `KafkaUser`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: Option<String>,
+    /// The user name, from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username_secret_ref: Option<SecretKeyRef>,
     /// The password.

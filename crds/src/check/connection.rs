@@ -135,7 +135,7 @@ fn host_and_port(server: &str) -> Result<(), &'static str> {
 fn check_sasl(sasl: &Sasl, report: &mut Report<'_>) {
     let mechanism = sasl.mechanism.as_str();
     let login = [
-        ("spec.sasl.usernameSecretRef", sasl.username_secret_ref.is_some()),
+        ("spec.sasl.usernameSecretRef", sasl.username_secret_ref.is_some() || sasl.username.is_some()),
         ("spec.sasl.passwordSecretRef", sasl.password_secret_ref.is_some()),
     ];
     let by_token = sasl.mechanism == SaslMechanism::OAuthBearer;
@@ -149,6 +149,9 @@ fn check_sasl(sasl: &Sasl, report: &mut Report<'_>) {
             ),
             _ => {}
         }
+    }
+    if sasl.username.is_some() && sasl.username_secret_ref.is_some() {
+        report.add("spec.sasl.usernameSecretRef", "`username` is given too, and only one can be used", "take one out");
     }
     match (&sasl.oauth, by_token) {
         (Some(_), false) => report.add("spec.sasl.oauth", format!("`{mechanism}` does not use it"), "take it out"),

@@ -36,10 +36,10 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
         }
     }
     report.unless(
-        spec.replicas >= 1,
+        spec.replicas >= 0,
         "spec.replicas",
-        "at least one worker is needed",
-        "to stop it, use `suspend: true`",
+        "less than none is none",
+        "to stop it, write `0`, or use `suspend: true`",
     );
     if let Storage::HostPath(host) = &spec.storage
         && let Err((message, remedy)) = paths::host_path(&host.path)

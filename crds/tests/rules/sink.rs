@@ -52,8 +52,8 @@ fn a_sink_keeps_to_its_rules() {
         ),
         (
             output,
-            &with("replicas: 0"),
-            "23:13: FrameSink/files: spec.replicas: 0 is out of range; write a whole number from 1 to \
+            &with("replicas: -1"),
+            "23:13: FrameSink/files: spec.replicas: -1 is out of range; write a whole number from 0 to \
              1000",
         ),
         (output, &with("replicas: 3"), ""),

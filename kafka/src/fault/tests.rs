@@ -11,7 +11,13 @@ use super::*;
 
 fn subject(tls: bool, sasl: bool) -> Subject {
     let mechanism = SaslMechanism::Plain;
-    let sasl = sasl.then_some(Sasl { mechanism, username_secret_ref: None, password_secret_ref: None, oauth: None });
+    let sasl = sasl.then_some(Sasl {
+        mechanism,
+        username: None,
+        username_secret_ref: None,
+        password_secret_ref: None,
+        oauth: None,
+    });
     let spec = KafkaConnectionSpec {
         bootstrap_servers: vec!["a:9092".into(), "b:9092".into()],
         tls: tls.then(KafkaTls::default),

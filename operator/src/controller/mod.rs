@@ -208,6 +208,7 @@ fn is_said<K: Managed>(resource: &K) -> bool {
 fn asked(workload: &workload::Workload) -> Asked {
     Asked {
         suspended: workload.suspended,
+        none: workload.pods() == 0,
         capped_from: workload.capped_from,
         well: workload.well(),
         move_after: workload.move_after(),

@@ -101,6 +101,8 @@ impl Verdict {
 pub struct Asked {
     /// `spec.suspend` is set.
     pub suspended: bool,
+    /// `spec.replicas` is 0.
+    pub none: bool,
     /// Replicas that were asked for beyond the topic's partitions.
     pub capped_from: Option<i32>,
     /// What there is to say while all is well.
@@ -178,10 +180,15 @@ pub fn paused() -> Verdict {
 /// Of a workload. Only pods of the declared revision have a say in it.
 pub fn of_workload(asked: Asked, rollout: &Rollout, pods: &[PodView], aspect: Option<ConditionType>) -> Verdict {
     let judges: Vec<&PodView> = pods.iter().filter(|pod| pod.judges()).collect();
-    let mut verdict = if asked.suspended {
+    let rests = match (asked.suspended, asked.none) {
+        (true, _) => Some("spec.suspend is true"),
+        (false, true) => Some("spec.replicas is 0"),
+        (false, false) => None,
+    };
+    let mut verdict = if let Some(why) = rests {
         match pods.iter().all(|pod| pod.finished) && rollout.current == 0 {
-            true => Verdict::new(False, Reason::Suspended, "spec.suspend is true: nothing runs, everything is kept"),
-            false => Verdict::reconciling(Reason::Stopping, "spec.suspend is true: the workers are stopping"),
+            true => Verdict::new(False, Reason::Suspended, format!("{why}: nothing runs, everything is kept")),
+            false => Verdict::reconciling(Reason::Stopping, format!("{why}: the workers are stopping")),
         }
     } else {
         node_lost(asked, rollout, pods).unwrap_or_else(|| running(asked, rollout, &judges))

@@ -66,7 +66,9 @@ impl Managed for FrameSink {
                 ));
             }
         }
-        let document = found.document(Self::NAME, &name, &self.spec);
+        // A worker that is started meanwhile was asked for.
+        let asked = FrameSinkSpec { replicas: self.spec.replicas.max(1), ..self.spec.clone() };
+        let document = found.document(Self::NAME, &name, &asked);
         found.resources.sinks.push(Checked { name, spec: self.spec.clone(), document });
         found
     }
@@ -88,7 +90,7 @@ impl Managed for FrameSink {
             "camera": camera,
         }));
         let most = partitions(&self.spec.from, found).unwrap_or(i32::MAX);
-        let asked = spec.replicas.max(1);
+        let asked = spec.replicas.max(0);
         let runtime = Runtime::Sharded { replicas: asked.min(most), storage: spec.storage.clone() };
         let mut workload = Workload {
             checksum,

@@ -211,7 +211,7 @@ mod tests {
             (row.note.as_str(), row.light, row.in_trouble()),
             ("joining the consumer group g", Light::Yellow, false)
         );
-        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
+        state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, SUSPENDED);
         assert_eq!(Row::of(&member, later(1)).note, "");
     }
 

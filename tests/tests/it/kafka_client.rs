@@ -60,6 +60,7 @@ fn login(cluster: &Cluster, user: &str, password: &str) -> (Connection, Secrets)
         Some(KafkaTls { ca_secret_ref: Some(key("ca.crt")), verify_hostname: true, ..KafkaTls::default() });
     connection.spec.sasl = Some(Sasl {
         mechanism: SaslMechanism::ScramSha512,
+        username: None,
         username_secret_ref: Some(key("username")),
         password_secret_ref: Some(key("password")),
         oauth: None,

@@ -83,7 +83,7 @@ struct SinkWork {
 
 impl Work for SinkWork {
     fn is_suspended(&self) -> bool {
-        self.plan.spec.suspend
+        self.plan.spec.rests()
     }
 
     fn watch(&self, around: &Surroundings) {

@@ -340,6 +340,32 @@ async fn suspend_scales_to_nothing_and_back() {
 }
 
 #[tokio::test]
+async fn an_autoscaler_takes_a_sink_to_nothing_and_back_without_a_new_pod_template() {
+    let mut lab = Lab::new(RESOURCES);
+    lab.sink("files").await;
+    lab.catch_up();
+    let pods = |lab: &Lab| lab.object("statefulsets/files-sink")["spec"]["template"].clone();
+    let before = pods(&lab);
+    lab.declare(&with("  output: {jpegFiles", "  replicas: 0\n  output: {jpegFiles"));
+    lab.sink("files").await;
+    assert_eq!(lab.object("statefulsets/files-sink")["spec"]["replicas"], 0);
+    assert_eq!(
+        lab.condition("framesinks/files", "Ready"),
+        "False Suspended: spec.replicas is 0: nothing runs, everything is kept"
+    );
+    let documents = lab.object("configmaps/files-sink-config-HASH")["data"]["resources.yaml"].to_string();
+    assert!(
+        !documents.contains("replicas: 0"),
+        "the first worker that comes back would take it for its own: {documents}"
+    );
+    lab.catch_up();
+    lab.declare(RESOURCES);
+    lab.sink("files").await;
+    assert_eq!(lab.object("statefulsets/files-sink")["spec"]["replicas"], 1);
+    assert_eq!(pods(&lab), before);
+}
+
+#[tokio::test]
 async fn more_replicas_get_a_budget_and_one_again_loses_it() {
     let mut lab = Lab::new(RESOURCES);
     lab.sink("files").await;

@@ -91,6 +91,7 @@ fn oauth(cluster: &Cluster, token_url: String) -> Connection {
     let mut connection = connection(cluster.bootstrap());
     connection.spec.sasl = Some(Sasl {
         mechanism: SaslMechanism::OAuthBearer,
+        username: None,
         username_secret_ref: None,
         password_secret_ref: None,
         oauth: Some(OAuth {
