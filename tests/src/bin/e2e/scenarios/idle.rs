@@ -30,6 +30,9 @@ fn ask(world: &World, pod: &Value, path: &str) -> anyhow::Result<String> {
     Ok(world.kube.raw(&path)?.unwrap_or_default())
 }
 
+/// What the names of namespaces begin with that are taken away while an operator watches them.
+pub const GONE: &str = "gone";
+
 pub fn an_operator_that_nothing_happens_to_lives_on(world: &World) {
     let lab = Lab::open(world, "idle");
     // Its events are listed once: a sink that waits for a directory.
@@ -56,7 +59,7 @@ pub fn an_operator_that_nothing_happens_to_lives_on(world: &World) {
 }
 
 pub fn a_namespace_that_is_gone_stalls_no_other(world: &World) {
-    let (here, gone) = (Lab::open(world, "here"), Lab::open(world, "gone"));
+    let (here, gone) = (Lab::open(world, "here"), Lab::open(world, GONE));
     let both = format!("watchNamespaces={{{},{}}}", gone.namespace, here.namespace);
     world.install(&[&both]);
     world.await_operators(1);
