@@ -291,6 +291,11 @@ fn every_problem_has_its_place(text: &str) {
     }
 }
 
+#[test]
+fn what_is_wrong_with_the_end_of_a_file_is_told_there() {
+    every_problem_has_its_place("apiVersion: v1\nkind: Namespace\nmetadata:\n  labels:\n    a");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

@@ -149,6 +149,11 @@ pub fn parse(text: &str) -> (Vec<Node>, Vec<Fault>) {
     if let Err(fault) = builder.documents(&mut documents) {
         builder.faults.push(fault);
     }
+    // What is wrong with the end of a text, the parser sees a line or two behind it.
+    let end = text.lines().count() + 1;
+    for fault in builder.faults.iter_mut().filter(|fault| fault.at.line > end) {
+        fault.at = Position { line: end, column: 1 };
+    }
     (documents, builder.faults)
 }
 
