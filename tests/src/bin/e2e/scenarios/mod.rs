@@ -15,6 +15,7 @@ mod nodes;
 mod operators;
 mod others;
 mod pinning;
+mod policies;
 mod quiet;
 mod rollouts;
 mod secured;
@@ -80,6 +81,7 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::a_restarted_api_server_is_found_again,
     idle::an_operator_that_nothing_happens_to_lives_on,
     idle::a_namespace_that_is_gone_stalls_no_other,
+    policies::enforced_policies_let_pass_what_has_to_and_nothing_else,
     nodes::a_dead_node_is_named_and_what_may_move_moves,
     rollouts::a_bad_image_darkens_one_camera_at_most_and_a_good_one_reaches_all,
     rollouts::a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window,
