@@ -42,7 +42,8 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// The answers of all workers, by their pods.
 #[derive(Default)]
 pub struct Reports {
-    pods: Mutex<HashMap<ObjectName, Entry>>,
+    /// Boxed: a table has room for about twice as many as there are.
+    pods: Mutex<HashMap<ObjectName, Box<Entry>>>,
     /// Pods that have come, changed or gone since the poller looked.
     called: Mutex<HashSet<ObjectName>>,
     call: Notify,
@@ -62,9 +63,9 @@ struct Entry {
     target: Target,
     /// Since when an answer is waited for that says more than the last.
     awaited: Option<Instant>,
-    answer: Option<Answer>,
+    answer: Option<Arc<Answer>>,
     /// The answer for which the resource was last woken, and when that was.
-    judged: Option<(Answer, Instant)>,
+    judged: Option<(Arc<Answer>, Instant)>,
     /// Answers in a row that said nothing new.
     unchanged: u32,
 }
@@ -87,7 +88,7 @@ impl Reports {
                 let known = pods.remove(&name).filter(|entry| entry.target.uid == target.uid);
                 let (answer, judged) = known.map(|entry| (entry.answer, entry.judged)).unwrap_or_default();
                 let entry = Entry { target, awaited: Some(Instant::now()), answer, judged, unchanged: 0 };
-                pods.insert(name.clone(), entry);
+                pods.insert(name.clone(), Box::new(entry));
             }
             None => drop(pods.remove(&name)),
         }
@@ -115,14 +116,14 @@ impl Reports {
         for pod in pods {
             let name = ObjectName { namespace: namespace.into(), name: pod.name.clone() };
             let entry = known.get(&name).filter(|entry| entry.target.uid == pod.uid);
-            pod.report = entry.and_then(|entry| entry.answer.clone());
+            pod.report = entry.and_then(|entry| entry.answer.as_deref().cloned());
         }
     }
 
     /// What the workers in these pods know of a connection.
     pub fn of_connection(&self, pods: &[ObjectName], connection: &ObjectName) -> Vec<ConnectionReport> {
         let known = lock(&self.pods);
-        let reports = pods.iter().filter_map(|pod| known.get(pod)?.answer.as_ref()?.as_ref().ok());
+        let reports = pods.iter().filter_map(|pod| known.get(pod)?.answer.as_deref()?.as_ref().ok());
         let told =
             |report: &ConnectionReport| (&report.namespace, &report.name) == (&connection.namespace, &connection.name);
         reports.flat_map(|report| report.connections.iter().filter(|report| told(report)).cloned()).collect()
@@ -143,12 +144,12 @@ impl Reports {
     fn target(&self, pod: &ObjectName) -> Option<(Target, bool)> {
         let pods = lock(&self.pods);
         let entry = pods.get(pod)?;
-        Some((entry.target.clone(), entry.answer.as_ref().is_some_and(Result::is_err)))
+        Some((entry.target.clone(), entry.answer.as_deref().is_some_and(Result::is_err)))
     }
 
     /// Notes an answer, and gives what follows from it.
     fn answered(&self, pod: &ObjectName, of: &Target, answer: Answer) -> News {
-        let answer = answer.map(slim);
+        let answer = Arc::new(answer.map(slim));
         let mut pods = lock(&self.pods);
         // Another has come in its place, or its readiness is another: it is called anew.
         let Some(entry) = pods.get_mut(pod).filter(|entry| entry.target == *of) else { return News::default() };

@@ -156,6 +156,7 @@ impl Wakes {
     fn there<K: Managed>(&self, resource: &Guarded<K>) {
         let name = object_name(resource);
         let (node, meta) = (Node::of::<K>(&name), resource.meta());
+        self.context.written.brought(meta.uid.as_deref().unwrap_or_default(), meta.resource_version.as_deref());
         // The spec beside its generation: another definition gives another one of what is stored.
         let (leaves, spec) = (meta.deletion_timestamp.is_some(), &resource.1.spec);
         let essence = hash_of(&(&meta.uid, meta.generation, &meta.annotations, leaves, spec));
@@ -263,19 +264,20 @@ impl Wakes {
         let mut changes = self.context.nodes.hear();
         loop {
             let nodes = changes.news().await;
-            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(|pod| worker_of(pod)) {
+            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(worker_of) {
                 self.triggers.wake(&kind, &resource);
             }
         }
     }
 
     /// Of a pod that one of the workloads made.
-    pub fn pod(&self, event: &Event<Pod>) {
+    pub fn pod(&self, event: &Event<Cold<Pod>>) {
         let (pods, reports) = (&self.caches().pods, &self.context.reports);
-        let brought = |pod: &Pod, gone: bool| {
-            pods.brought(pod, gone);
-            reports.brought(pod, gone);
-            if let Some((kind, resource)) = worker_of(pod).or_else(|| named_by(pod, PULLS_FOR)) {
+        let brought = |pod: &Cold<Pod>, gone: bool| {
+            let Some(pod) = pod.object() else { return };
+            pods.brought(&pod, gone);
+            reports.brought(&pod, gone);
+            if let Some((kind, resource)) = worker_of(&pod).or_else(|| named_by(&pod, PULLS_FOR)) {
                 self.triggers.wake(&kind, &resource);
             }
         };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
-    Stream, StreamExt,
+    Stream, StreamExt, TryStreamExt,
     future::{join_all, ready},
     stream,
 };
@@ -29,7 +29,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     cache::{Guarded, Writers},
-    cold::Cold,
+    cold::{Cold, put_away},
     controller::{apply::Child, build::pod::CONFIG_VOLUME, managed::Managed, names::MANAGED_SELECTOR},
     kinds::Kinds,
     metrics::Metrics,
@@ -158,7 +158,8 @@ pub async fn watch(scope: Scope, mut writers: Writers, wakes: Arc<Wakes>, kinds:
     let secrets = objects::<PartialObjectMeta<Secret>>(&scope, secrets, writers.take(), slim);
     let of_secrets = wakes.clone();
     all.push(Box::pin(drain(secrets, scope.reach.clone(), move |event| of_secrets.secret(event))));
-    let pods = objects::<Pod>(&scope, scope.managed(), writers.take(), slim_pod);
+    let pods = once_answered(watcher(scope.api::<Pod>(), scope.managed())).default_backoff().modify(slim_pod);
+    let pods = reflector::reflector(writers.take(), pods.map_ok(put_away));
     all.push(Box::pin(drain(pods, scope.reach.clone(), move |event| wakes.pod(event))));
     all.push(Box::pin(scope.reach.clone().settle()));
     join_all(all).await;

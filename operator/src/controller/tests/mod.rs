@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     cache::{Caches, Guarded, Writers},
-    cold::Cold,
+    cold::{Cold, put_away},
     kinds::Kinds,
     metrics::Metrics,
     reports::Reports,
@@ -270,8 +270,8 @@ impl Lab {
                 lab.wakes.secret(&event);
             }),
             ("Pod", |lab, event| {
-                let event = typed(event);
-                lab.writers.of::<Pod>().apply_watcher_event(&event);
+                let event = put_away(typed::<Pod>(event));
+                lab.writers.of::<Cold<Pod>>().apply_watcher_event(&event);
                 lab.wakes.pod(&event);
             }),
         ]);
