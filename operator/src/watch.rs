@@ -258,9 +258,9 @@ fn slim_pod(pod: &mut Pod) {
         pod.spec = Some(PodSpec { node_name: spec.node_name, volumes: Some(volumes), ..PodSpec::default() });
     }
     if let Some(status) = &mut pod.status {
-        (status.init_container_statuses, status.ephemeral_container_statuses) = (None, None);
-        (status.host_ips, status.pod_ips) = (None, None);
-        for container in status.container_statuses.iter_mut().flatten() {
+        (status.ephemeral_container_statuses, status.host_ips, status.pod_ips) = (None, None, None);
+        let all = status.container_statuses.iter_mut().chain(status.init_container_statuses.iter_mut()).flatten();
+        for container in all {
             (container.resources, container.volume_mounts, container.container_id) = (None, None, None);
             container.image_id = String::new();
         }

@@ -10,6 +10,7 @@ mod camera;
 mod connection;
 mod file_names;
 mod names;
+pub mod overrides;
 mod paths;
 mod pod;
 mod references;

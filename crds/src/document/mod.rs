@@ -410,6 +410,27 @@ fn spec<T: DeserializeOwned + JsonSchema + 'static>(context: &mut Context<'_>) -
         .ok()
 }
 
+/// A part of a resource that a person has typed by itself, as for a flag; `at` is what it is called there.
+///
+/// # Errors
+/// Every problem, with its field and what to do.
+pub fn part<T: DeserializeOwned + JsonSchema + 'static>(text: &str, at: &str) -> Result<T, String> {
+    let (documents, faults) = yaml::parse(text);
+    let fault = faults.first().map(|fault| fault.message.clone());
+    let [node] = documents.as_slice() else { return Err(fault.unwrap_or_else(|| "give one document".into())) };
+    let findings = match fault {
+        Some(fault) => vec![fault],
+        None => walk(node, node.at, shape::<T>(), &FieldPath::of(at))
+            .into_iter()
+            .map(|finding| format!("{}: {}; {}", finding.field, finding.message, finding.remedy))
+            .collect(),
+    };
+    match findings.is_empty() {
+        true => serde_json::from_value(node.to_json()).map_err(|error| format!("{at}: {error}")),
+        false => Err(findings.join(". ")),
+    }
+}
+
 /// The names in a spec, as far as they are there.
 fn references(node: &Node) -> References {
     let name = |path: [&str; 2]| {

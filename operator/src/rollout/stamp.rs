@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use edgereel_crds::storage::{HostPath, Storage};
+use edgereel_crds::{
+    pod_overrides::PodOverrides,
+    storage::{HostPath, Storage},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +34,7 @@ pub const ROLLED_AT: &str = "edgereel.dev/rolled-at";
 pub const ROLLED_FROM: &str = "edgereel.dev/rolled-from";
 
 /// The operator's settings that pods are built with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pins {
     image: String,
@@ -39,6 +42,8 @@ pub struct Pins {
     pull_secrets: Vec<String>,
     user: i64,
     group: i64,
+    #[serde(default, skip_serializing_if = "PodOverrides::is_empty")]
+    worker_defaults: PodOverrides,
 }
 
 impl Pins {
@@ -49,6 +54,7 @@ impl Pins {
             pull_secrets: settings.image_pull_secrets.clone(),
             user: settings.run_as_user,
             group: settings.run_as_group,
+            worker_defaults: settings.worker_defaults.clone(),
         }
     }
 
@@ -59,6 +65,7 @@ impl Pins {
             image_pull_secrets: self.pull_secrets.clone(),
             run_as_user: self.user,
             run_as_group: self.group,
+            worker_defaults: self.worker_defaults.clone(),
             ..settings.clone()
         }
     }

@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::config_map;
+use super::{config_map, overrides};
 use crate::{
     controller::{
         names::{CONFIG_CHECKSUM, RESOURCE_ANNOTATION, RESTART_ANNOTATION, REVISION_ANNOTATION, SECRETS_CHECKSUM},
@@ -46,9 +46,14 @@ const READABLE: i32 = 0o444;
 /// The pods of a workload.
 pub fn template(workload: &Workload, settings: &Settings) -> PodTemplateSpec {
     let template = &workload.template;
-    let spec = spec(workload, settings);
     let labels = with(&template.labels, workload.names.labels());
-    let mut annotations = with(&template.annotations, annotations(workload));
+    let annotations = with(&template.annotations, annotations(workload));
+    let metadata = ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
+    let mut whole = PodTemplateSpec { metadata: Some(metadata), spec: Some(spec(workload, settings)) };
+    overrides::merge(&mut whole, template, &settings.worker_defaults);
+    let ObjectMeta { labels, annotations, .. } = whole.metadata.unwrap_or_default();
+    let (labels, mut annotations) = (labels.unwrap_or_default(), annotations.unwrap_or_default());
+    let spec = whole.spec.unwrap_or_default();
     // Of a resource that was deleted and made anew, the pods are others.
     let revision = hash_of(&(&workload.owner.uid, &labels, &annotations, &spec));
     annotations.insert(REVISION_ANNOTATION.into(), revision);

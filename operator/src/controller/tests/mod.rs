@@ -6,6 +6,7 @@
 mod golden;
 mod newer;
 mod nodes;
+mod overrides;
 mod progress;
 mod reports;
 mod rollouts;

@@ -14,6 +14,7 @@ mod malformed;
 mod nodes;
 mod operators;
 mod others;
+mod overrides;
 mod pinning;
 mod quiet;
 mod rollouts;
@@ -64,6 +65,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     others::a_login_in_a_url_does_not_get_in,
     others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
     others::a_label_that_every_node_has_pins_nothing,
+    overrides::a_camera_captures_by_a_host_alias_behind_an_init_container_and_beside_a_sidecar,
 ];
 
 /// They kill, restart or remove what all others need.
