@@ -63,6 +63,12 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
                 "a login in tokenUrl would stand in a ConfigMap: take it out, the client's id and secret come from Secrets",
             ],
         ),
+        ("KafkaConnection", format!("{servers}, tls: {{caConfigMapRef: {reference}}}"), &[]),
+        (
+            "KafkaConnection",
+            format!("{servers}, tls: {{caSecretRef: {reference}, caConfigMapRef: {reference}}}"),
+            &["give one of caSecretRef and caConfigMapRef"],
+        ),
         (
             "KafkaConnection",
             format!("{servers}, sasl: {{mechanism: PLAIN}}"),

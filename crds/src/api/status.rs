@@ -44,6 +44,10 @@ pub enum Reason {
     SecretMissing,
     /// The Secret is there, and a key that is used is not.
     SecretKeyMissing,
+    /// There is no such ConfigMap.
+    ConfigMapMissing,
+    /// The ConfigMap is there, and a key that is used is not.
+    ConfigMapKeyMissing,
     CameraConnecting,
     CameraUnreachable,
     CameraUnauthorized,
@@ -130,6 +134,8 @@ impl Reason {
             InvalidConfiguration => "InvalidConfiguration",
             SecretMissing => "SecretMissing",
             SecretKeyMissing => "SecretKeyMissing",
+            ConfigMapMissing => "ConfigMapMissing",
+            ConfigMapKeyMissing => "ConfigMapKeyMissing",
             CameraConnecting => "CameraConnecting",
             CameraUnreachable => "CameraUnreachable",
             CameraUnauthorized => "CameraUnauthorized",

@@ -89,8 +89,8 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     };
     let mut found = resource.dereference(&context.caches);
     let namespace = object_name(resource).namespace;
-    let read = dereference::secrets(&mut found, &namespace, &context).await;
-    read.map_err(|source| Error::Api { what: "cannot read a Secret", source })?;
+    let read = dereference::values(&mut found, &namespace, &context).await;
+    read.map_err(|source| Error::Api { what: "cannot read a Secret or ConfigMap", source })?;
     let owner = owner(resource);
     let place = Place { client: &context.client, caches: &context.caches, owner: &owner };
     let (node, paused) = (Node::of::<K>(&object_name(resource)), pause::is_paused(resource));

@@ -11,6 +11,8 @@ use crate::hash::hash;
 pub const MANAGER: &str = "edgereel-operator";
 /// Selects everything that the operator made.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=edgereel-operator";
+/// Selects everything else.
+pub const NOT_MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by!=edgereel-operator";
 /// On pods: the resource that they belong to, as in `FrameSink/gate-files`.
 pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
 /// On a resource and its pods: another value starts the pods anew.

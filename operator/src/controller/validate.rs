@@ -77,20 +77,20 @@ fn shown(problem: &FieldProblem, kind: Kind, name: &edgereel_crds::name::ObjectN
     if remedy.is_empty() { format!("{of}{field}: {message}") } else { format!("{of}{field}: {message}; {remedy}") }
 }
 
-/// Whether all Secrets in use are there with their keys.
+/// Whether all Secrets and ConfigMaps in use are there with their keys.
 ///
 /// # Errors
 /// The first that is not.
-pub fn secrets(found: &Found) -> Result<(), Refusal> {
-    for (name, keys) in &found.uses {
-        let Some(there) = found.secrets.get(name) else {
-            let message = format!("there is no Secret `{name}`: make it, with {}", listed(keys.iter()));
-            return Err(Refusal::new(Reason::SecretMissing, message));
+pub fn values(found: &Found) -> Result<(), Refusal> {
+    for (source, keys) in &found.uses {
+        let Some(there) = found.values.get(source) else {
+            let message = format!("there is no {source}: make it, with {}", listed(keys.iter()));
+            return Err(Refusal::new(source.missing(), message));
         };
         let missing: Vec<&String> = keys.iter().filter(|key| !there.contains_key(*key)).collect();
         if !missing.is_empty() {
-            let message = format!("the Secret `{name}` has no {}: add it to its data", listed(missing));
-            return Err(Refusal::new(Reason::SecretKeyMissing, message));
+            let message = format!("the {source} has no {}: add it to its data", listed(missing));
+            return Err(Refusal::new(source.key_missing(), message));
         }
     }
     Ok(())
@@ -209,7 +209,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         documents: documents.join("---\n"),
         checksum: String::new(),
         secrets: found.uses.clone(),
-        secrets_checksum: hash_of(&found.secrets),
+        secrets_checksum: hash_of(&found.values),
         placement: None,
         template: PodTemplate::default(),
         capped_from: None,

@@ -339,10 +339,12 @@ fn nature(reason: Reason) -> Nature {
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
         | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed
         | Paused | UnknownFields | UpToDate => Nature::Waits,
-        InvalidConfiguration | SecretMissing | SecretKeyMissing | CameraUnauthorized | KafkaUnauthorized
-        | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly
-        | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed
-        | ResourceMalformed | NameTaken | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,
+        InvalidConfiguration | SecretMissing | SecretKeyMissing | ConfigMapMissing | ConfigMapKeyMissing
+        | CameraUnauthorized | KafkaUnauthorized | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord
+        | StorageMissing | StorageReadOnly | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed
+        | HostPathNotAllowed | ResourceMalformed | NameTaken | RunFailed | ProgramMissing | RolloutHalted => {
+            Nature::NeedsPerson
+        }
     }
 }
 

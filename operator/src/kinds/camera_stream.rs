@@ -64,7 +64,7 @@ impl Managed for CameraStream {
         validate::logins(self, found)?;
         validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
         validate::overrides(&self.spec.template, settings)?;
-        validate::secrets(found)?;
+        validate::values(found)?;
         let CameraPlan { spec, connection, .. } = &plan;
         let checksum = hash_of(&json!({
             "spec": validate::running(spec),

@@ -81,7 +81,7 @@ impl Managed for FrameSink {
         validate::logins(self, found)?;
         validate::host_paths(&name.namespace, Some(&self.spec.storage), &self.spec.template, settings)?;
         validate::overrides(&self.spec.template, settings)?;
-        validate::secrets(found)?;
+        validate::values(found)?;
         let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;
         let checksum = hash_of(&json!({
             "spec": validate::running(spec),

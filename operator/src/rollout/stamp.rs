@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use edgereel_crds::{
     pod_overrides::PodOverrides,
+    secret_uses::Source,
     storage::{HostPath, Storage},
 };
 use jiff::Timestamp;
@@ -180,7 +181,7 @@ pub fn operator_revision(settings: &Settings) -> String {
         env: Vec::new(),
         documents: String::new(),
         checksum: String::new(),
-        secrets: [("sample".to_owned(), ["key".to_owned()].into())].into(),
+        secrets: [(Source::Secret("sample".into()), ["key".to_owned()].into())].into(),
         secrets_checksum: String::new(),
         placement: None,
         template: Default::default(),

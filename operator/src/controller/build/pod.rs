@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use edgereel_crds::{
     pod::{PodSecurity, PodTemplate, VolumeSource},
+    secret_uses::Source,
     storage::Storage,
     units::ByteSize,
 };
@@ -261,16 +262,31 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
             ..Volume::default()
         },
     ];
-    volumes.extend(workload.secrets.iter().enumerate().map(|(n, (name, keys))| Volume {
-        name: format!("secret-{n}"),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(name.clone()),
-            default_mode: Some(READABLE),
-            // The keys that are used and no others.
-            items: Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect()),
-            optional: None,
-        }),
-        ..Volume::default()
+    volumes.extend(workload.secrets.iter().enumerate().map(|(n, (source, keys))| {
+        // The keys that are used and no others.
+        let items =
+            Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect());
+        let volume = Volume { name: format!("secret-{n}"), ..Volume::default() };
+        match source {
+            Source::Secret(name) => Volume {
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(name.clone()),
+                    default_mode: Some(READABLE),
+                    items,
+                    optional: None,
+                }),
+                ..volume
+            },
+            Source::ConfigMap(name) => Volume {
+                config_map: Some(ConfigMapVolumeSource {
+                    name: name.clone(),
+                    default_mode: Some(READABLE),
+                    items,
+                    optional: None,
+                }),
+                ..volume
+            },
+        }
     }));
     volumes.extend(data_volume(workload));
     volumes.extend(workload.template.volumes.iter().map(|volume| further(&volume.name, &volume.source)));
@@ -339,7 +355,7 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
             .secrets
             .keys()
             .enumerate()
-            .map(|(n, name)| mount(&format!("secret-{n}"), format!("{SECRETS}/{name}"), true)),
+            .map(|(n, source)| mount(&format!("secret-{n}"), format!("{SECRETS}/{}", source.folder()), true)),
     );
     if workload.storage().is_some() {
         mounts.push(mount(DATA_VOLUME, DATA.into(), false));

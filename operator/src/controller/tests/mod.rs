@@ -47,6 +47,7 @@ use super::{
     apply::Child,
     context::{Context, SecretValues, Written},
     managed::Managed,
+    names::MANAGER,
     reconcile,
 };
 use crate::{
@@ -250,6 +251,7 @@ impl Lab {
             reports: Reports::default(),
             nodes: Arc::default(),
             secret_values: SecretValues::settled_after(Duration::ZERO),
+            config_values: SecretValues::settled_after(Duration::ZERO),
             written: Written::default(),
             definitions: Arc::default(),
         });
@@ -260,7 +262,19 @@ impl Lab {
             ("CameraStream", of_kind::<CameraStream> as Feed),
             ("FrameSink", of_kind::<FrameSink>),
             ("KafkaConnection", of_kind::<KafkaConnection>),
-            ("ConfigMap", of_child::<ConfigMap>),
+            ("ConfigMap", |lab, event| {
+                let ours = |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == MANAGER;
+                let ours = match &event {
+                    Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(ours(object)),
+                    Event::Init | Event::InitDone => None,
+                };
+                if ours != Some(true) {
+                    lab.wakes.config_map(&typed(event.clone()));
+                }
+                if ours != Some(false) {
+                    of_child::<ConfigMap>(lab, event);
+                }
+            }),
             ("Service", of_child::<Service>),
             ("Deployment", of_child::<Deployment>),
             ("StatefulSet", of_child::<StatefulSet>),
