@@ -28,6 +28,8 @@ pub enum ConditionType {
     UpToDate,
     /// The operator leaves the resource's children alone. There only while that is so.
     Paused,
+    /// The claims have the size that is declared. There only while they have not.
+    ClaimsSized,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -110,6 +112,10 @@ pub enum Reason {
     RunFailed,
     /// More workers are asked for than the topic has partitions.
     ReplicasCapped,
+    /// The claims' class lets none of them grow.
+    ClaimsNotExpandable,
+    /// A smaller size is declared than the claims have.
+    ClaimsCannotShrink,
     /// The stored resource is not one that this operator can read.
     ResourceMalformed,
     /// Some of its fields are of a newer version.
@@ -176,6 +182,8 @@ impl Reason {
             Completed => "Completed",
             RunFailed => "RunFailed",
             ReplicasCapped => "ReplicasCapped",
+            ClaimsNotExpandable => "ClaimsNotExpandable",
+            ClaimsCannotShrink => "ClaimsCannotShrink",
             ResourceMalformed => "ResourceMalformed",
             NotUsed => "NotUsed",
             UnknownFields => "UnknownFields",
@@ -199,6 +207,7 @@ impl ConditionType {
             ConditionType::UnknownFields => "UnknownFields",
             ConditionType::UpToDate => "UpToDate",
             ConditionType::Paused => "Paused",
+            ConditionType::ClaimsSized => "ClaimsSized",
         }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod claims;
 pub mod context;
 pub mod dereference;
 pub mod events;
@@ -114,9 +115,11 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
         }
         Ok(Some(workload)) => {
             let turn = turn::take(resource, &found, workload, place, &context).await;
-            let turn = turn.map_err(|source| Error::Api { what: "cannot fetch an image beforehand", source })?;
+            let mut turn = turn.map_err(|source| Error::Api { what: "cannot fetch an image beforehand", source })?;
+            let in_turn = !turn.keeps && turn.is_of(&context.settings);
+            let claims = claims::grow(&mut turn.workload, in_turn, place).await?;
             let children = build::build(&turn.workload, &turn.settings);
-            match bring(resource, &children, turn.keeps, place).await {
+            match bring(resource, &children, turn.keeps || claims.waits, place).await {
                 Ok(rollout) => {
                     let tidied = turn.done(resource, place, &context).await;
                     tidied
@@ -125,6 +128,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
                         return Ok(Action::requeue(context.settings.poll_interval));
                     }
                     further.push(turn.word);
+                    further.extend(claims.word);
                     again = turn.again;
                     (rollout, Judged::ByPods(asked(&turn.workload)), Ok(()))
                 }
