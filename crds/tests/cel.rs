@@ -63,6 +63,12 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
                 "a login in tokenUrl would stand in a ConfigMap: take it out, the client's id and secret come from Secrets",
             ],
         ),
+        ("KafkaConnection", format!("{servers}, tls: {{caConfigMapRef: {reference}}}"), &[]),
+        (
+            "KafkaConnection",
+            format!("{servers}, tls: {{caSecretRef: {reference}, caConfigMapRef: {reference}}}"),
+            &["give one of caSecretRef and caConfigMapRef"],
+        ),
         (
             "KafkaConnection",
             format!("{servers}, sasl: {{mechanism: PLAIN}}"),
@@ -232,6 +238,8 @@ const SINK: &str = "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, stora
 
 const TOPICS: &str = "kafka: {connectionRef: {name: k}}, output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}, storage: {volumeClaimTemplate: {size: 1Gi}}, from: {topics: [a, b]}";
 const MORE_TOPICS: &str = "kafka: {connectionRef: {name: k}}, output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}, storage: {volumeClaimTemplate: {size: 1Gi}}, from: {topics: [c, b, a]}";
+const STORAGE: &[&str] =
+    &["storage cannot be changed but for the size of a claim, what was recorded would be left behind: make a new sink"];
 const FROM: &[&str] = &[
     "from cannot be changed but for topics that are added, frames of the old topic would be left unread: make a new sink",
 ];
@@ -255,13 +263,25 @@ const EDITS: &[Edit] = &[
         "FrameSink",
         SINK,
         "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi}}",
-        &["storage cannot be changed, what was recorded would be left behind: make a new sink"],
+        &[],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi, storageClassName: b}}",
+        STORAGE,
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi, accessModes: [ReadWriteMany]}}",
+        STORAGE,
     ),
     (
         "FrameSink",
         SINK,
         "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {persistentVolumeClaim: {claimName: c}}",
-        &["storage cannot be changed, what was recorded would be left behind: make a new sink"],
+        STORAGE,
     ),
     (
         "FrameSink",

@@ -18,6 +18,7 @@ use kube::{
 
 use crate::{
     cold::Cold,
+    config_maps::ConfigMaps,
     controller::{
         apply::Child, dereference::object_name, managed::Managed, names::RESOURCE_ANNOTATION, workload::Owner,
     },
@@ -60,6 +61,8 @@ pub struct Caches {
     filled: Vec<Filled>,
     /// The names and versions of all Secrets, without their values.
     pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// The versions of the ConfigMaps that resources read from.
+    pub config_maps: ConfigMaps,
     /// Pods that the operator's workloads made.
     pub pods: PodCache,
     /// Who refers to whom.
@@ -99,6 +102,7 @@ impl Caches {
             all: ByType::default(),
             filled: Vec::new(),
             secrets: secrets.as_reader(),
+            config_maps: ConfigMaps::default(),
             pods: PodCache { store: pods.as_reader(), by_resource: Groups::default(), by_pull: Groups::default() },
             references: References::default(),
         };

@@ -197,6 +197,7 @@ impl Operator {
             reports: Reports::default(),
             nodes: self.nodes.clone(),
             secret_values: SecretValues::default(),
+            config_values: SecretValues::default(),
             written: Written::default(),
             definitions,
             board,

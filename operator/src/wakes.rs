@@ -12,7 +12,7 @@ use std::{
 };
 
 use edgereel_crds::{name::ObjectName, resource_status::ResourceStatus, status::ConditionType};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
     Resource, ResourceExt,
     core::{PartialObjectMeta, object::HasStatus},
@@ -33,7 +33,7 @@ use crate::{
     hash::hash_of,
     kinds::Kinds,
     metrics::Metrics,
-    references::{Node, References, SECRET},
+    references::{CONFIG_MAP, Node, References, SECRET},
     rollout::pull::PULLS_FOR,
 };
 
@@ -228,6 +228,29 @@ impl Wakes {
                 missing.for_each(|node| concerned(node.name));
             }
             None => {}
+        }
+    }
+
+    /// Of a ConfigMap that is none of the operator's own.
+    pub fn config_map(&self, event: &Event<PartialObjectMeta<ConfigMap>>) {
+        let (known, references) = (&self.caches().config_maps, &self.caches().references);
+        let brought = |map: &PartialObjectMeta<ConfigMap>, gone: bool| {
+            let node = Node { kind: CONFIG_MAP, name: object_name(map) };
+            let version = map.metadata.resource_version.clone().filter(|_| !gone);
+            known.brought(&node.name, version, references.is_target(&node));
+            self.wake_concerned(&node);
+        };
+        match event {
+            // What is known of it is known at once, unlike what a cache has.
+            Event::Apply(map) | Event::InitApply(map) => brought(map, false),
+            Event::Delete(map) => brought(map, true),
+            Event::Init => known.begins(),
+            Event::InitDone => {
+                let referred = references.targets(CONFIG_MAP).into_iter().map(|node| node.name).collect();
+                for name in known.ends(referred) {
+                    self.wake_concerned(&Node { kind: CONFIG_MAP, name });
+                }
+            }
         }
     }
 

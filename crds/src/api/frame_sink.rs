@@ -18,7 +18,7 @@ use crate::api::{
     pod::PodTemplate,
     resource_status::FrameSinkStatus,
     status::ConditionType,
-    storage::Storage,
+    storage::{SAME_STORAGE, Storage},
     template::{Template, zone::zone},
     units::{ByteSize, Duration},
 };
@@ -66,7 +66,7 @@ use crate::api::{
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid == 'deadLetter' || !has(self.deadLetter)").message("deadLetter is for onInvalid: deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.output.video) || !has(self.replicas) || self.replicas <= 1").message("a video is written by one worker: replicas has to be 1"))]
 #[x_kube(validation = Rule::new(PINNED_RULE).message("hostPath needs placement with nodes, nodeSelector or a required node affinity"))]
-#[x_kube(validation = Rule::new("self.storage == oldSelf.storage").message("storage cannot be changed, what was recorded would be left behind: make a new sink"))]
+#[x_kube(validation = Rule::new(SAME_STORAGE).message("storage cannot be changed but for the size of a claim, what was recorded would be left behind: make a new sink"))]
 #[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)").message("group cannot be changed, its committed offsets say what is stored: make a new sink"))]
 #[x_kube(validation = Rule::new("self.from == oldSelf.from || (has(self.from.topics) && has(oldSelf.from.topics) && oldSelf.from.topics.all(topic, topic in self.from.topics))").message("from cannot be changed but for topics that are added, frames of the old topic would be left unread: make a new sink"))]
 pub struct FrameSinkSpec {

@@ -11,6 +11,7 @@ pub mod kinds;
 pub mod name;
 pub mod placement;
 pub mod pod;
+pub mod pod_overrides;
 pub mod resource_status;
 pub mod secret_uses;
 pub mod secret_value;

@@ -10,6 +10,7 @@ mod camera;
 mod connection;
 mod file_names;
 mod names;
+pub mod overrides;
 mod paths;
 mod pod;
 mod references;
@@ -65,7 +66,8 @@ pub struct Resources {
     pub sinks: Vec<Resource<FrameSinkSpec>>,
     /// Resources that are there, but whose spec could not be read: references to them are not missing.
     pub unreadable: Vec<(Kind, Resource<References>)>,
-    /// `v1` Secrets: name, then key, to value.
+    /// `v1` Secrets and ConfigMaps: by the names of their folders ([`Source::folder`](crate::secret_uses::Source::folder)), then key,
+    /// to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
 }
 

@@ -14,6 +14,7 @@ use edgereel_crds::{
     resource_status::FrameSinkStatus,
     status::Reason,
     storage::Storage,
+    units::ByteSize,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -80,10 +81,11 @@ impl Managed for FrameSink {
         placement(&self.spec)?;
         validate::logins(self, found)?;
         validate::host_paths(&name.namespace, Some(&self.spec.storage), &self.spec.template, settings)?;
-        validate::secrets(found)?;
+        validate::overrides(&self.spec.template, settings)?;
+        validate::values(found)?;
         let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;
         let checksum = hash_of(&json!({
-            "spec": validate::running(spec),
+            "spec": validate::running(&of_any_size(spec)),
             "connection": [connection.name.to_string(), connection.spec.set()],
             "topics": topics,
             "group": group,
@@ -127,6 +129,15 @@ impl Managed for FrameSink {
     ) -> FrameSinkStatus {
         FrameSinkStatus { conditions, observed_generation, ..status }
     }
+}
+
+/// The spec without the size of its claims: they grow while the workers run on.
+fn of_any_size(spec: &FrameSinkSpec) -> FrameSinkSpec {
+    let mut spec = spec.clone();
+    if let Storage::VolumeClaimTemplate(claim) = &mut spec.storage {
+        claim.size = ByteSize(0);
+    }
+    spec
 }
 
 /// Adds the stream that a sink names, and gives the name of its connection.

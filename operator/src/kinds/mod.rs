@@ -252,6 +252,7 @@ mod tests {
         for child in kinds.children() {
             need(&["get", "list", "watch", "create", "patch", "delete"], &child.group(), &child.plural());
         }
+        need(&["list", "patch"], "", "persistentvolumeclaims");
         need(&["get", "list", "watch"], "", "secrets");
         need(&["get", "list", "watch", "create", "delete"], "", "pods");
         need(&["list", "create", "patch"], "events.k8s.io", "events");

@@ -4,10 +4,18 @@
 
 use std::{fs, path::Path};
 
-use super::Lab;
+use super::{Lab, settings};
+use crate::{
+    kinds::Kinds,
+    settings::{Settings, worker_defaults},
+};
 
 async fn children(name: &str, text: &str, sink: bool, resource: &str) {
-    let lab = Lab::new(text);
+    children_of(settings(), name, text, sink, resource).await;
+}
+
+async fn children_of(settings: Settings, name: &str, text: &str, sink: bool, resource: &str) {
+    let lab = Lab::of_operator(settings, Kinds::default(), &[], text);
     let (path, requests) = match sink {
         true => (format!("framesinks/{resource}"), lab.sink(resource).await),
         false => (format!("camerastreams/{resource}"), lab.camera(resource).await),
@@ -100,4 +108,34 @@ spec:
     volumeMounts: [{name: extra, mountPath: /mnt/extra, readOnly: true}]
 ";
     children("sink-with-everything.yaml", text, true, "archive").await;
+}
+
+#[tokio::test]
+async fn golden_camera_with_overrides_and_defaults_of_the_operator() {
+    let defaults = "{metadata: {annotations: {scraped: 'true'}}, spec: {priorityClassName: cameras, containers: [{name: worker, env: \
+                    [{name: EDGEREEL_LOG, value: debug}]}]}}";
+    let settings = Settings { worker_defaults: worker_defaults(defaults).expect("sound"), ..settings() };
+    let text = super::RESOURCES.replacen(
+        "  placement: {nodes: [edge-1]}\n",
+        "  placement: {nodes: [edge-1]}
+  template:
+    podOverrides:
+      spec:
+        hostNetwork: true
+        dnsPolicy: ClusterFirstWithHostNet
+        dnsConfig: {options: [{name: ndots, value: '1'}]}
+        hostAliases: [{ip: 10.0.0.1, hostnames: [gate]}]
+        topologySpreadConstraints:
+          - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {team: video}}}
+        initContainers: [{name: wait, image: busybox, command: [sh, -c, 'until nslookup gate; do sleep 1; done']}]
+        containers:
+          - {name: agent, image: agent, volumeMounts: [{name: shared, mountPath: /shared}]}
+          - name: worker
+            env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+            volumeMounts: [{name: shared, mountPath: /mnt/shared}]
+        volumes: [{name: shared, emptyDir: {}}]
+",
+        1,
+    );
+    children_of(settings, "camera-with-overrides.yaml", &text, false, "gate").await;
 }

@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
 mod admission;
+mod claims;
 mod connections;
 mod deletion;
 mod edits;
@@ -14,6 +15,7 @@ mod malformed;
 mod nodes;
 mod operators;
 mod others;
+mod overrides;
 mod pinning;
 mod policies;
 mod quiet;
@@ -65,6 +67,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     others::a_login_in_a_url_does_not_get_in,
     others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
     others::a_label_that_every_node_has_pins_nothing,
+    claims::claims_grow_under_their_pods_and_what_cannot_grow_says_so,
+    overrides::a_camera_captures_by_a_host_alias_behind_an_init_container_and_beside_a_sidecar,
 ];
 
 /// They kill, restart or remove what all others need.
