@@ -96,8 +96,9 @@ fn runnable(resources: &Resources) -> Vec<(Kind, ObjectName)> {
 fn leave_out(resources: &mut Resources, problems: &[FieldProblem]) {
     let bad = |document: usize| problems.iter().any(|problem| problem.document == document);
     resources.unreadable.retain(|(_, r)| !bad(r.document));
-    let Resources { connections, cameras, sinks, unreadable, .. } = resources;
+    let Resources { connections, workers, cameras, sinks, unreadable, .. } = resources;
     unreadable.extend(taken(connections, bad).map(|r| (Kind::KafkaConnection, r)));
+    unreadable.extend(taken(workers, bad).map(|r| (Kind::CameraWorker, r)));
     unreadable.extend(taken(cameras, bad).map(|r| (Kind::CameraStream, r)));
     unreadable.extend(taken(sinks, bad).map(|r| (Kind::FrameSink, r)));
 }

@@ -33,6 +33,9 @@ use crate::{
 /// The volume with a workload's storage.
 pub const DATA_VOLUME: &str = "data";
 
+/// What the volumes with Secrets are called, before their number.
+pub const SECRET_VOLUME: &str = "secret-";
+
 /// The volume with the resource documents.
 pub const CONFIG_VOLUME: &str = "config";
 
@@ -111,6 +114,7 @@ fn pull_secrets(template: &PodTemplate, settings: &Settings) -> Vec<LocalObjectR
 
 fn container(workload: &Workload) -> Container {
     let template = &workload.template;
+    let shares = workload.follows().is_some();
     Container {
         name: CONTAINER.into(),
         image: Some(template.image.clone().unwrap_or_else(|| workload.program.image.clone())),
@@ -126,7 +130,7 @@ fn container(workload: &Workload) -> Container {
         }]),
         // A worker whose process works is left alone, whatever its camera, Kafka or disk does.
         liveness_probe: Some(probe("/healthz", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 5, 1)),
+        readiness_probe: Some(probe(if shares { "/readyz?any" } else { "/readyz" }, 5, 1)),
         resources: Some(template.resources.clone().unwrap_or_else(|| default_resources(workload.buffers))),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -165,13 +169,13 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-/// Requests that a small edge board has, and a memory limit that the resource's own buffers cannot reach.
-fn default_resources(buffers: u64) -> ResourceRequirements {
+/// Requests that a small edge board has, and a memory limit that the resource's own buffers cannot reach, where those are known.
+fn default_resources(buffers: Option<u64>) -> ResourceRequirements {
     let quantity = |text: &str| Quantity(text.into());
-    let limit = (buffers + PROGRAM_BYTES).next_multiple_of(1 << 20);
+    let limit = |buffers: u64| Quantity(ByteSize((buffers + PROGRAM_BYTES).next_multiple_of(1 << 20)).to_string());
     ResourceRequirements {
         requests: Some([("cpu".to_owned(), quantity("50m")), ("memory".to_owned(), quantity("64Mi"))].into()),
-        limits: Some([("memory".to_owned(), Quantity(ByteSize(limit).to_string()))].into()),
+        limits: buffers.map(|buffers| [("memory".to_owned(), limit(buffers))].into()),
         claims: None,
     }
 }
@@ -256,14 +260,16 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
             ..Volume::default()
         },
     ];
+    // Of several resources, one whose Secret is gone keeps no other from running.
+    let optional = workload.follows().map(|_| true);
     volumes.extend(workload.secrets.iter().enumerate().map(|(n, (name, keys))| Volume {
-        name: format!("secret-{n}"),
+        name: format!("{SECRET_VOLUME}{n}"),
         secret: Some(SecretVolumeSource {
             secret_name: Some(name.clone()),
             default_mode: Some(READABLE),
             // The keys that are used and no others.
             items: Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect()),
-            optional: None,
+            optional,
         }),
         ..Volume::default()
     }));
@@ -334,7 +340,7 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
             .secrets
             .keys()
             .enumerate()
-            .map(|(n, name)| mount(&format!("secret-{n}"), format!("{SECRETS}/{name}"), true)),
+            .map(|(n, name)| mount(&format!("{SECRET_VOLUME}{n}"), format!("{SECRETS}/{name}"), true)),
     );
     if workload.storage().is_some() {
         mounts.push(mount(DATA_VOLUME, DATA.into(), false));

@@ -4,14 +4,14 @@
 
 use std::{fs, path::Path};
 
-use super::Lab;
+use edgereel_crds::{CameraStream, CameraWorker, FrameSink};
 
-async fn children(name: &str, text: &str, sink: bool, resource: &str) {
+use super::{Lab, pool};
+use crate::controller::managed::Managed;
+
+async fn children<K: Managed>(name: &str, text: &str, resource: &str) {
     let lab = Lab::new(text);
-    let (path, requests) = match sink {
-        true => (format!("framesinks/{resource}"), lab.sink(resource).await),
-        false => (format!("camerastreams/{resource}"), lab.camera(resource).await),
-    };
+    let (path, (requests, _)) = (format!("{}/{resource}", K::plural(&())), lab.reconcile::<K>(resource).await);
     let refusal = lab.object(&path)["status"].clone();
     let applied: Vec<String> = requests
         .iter()
@@ -40,12 +40,17 @@ async fn children(name: &str, text: &str, sink: bool, resource: &str) {
 
 #[tokio::test]
 async fn golden_camera() {
-    children("camera.yaml", super::RESOURCES, false, "gate").await;
+    children::<CameraStream>("camera.yaml", super::RESOURCES, "gate").await;
+}
+
+#[tokio::test]
+async fn golden_worker_of_two_cameras() {
+    children::<CameraWorker>("worker.yaml", &pool::resources(), "hall").await;
 }
 
 #[tokio::test]
 async fn golden_sink_on_a_host_path() {
-    children("sink-host-path.yaml", super::RESOURCES, true, "files").await;
+    children::<FrameSink>("sink-host-path.yaml", super::RESOURCES, "files").await;
 }
 
 #[tokio::test]
@@ -99,5 +104,5 @@ spec:
     volumes: [{name: extra, source: {hostPath: {path: /data/extra}}}]
     volumeMounts: [{name: extra, mountPath: /mnt/extra, readOnly: true}]
 ";
-    children("sink-with-everything.yaml", text, true, "archive").await;
+    children::<FrameSink>("sink-with-everything.yaml", text, "archive").await;
 }
