@@ -24,6 +24,7 @@ pub(crate) use kube_derive::{CustomResource, KubeSchema};
 pub use api::{
     active_hours,
     camera_stream::{self, CameraStream, CameraStreamSpec},
+    camera_worker::{self, CameraWorker, CameraWorkerSpec},
     common, declared, fields,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},

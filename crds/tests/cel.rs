@@ -136,6 +136,19 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["with ensure: exists, config and replicationFactor are not looked at"],
         ),
         ("CameraStream", format!("{source}, topic: {{name: \"..\"}}"), &["a topic cannot be called . or .."]),
+        ("CameraStream", format!("{source}, topic: {{name: a}}, workerRef: {{name: w}}, template: {{}}"), &[]),
+        ("CameraStream", format!("{source}, topic: {{name: a}}, placement: {{}}, template: {{image: i}}"), &[]),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, workerRef: {{name: w}}, placement: {{nodes: [n]}}"),
+            &["with workerRef, the CameraWorker has the placement"],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, workerRef: {{name: w}}, template: {{env: [{{name: A, value: b}}]}}"),
+            &["with workerRef, the CameraWorker has the template"],
+        ),
+        ("CameraWorker", "placement: {nodes: [n]}, template: {image: i}".into(), &[]),
         ("FrameSink", format!("{sink}, output: {{video: {{}}}}"), &[]),
         (
             "FrameSink",

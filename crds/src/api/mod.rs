@@ -2,6 +2,7 @@
 
 pub mod active_hours;
 pub mod camera_stream;
+pub mod camera_worker;
 pub mod common;
 pub mod declared;
 pub mod fields;

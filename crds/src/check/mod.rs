@@ -27,7 +27,7 @@ pub use crate::api::name::{Kind, label};
 
 use crate::{
     api::{
-        camera_stream::CameraStreamSpec, common::LocalRef, frame_sink::FrameSinkSpec,
+        camera_stream::CameraStreamSpec, camera_worker::CameraWorkerSpec, common::LocalRef, frame_sink::FrameSinkSpec,
         kafka_connection::KafkaConnectionSpec, name::ObjectName,
     },
     plan::Plan,
@@ -53,6 +53,8 @@ pub struct References {
     pub connection: Option<LocalRef>,
     /// `spec.from.streamRef`.
     pub stream: Option<LocalRef>,
+    /// `spec.workerRef`.
+    pub worker: Option<LocalRef>,
 }
 
 /// Resources that refer to each other.
@@ -60,6 +62,8 @@ pub struct References {
 pub struct Resources {
     /// The Kafka clusters.
     pub connections: Vec<Resource<KafkaConnectionSpec>>,
+    /// The pods for many cameras.
+    pub workers: Vec<Resource<CameraWorkerSpec>>,
     /// The cameras.
     pub cameras: Vec<Resource<CameraStreamSpec>>,
     /// The sinks.
@@ -98,6 +102,9 @@ pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     names::length(resources, &mut problems);
     for r in &resources.connections {
         connection::check(&r.spec, &mut Report::on(Kind::KafkaConnection, r, &mut problems));
+    }
+    for r in &resources.workers {
+        pod::template(&r.spec.template, &mut Report::on(Kind::CameraWorker, r, &mut problems));
     }
     for r in &resources.cameras {
         camera::check(&r.spec, &mut Report::on(Kind::CameraStream, r, &mut problems));

@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::{
     cache::{Caches, Guarded},
     controller::{
-        dereference::{Found, RIVAL, lookup, object_name, older},
+        dereference::{Found, RIVAL, elsewhere, lookup, object_name, older},
         figures::{
             WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, of_workers, rate_matters,
             rounded,
@@ -100,7 +100,7 @@ impl Managed for FrameSink {
             template: spec.template.clone(),
             capped_from: (asked > most).then_some(asked),
             suspended: spec.suspend,
-            buffers: 256 << 20,
+            buffers: Some(256 << 20),
             ..validate::workload(self, found, runtime, Program::worker(settings))
         };
         workload.args.extend([format!("--storage-root={DATA}"), format!("--replica=$({REPLICA})")]);
@@ -148,7 +148,8 @@ fn add_stream(found: &mut Found, spec: &FrameSinkSpec, namespace: &str, caches: 
         Ok(stream) => {
             let connection = stream.spec.kafka.connection_ref.name.clone();
             let document = found.document(CameraStream::NAME, &name, &stream.spec);
-            found.resources.cameras.push(Checked { name, spec: stream.spec, document });
+            let spec = elsewhere(stream.spec);
+            found.resources.cameras.push(Checked { name, spec, document });
             Some(connection)
         }
         Err(()) => {
@@ -241,7 +242,7 @@ fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {
         let Some(Ok(stream)) = lookup::<CameraStream>(caches, &name) else { return };
         references.push(stream.spec.kafka.connection_ref.name.clone());
         if !found.resources.cameras.iter().any(|known| known.name == name) {
-            found.resources.cameras.push(Checked { name, spec: stream.spec, document: RIVAL });
+            found.resources.cameras.push(Checked { name, spec: elsewhere(stream.spec), document: RIVAL });
         }
     }
     if references.iter().all(|reference| found.rival_connection(reference, namespace, caches)) {

@@ -18,6 +18,7 @@ mod others;
 mod overrides;
 mod pinning;
 mod policies;
+mod pool;
 mod quiet;
 mod rollouts;
 mod secured;
@@ -43,6 +44,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     edits::every_edit_of_a_camera_keeps_its_frames,
     edits::a_sink_scales_to_three_and_back_and_stores_every_frame_once,
     edits::what_is_no_configuration_restarts_no_pod,
+    pool::cameras_of_a_shared_pod_come_change_fail_and_go_alone,
+    pool::a_camera_moves_into_a_shared_pod_and_out_again,
     pinning::a_capture_pod_runs_on_the_node_that_has_the_label,
     pinning::without_a_matching_node_the_status_says_so_until_one_is_labelled,
     secured::a_claimed_volume_works_where_pod_security_is_restricted,
