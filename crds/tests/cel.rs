@@ -58,6 +58,13 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ("KafkaConnection", format!("{servers}, sasl: {{mechanism: OAUTHBEARER, {oauth}}}"), &[]),
         (
             "KafkaConnection",
+            format!("{servers}, sasl: {{mechanism: OAUTHBEARER, {}}}", oauth.replace("//a", "//ann:pw@a")),
+            &[
+                "a login in tokenUrl would stand in a ConfigMap: take it out, the client's id and secret come from Secrets",
+            ],
+        ),
+        (
+            "KafkaConnection",
             format!("{servers}, sasl: {{mechanism: PLAIN}}"),
             &["PLAIN and SCRAM need username or usernameSecretRef, and passwordSecretRef"],
         ),

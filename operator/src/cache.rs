@@ -208,6 +208,11 @@ impl PodCache {
         self.store.state_filter(there)
     }
 
+    /// All pods.
+    pub fn state(&self) -> Vec<Arc<Pod>> {
+        self.store.state()
+    }
+
     /// Whether there is such a pod.
     pub fn has(&self, name: &ObjectName) -> bool {
         self.store.get(&reference(name)).is_some()
@@ -260,6 +265,11 @@ impl<C: Child> ChildCache<C> {
         }
         drop(recent);
         watched.and_then(|cold| cold.object()).map(Arc::new)
+    }
+
+    /// All children as the watch has brought them.
+    pub fn state(&self) -> Vec<Arc<Cold<C>>> {
+        self.store.state()
     }
 
     /// The children of an owner, by their names.

@@ -2,6 +2,9 @@
 //!
 //! A resource's own status writes do not wake it: only its spec and its annotations do. Whom else it concerns is a
 //! matter of [`References`](crate::references::References): those who refer to it, and those who refer to them.
+//!
+//! What a list brings is in the cache with the list's end, not before. Only then is anybody woken for it: who is looked at
+//! earlier is not found there, or is looked at with children and pods as they were, and nobody would wake it again.
 
 use std::{
     collections::HashMap,
@@ -98,12 +101,23 @@ struct Seen {
     essence: String,
 }
 
-/// The object of an event, and whether it is gone.
-fn object<K>(event: &Event<K>) -> Option<(&K, bool)> {
+/// What an event says, once the cache has it too.
+enum News<'e, K> {
+    /// An object as it is now.
+    There(&'e K),
+    /// An object is gone.
+    Gone(&'e K),
+    /// The cache holds all that there are, and nothing else.
+    Listed,
+}
+
+/// Nothing, while a list is under way.
+fn news<K>(event: &Event<K>) -> Option<News<'_, K>> {
     match event {
-        Event::Apply(object) | Event::InitApply(object) => Some((object, false)),
-        Event::Delete(object) => Some((object, true)),
-        Event::Init | Event::InitDone => None,
+        Event::Apply(object) => Some(News::There(object)),
+        Event::Delete(object) => Some(News::Gone(object)),
+        Event::InitDone => Some(News::Listed),
+        Event::Init | Event::InitApply(_) => None,
     }
 }
 
@@ -123,17 +137,19 @@ impl Wakes {
 
     /// Of a resource of ours.
     pub fn own<K: Managed>(&self, event: &Event<Guarded<K>>) {
-        match event {
-            Event::Apply(resource) | Event::InitApply(resource) => self.there::<K>(resource),
-            Event::Delete(resource) => self.gone::<K>(&object_name(resource)),
-            Event::Init => {}
-            // What is not among all that there is went unseen.
-            Event::InitDone => {
-                let there = |name: &ObjectName| self.caches().of::<K>().get(&reference(name)).is_some();
+        match news(event) {
+            Some(News::There(resource)) => self.there::<K>(resource),
+            Some(News::Gone(resource)) => self.gone::<K>(&object_name(resource)),
+            Some(News::Listed) => {
+                let cache = self.caches().of::<K>();
+                cache.state().iter().for_each(|resource| self.there::<K>(resource));
+                let there = |name: &ObjectName| cache.get(&reference(name)).is_some();
                 let known: Vec<ObjectName> =
                     self.seen().keys().filter(|node| node.kind == K::NAME).map(|node| node.name.clone()).collect();
+                // What is not among all that there is went unseen.
                 known.iter().filter(|name| !there(name)).for_each(|name| self.gone::<K>(name));
             }
+            None => {}
         }
     }
 
@@ -199,31 +215,39 @@ impl Wakes {
 
     /// Of a Secret.
     pub fn secret(&self, event: &Event<PartialObjectMeta<Secret>>) {
-        match (object(event), event) {
-            (Some((secret, _)), _) => self.wake_concerned(&Node { kind: SECRET, name: object_name(secret) }),
-            // What is not among all that there is may have gone unseen.
-            (None, Event::InitDone) => {
-                let there = |node: &Node| self.caches().secrets.get(&reference(&node.name)).is_some();
+        let concerned = |name: ObjectName| self.wake_concerned(&Node { kind: SECRET, name });
+        match news(event) {
+            Some(News::There(secret) | News::Gone(secret)) => concerned(object_name(secret)),
+            Some(News::Listed) => {
+                let secrets = &self.caches().secrets;
+                secrets.state().iter().for_each(|secret| concerned(object_name(&**secret)));
+                // What is not among all that there is may have gone unseen.
+                let there = |node: &Node| secrets.get(&reference(&node.name)).is_some();
                 let missing = self.caches().references.targets(SECRET).into_iter().filter(|node| !there(node));
-                missing.for_each(|node| self.wake_concerned(&node));
+                missing.for_each(|node| concerned(node.name));
             }
-            (None, _) => {}
+            None => {}
         }
     }
 
     /// Of a child.
     pub fn child<C: Child>(&self, event: &Event<Cold<C>>) {
         let Some(cache) = self.caches().children::<C>() else { return };
-        let Some((child, gone)) = object(event) else {
-            if matches!(event, Event::InitDone) {
+        let brought = |child: &Cold<C>, gone: bool| {
+            cache.brought(child, gone);
+            let namespace = child.namespace().unwrap_or_default();
+            for owner in child.owner_references().iter().filter(|owner| owner.controller == Some(true)) {
+                self.triggers.wake(&owner.kind, &ObjectName { namespace: namespace.clone(), name: owner.name.clone() });
+            }
+        };
+        match news(event) {
+            Some(News::There(child)) => brought(child, false),
+            Some(News::Gone(child)) => brought(child, true),
+            Some(News::Listed) => {
+                cache.state().iter().for_each(|child| brought(child, false));
                 self.wake_owners(&cache.relisted());
             }
-            return;
-        };
-        cache.brought(child, gone);
-        let namespace = child.namespace().unwrap_or_default();
-        for owner in child.owner_references().iter().filter(|owner| owner.controller == Some(true)) {
-            self.triggers.wake(&owner.kind, &ObjectName { namespace: namespace.clone(), name: owner.name.clone() });
+            None => {}
         }
     }
 
@@ -248,8 +272,18 @@ impl Wakes {
     /// Of a pod that one of the workloads made.
     pub fn pod(&self, event: &Event<Pod>) {
         let (pods, reports) = (&self.caches().pods, &self.context.reports);
-        let Some((pod, gone)) = object(event) else {
-            if matches!(event, Event::InitDone) {
+        let brought = |pod: &Pod, gone: bool| {
+            pods.brought(pod, gone);
+            reports.brought(pod, gone);
+            if let Some((kind, resource)) = worker_of(pod).or_else(|| named_by(pod, PULLS_FOR)) {
+                self.triggers.wake(&kind, &resource);
+            }
+        };
+        match news(event) {
+            Some(News::There(pod)) => brought(pod, false),
+            Some(News::Gone(pod)) => brought(pod, true),
+            Some(News::Listed) => {
+                pods.state().iter().for_each(|pod| brought(pod, false));
                 reports.retain(|name| pods.has(name));
                 for (namespace, label) in pods.relisted() {
                     if let Some((kind, name)) = label.split_once('/') {
@@ -257,12 +291,7 @@ impl Wakes {
                     }
                 }
             }
-            return;
-        };
-        pods.brought(pod, gone);
-        reports.brought(pod, gone);
-        if let Some((kind, resource)) = worker_of(pod).or_else(|| named_by(pod, PULLS_FOR)) {
-            self.triggers.wake(&kind, &resource);
+            None => {}
         }
     }
 }

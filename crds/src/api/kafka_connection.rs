@@ -186,8 +186,10 @@ impl SaslMechanism {
 }
 
 /// OAuth 2 client credentials (RFC 6749 §4.4).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.tokenUrl.matches('^[^/?#]*//[^/?#]*@')")
+    .message("a login in tokenUrl would stand in a ConfigMap: take it out, the client's id and secret come from Secrets"))]
 pub struct OAuth {
     /// The token endpoint, `https://…`.
     pub token_url: String,

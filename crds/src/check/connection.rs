@@ -2,7 +2,10 @@
 
 use super::Report;
 use crate::{
-    api::kafka_connection::{KafkaConnectionSpec, Sasl, SaslMechanism},
+    api::{
+        common::has_login,
+        kafka_connection::{KafkaConnectionSpec, Sasl, SaslMechanism},
+    },
     problem::{FieldPath, shown},
 };
 
@@ -161,6 +164,12 @@ fn check_sasl(sasl: &Sasl, report: &mut Report<'_>) {
             "give `tokenUrl`, `clientIdSecretRef` and `clientSecretSecretRef`",
         ),
         (Some(oauth), true) => {
+            report.unless(
+                !has_login(&oauth.token_url),
+                "spec.sasl.oauth.tokenUrl",
+                "a login in the URL would stand in a ConfigMap, for all who may read those",
+                "take it out: the client's id and secret come from `clientIdSecretRef` and `clientSecretSecretRef`",
+            );
             let https = url::Url::parse(&oauth.token_url).is_ok_and(|url| url.scheme() == "https" && url.has_host());
             report.unless(
                 https,

@@ -57,6 +57,15 @@ fn a_connection_keeps_to_its_rules() {
         ),
         (
             spec,
+            &with(
+                "sasl: {mechanism: OAUTHBEARER, oauth: {tokenUrl: \"https://ann:pw@a/token\", \
+                 clientIdSecretRef: {name: a, key: b}, clientSecretSecretRef: {name: a, key: b}}}",
+            ),
+            "6:52: KafkaConnection/lab: spec.sasl.oauth.tokenUrl: a login in the URL would stand in a ConfigMap, for all who \
+             may read those; take it out: the client's id and secret come from `clientIdSecretRef` and `clientSecretSecretRef`",
+        ),
+        (
+            spec,
             &with("sasl: {mechanism: SCRAM-SHA-1}"),
             "6:21: KafkaConnection/lab: spec.sasl.mechanism: `SCRAM-SHA-1` is not known here; did you \
              mean `SCRAM-SHA-512`? Allowed: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`",

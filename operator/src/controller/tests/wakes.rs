@@ -104,6 +104,43 @@ async fn a_child_a_pod_and_a_secret_that_went_while_nobody_watched_wake_whom_the
 }
 
 #[tokio::test]
+async fn what_came_while_nobody_watched_wakes_only_once_it_is_in_the_cache() {
+    use kube::runtime::watcher::Event;
+    let mut lab = lab(&RESOURCES.replace(
+        "spec: {bootstrapServers: [\"kafka:9092\"]}",
+        "spec: {bootstrapServers: [\"kafka:9092\"], tls: {caSecretRef: {name: ca, key: ca.crt}}}",
+    ));
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca", "namespace": "lab"},
+        "data": {"ca.crt": "YQ=="}});
+    lab.store(secret.clone());
+    lab.camera("gate").await;
+    lab.woken();
+    let new = {
+        let mut camera = lab.object("camerastreams/gate");
+        camera["metadata"]["name"] = json!("yard");
+        camera["metadata"]["uid"] = json!("uid-of-yard");
+        camera
+    };
+    let service = lab.object(&format!("services/{}", lab.names("services")[0]));
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files-sink-0", "namespace": "lab",
+        "annotations": {"edgereel.dev/resource": "FrameSink/files"}}});
+    let mut listed = |kind: &str, objects: &[&serde_json::Value]| {
+        lab.feed(&json!(kind), Event::Init);
+        for object in objects {
+            lab.feed(&json!(kind), Event::InitApply((*object).clone()));
+            assert_eq!(lab.woken(), [""; 0], "{kind}: a cache has it with the list's end");
+        }
+        lab.feed(&json!(kind), Event::InitDone);
+        lab.woken()
+    };
+    assert_eq!(listed("Service", &[&service]), ["CameraStream/gate"]);
+    assert_eq!(listed("Pod", &[&pod]), ["FrameSink/files"]);
+    assert_eq!(listed("Secret", &[&secret]), ["CameraStream/gate", "FrameSink/files", "KafkaConnection/kafka"]);
+    let listed = listed("CameraStream", &[&new]);
+    assert!(listed.contains(&"CameraStream/yard".to_owned()), "{listed:?}");
+}
+
+#[tokio::test]
 async fn a_node_that_is_lost_or_back_wakes_the_resources_of_its_pods() {
     let mut lab = lab(RESOURCES);
     lab.bring(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files-sink-0", "namespace": "lab",

@@ -93,7 +93,11 @@ fn frames_that_a_stalled_link_held_back_are_all_in_a_real_time_video() {
     wait::until("it has its leaders", PATIENCE, || kafka.offsets(&bench.topic).is_ok_and(|all| all.len() == 3));
     let worker = bench.start(0);
     worker.await_ready();
-    let producer: BaseProducer = kafka.client().set("linger.ms", "0").create().expect("a producer");
+    // Idempotent, as a camera's is: the retries of another may overtake each other, and a run of older times amid newer ones is
+    // taken for a clock that was put back.
+    let mut client = kafka.client();
+    let producer: BaseProducer =
+        client.set("linger.ms", "0").set("enable.idempotence", "true").create().expect("a producer");
     // A broker that coordinates neither the group nor, alone, the cluster would do; any is stalled for less than either
     // takes to give it up.
     let (began, mut frozen) = (Instant::now(), None);
