@@ -156,6 +156,18 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["a video is written by one worker: replicas has to be 1"],
         ),
         ("FrameSink", format!("{sink}, output: {{video: {{segment: {{}}}}}}"), &["give maxDuration or maxBytes"]),
+        ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{every: day}}}}}}"), &[]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{}}}}, replicas: 2"),
+            &["a data set is written by one worker: replicas has to be 1"],
+        ),
+        ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{}}}}}}"), &["give every or maxBytes"]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{annotations: a.csv, rotate: {{maxBytes: 1Mi}}}}}}"),
+            &["with rotate, annotations needs {timestamp} or {segment}"],
+        ),
         (
             "FrameSink",
             format!("{sink}, output: {{video: {{fileName: a.avi, segment: {{maxBytes: 1Gi}}}}}}"),

@@ -1,15 +1,17 @@
 //! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
 //! out. Pure: no files, no network, no clock.
 //!
-//! [`connection`], [`camera`] and [`sink`] look at one resource; [`references`] follows names from one to another and
+//! [`connection`], [`camera`] and [`sink`] (with [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
 //! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
 //! files they could both write.
 
 mod across;
 mod camera;
 mod connection;
+mod dataset;
 mod file_names;
 mod names;
+mod output_names;
 pub mod overrides;
 mod paths;
 mod pod;

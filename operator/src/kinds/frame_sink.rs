@@ -8,7 +8,7 @@ use edgereel_crds::{
     check::{FileNames, Resource as Checked},
     declared::Declared,
     fields::Fields,
-    frame_sink::{From, Output},
+    frame_sink::From,
     name::{Kind, ObjectName},
     plan::SinkPlan,
     resource_status::FrameSinkStatus,
@@ -190,7 +190,7 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
         (Storage::PersistentVolumeClaim(a), Storage::PersistentVolumeClaim(b)) if a == b => ("", ""),
         _ => return false,
     };
-    let (mut a, mut b) = (names(roots.0, directory(a)), names(roots.1, directory(b)));
+    let (mut a, mut b) = (names(roots.0, a.output.directory()), names(roots.1, b.output.directory()));
     loop {
         match (a.next(), b.next()) {
             (Some(a), Some(b)) if a == b => {}
@@ -202,13 +202,6 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
 
 fn may_share_node(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
     a.placement.as_ref().zip(b.placement.as_ref()).is_none_or(|(a, b)| a.may_share_node(b))
-}
-
-fn directory(spec: &FrameSinkSpec) -> &str {
-    match &spec.output {
-        Output::JpegFiles(files) => &files.directory,
-        Output::Video(video) => &video.directory,
-    }
 }
 
 /// The names on the way to a directory below a root.
@@ -227,11 +220,8 @@ fn files(sink: &FrameSink, caches: &Caches) -> Option<FileNames> {
             vec![stream.spec.topic.name]
         }
     };
-    let template = match &sink.spec.output {
-        Output::JpegFiles(files) => &files.file_name,
-        Output::Video(video) => video.file_name(),
-    };
-    Some(FileNames::new(template, &topics).below(directory(&sink.spec)).below(&host.path))
+    let output = &sink.spec.output;
+    Some(FileNames::of_output(output, &topics).below(output.directory()).below(&host.path))
 }
 
 fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {
