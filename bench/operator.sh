@@ -37,7 +37,8 @@ requests() {
     sum[key] += $NF } END { for (key in sum) print key, sum[key] }' | sort
 }
 writes() { requests | awk '!/^get/ { sum += $2 } END { print sum + 0 }'; }
-memory() { awk '/VmRSS/ { print int($2 / 1024) }' "/proc/$pid/status"; }
+# Resident memory; that of the program itself is shared with other copies, and larger in a development build.
+memory() { awk '/VmRSS|RssFile/ { m[$1] = int($2 / 1024) } END { print m["VmRSS:"] " MB (" m["RssFile:"] " of the program)" }' "/proc/$pid/status"; }
 ticks() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }
 quiet() { # until no request was made for five seconds
   local before=-1 now
@@ -49,7 +50,7 @@ quiet() { # until no request was made for five seconds
 item() { printf '%s{"apiVersion":"edgereel.dev/v1alpha1","kind":"%s","metadata":{"name":"%s"},"spec":%s}' "$comma" "$1" "$2" "$3"; comma=,; }
 
 start
-echo "empty: $(memory) MB"
+echo "empty: $(memory)"
 comma=
 {
   printf '{"apiVersion":"v1","kind":"List","items":['
@@ -67,7 +68,7 @@ total=$(kubectl get deployments,statefulsets --no-headers | wc -l)
 echo "requests for $n cameras, $n sinks and one connection:"
 requests | sed 's/^/  /'
 echo "writes for each camera or sink: $(awk -v w="$(writes)" -v n="$n" 'BEGIN { printf "%.3f", w / (2 * n) }') (the least is 5: three children, a status, an event)"
-echo "memory with all of them: $(memory) MB"
+echo "memory with all of them: $(memory)"
 if [ "${PODS:-}" = 1 ]; then
   # As the controllers and the kubelet would have made them.
   kubectl create serviceaccount default > /dev/null 2>&1 || true
@@ -82,7 +83,7 @@ if [ "${PODS:-}" = 1 ]; then
       state: {running: {startedAt: "2024-06-04T10:30:00Z"}}}]}' > "$run/statuses.json"
   kubectl replace --subresource status -f "$run/statuses.json" > /dev/null
   quiet
-  echo "memory with $((2 * n)) pods: $(memory) MB"
+  echo "memory with $((2 * n)) pods: $(memory)"
 fi
 before=$(ticks)
 sleep 60
@@ -90,4 +91,4 @@ echo "idle CPU: $(awk -v t=$(($(ticks) - before)) 'BEGIN { printf "%.2f", t / 60
 kill "$pid" && wait "$pid"
 start
 quiet
-echo "writes after a restart: $(writes); memory: $(memory) MB"
+echo "writes after a restart: $(writes); memory: $(memory)"
