@@ -63,6 +63,12 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
                 "a login in tokenUrl would stand in a ConfigMap: take it out, the client's id and secret come from Secrets",
             ],
         ),
+        ("KafkaConnection", format!("{servers}, tls: {{caConfigMapRef: {reference}}}"), &[]),
+        (
+            "KafkaConnection",
+            format!("{servers}, tls: {{caSecretRef: {reference}, caConfigMapRef: {reference}}}"),
+            &["give one of caSecretRef and caConfigMapRef"],
+        ),
         (
             "KafkaConnection",
             format!("{servers}, sasl: {{mechanism: PLAIN}}"),
@@ -150,6 +156,18 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["a video is written by one worker: replicas has to be 1"],
         ),
         ("FrameSink", format!("{sink}, output: {{video: {{segment: {{}}}}}}"), &["give maxDuration or maxBytes"]),
+        ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{every: day}}}}}}"), &[]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{}}}}, replicas: 2"),
+            &["a data set is written by one worker: replicas has to be 1"],
+        ),
+        ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{}}}}}}"), &["give every or maxBytes"]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{annotations: a.csv, rotate: {{maxBytes: 1Mi}}}}}}"),
+            &["with rotate, annotations needs {timestamp} or {segment}"],
+        ),
         (
             "FrameSink",
             format!("{sink}, output: {{video: {{fileName: a.avi, segment: {{maxBytes: 1Gi}}}}}}"),
@@ -245,6 +263,8 @@ const SINK: &str = "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, stora
 
 const TOPICS: &str = "kafka: {connectionRef: {name: k}}, output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}, storage: {volumeClaimTemplate: {size: 1Gi}}, from: {topics: [a, b]}";
 const MORE_TOPICS: &str = "kafka: {connectionRef: {name: k}}, output: {jpegFiles: {fileName: \"{topic}/{partition}-{offset}.jpg\"}}, storage: {volumeClaimTemplate: {size: 1Gi}}, from: {topics: [c, b, a]}";
+const STORAGE: &[&str] =
+    &["storage cannot be changed but for the size of a claim, what was recorded would be left behind: make a new sink"];
 const FROM: &[&str] = &[
     "from cannot be changed but for topics that are added, frames of the old topic would be left unread: make a new sink",
 ];
@@ -268,13 +288,25 @@ const EDITS: &[Edit] = &[
         "FrameSink",
         SINK,
         "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi}}",
-        &["storage cannot be changed, what was recorded would be left behind: make a new sink"],
+        &[],
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 1Gi, storageClassName: b}}",
+        STORAGE,
+    ),
+    (
+        "FrameSink",
+        SINK,
+        "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {volumeClaimTemplate: {size: 2Gi, accessModes: [ReadWriteMany]}}",
+        STORAGE,
     ),
     (
         "FrameSink",
         SINK,
         "from: {streamRef: {name: a}}, output: {jpegFiles: {}}, storage: {persistentVolumeClaim: {claimName: c}}",
-        &["storage cannot be changed, what was recorded would be left behind: make a new sink"],
+        STORAGE,
     ),
     (
         "FrameSink",

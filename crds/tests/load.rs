@@ -109,6 +109,7 @@ spec: {source: {synthetic: {}}, topic: {name: Gate}, kafka: {connectionRef: {nam
         .map(|sink| match &sink.spec.output {
             Output::JpegFiles(files) => files.file_name.as_str(),
             Output::Video(video) => video.file_name.as_deref().unwrap_or_default(),
+            Output::Dataset(_) => "",
         })
         .collect();
     assert_eq!(names, ["{topic}.avi", "{topic}_{timestamp}.avi", "frame_{partition}-{offset:06}_{timestamp}.jpg"]);

@@ -7,6 +7,7 @@ use edgereel_crds::{
     common::SecretKeyRef,
     kafka_connection::{KafkaTls, Sasl, SaslMechanism},
     plan::Connection,
+    secret_uses::Source,
     status::Reason,
 };
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
@@ -95,15 +96,16 @@ type Settings = Vec<(&'static str, String)>;
 fn tls_settings(tls: &KafkaTls, secret: &SecretText) -> Result<Settings, KafkaFault> {
     let identification = if tls.verify_hostname { "https" } else { "none" };
     let mut settings = vec![("ssl.endpoint.identification.algorithm", identification.to_owned())];
-    match &tls.ca_secret_ref {
-        Some(ca) => settings.push(("ssl.ca.pem", secret.pem("spec.tls.caSecretRef", &ca.name, &ca.key)?)),
+    match tls.ca() {
+        Some(ca) => settings.push(("ssl.ca.pem", secret.pem(&format!("spec.tls.{}", ca.field), &ca.source, ca.key)?)),
         // librdkafka's own OpenSSL knows no place for the system's authorities: look in the usual ones.
         None => settings.push(("ssl.ca.location", "probe".to_owned())),
     }
     if let Some(client) = &tls.client_certificate_secret_ref {
         let field = "spec.tls.clientCertificateSecretRef";
-        settings.push(("ssl.certificate.pem", secret.pem(field, &client.name, client.certificate_key())?));
-        settings.push(("ssl.key.pem", secret.pem(field, &client.name, client.private_key_key())?));
+        let source = Source::Secret(client.name.clone());
+        settings.push(("ssl.certificate.pem", secret.pem(field, &source, client.certificate_key())?));
+        settings.push(("ssl.key.pem", secret.pem(field, &source, client.private_key_key())?));
     }
     Ok(settings)
 }
@@ -137,19 +139,22 @@ struct SecretText<'a> {
 }
 
 impl SecretText<'_> {
-    fn get(&self, field: &str, name: &str, key: &str) -> Result<String, KafkaFault> {
-        let text = self.secrets.text(self.namespace, name, key);
-        text.map_err(|e| KafkaFault::lasting(Reason::SecretMissing, format!("{field}: {e}")))
+    fn get(&self, field: &str, source: &Source, key: &str) -> Result<String, KafkaFault> {
+        let text = self.secrets.read(self.namespace, source, key);
+        text.map_err(|e| KafkaFault::lasting(source.missing(), format!("{field}: {e}")))
     }
 
     fn text(&self, field: &str, reference: &SecretKeyRef) -> Result<String, KafkaFault> {
-        self.get(field, &reference.name, &reference.key)
+        self.get(field, &Source::Secret(reference.name.clone()), &reference.key)
     }
 
-    fn pem(&self, field: &str, name: &str, key: &str) -> Result<String, KafkaFault> {
-        let text = self.get(field, name, key)?;
+    fn pem(&self, field: &str, source: &Source, key: &str) -> Result<String, KafkaFault> {
+        let text = self.get(field, source, key)?;
         if !text.contains("-----BEGIN ") {
-            let words = format!("{field}: key `{key}` of secret `{name}` is not PEM (`-----BEGIN …`)");
+            let words = match source {
+                Source::Secret(name) => format!("{field}: key `{key}` of secret `{name}` is not PEM (`-----BEGIN …`)"),
+                Source::ConfigMap(_) => format!("{field}: key `{key}` of {source} is not PEM (`-----BEGIN …`)"),
+            };
             return Err(KafkaFault::lasting(Reason::InvalidConfiguration, words));
         }
         Ok(text)
@@ -158,7 +163,9 @@ impl SecretText<'_> {
 
 #[cfg(test)]
 mod tests {
-    use edgereel_crds::{KafkaConnectionSpec, kafka_connection::CertificateRef, name::ObjectName};
+    use edgereel_crds::{
+        KafkaConnectionSpec, common::ConfigMapKeyRef, kafka_connection::CertificateRef, name::ObjectName,
+    };
 
     use super::*;
 
@@ -226,6 +233,23 @@ mod tests {
         assert_eq!(settings["ssl.endpoint.identification.algorithm"], "none");
         assert_eq!((&*settings["sasl.username"], &*settings["sasl.password"]), ("ann", "s3cret"));
         assert!(settings.keys().all(|key| !key.ends_with(".location")));
+    }
+
+    #[test]
+    fn an_authority_comes_from_a_config_map_as_well() {
+        let ca = |name: &str| Some(ConfigMapKeyRef { name: name.into(), key: "ca.crt".into() });
+        let source = Source::ConfigMap("trust".into());
+        let name = ObjectName { namespace: "default".into(), name: source.folder() };
+        let pem = b"-----BEGIN CERTIFICATE-----\n".to_vec();
+        let maps = Secrets::new(None, BTreeMap::from([(name, BTreeMap::from([("ca.crt".to_owned(), pem)]))]));
+        let of = |ca| {
+            let connection = connection(Some(KafkaTls { ca_config_map_ref: ca, ..KafkaTls::default() }), None, &[]);
+            super::settings(&connection, &maps, "test", &Subject::new(&connection))
+        };
+        assert!(of(ca("trust")).expect("complete")["ssl.ca.pem"].starts_with("-----BEGIN"));
+        let fault = of(ca("other")).expect_err("there is none");
+        assert_eq!(fault.reason, Reason::ConfigMapMissing);
+        assert!(fault.message.contains("spec.tls.caConfigMapRef: ConfigMap `other`"), "{fault}");
     }
 
     #[test]

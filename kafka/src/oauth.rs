@@ -54,12 +54,14 @@ impl TokenSource {
         };
         let endpoint = spec.token_url.parse::<Url>().map_err(|e| subject.misconfigured("sasl.oauth.tokenUrl", e))?;
         let mut authority_pem = None;
-        let authority = match connection.spec.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
-            Some(secret) if endpoint.scheme() == "https" => {
-                let pem = text("spec.tls.caSecretRef", secret)?;
+        let authority = match connection.spec.tls.as_ref().and_then(|tls| tls.ca()) {
+            Some(ca) if endpoint.scheme() == "https" => {
+                let pem = secrets.read(namespace, &ca.source, ca.key);
+                let missing = |e| KafkaFault::lasting(ca.source.missing(), format!("spec.tls.{}: {e}", ca.field));
+                let pem = pem.map_err(missing)?;
                 let certificates = Certificate::from_pem_bundle(pem.as_bytes());
                 authority_pem = Some(pem);
-                Some(certificates.map_err(|e| subject.misconfigured("tls.caSecretRef", e))?)
+                Some(certificates.map_err(|e| subject.misconfigured(&format!("tls.{}", ca.field), e))?)
             }
             _ => None,
         };

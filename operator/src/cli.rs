@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser};
-use edgereel_crds::units;
+use edgereel_crds::{pod_overrides::PodOverrides, units};
 use kube::{Client, Config, client::ClientBuilder};
 use tokio::{
     net::TcpListener,
@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     rollout::settings::RolloutSettings,
     run::Operator,
-    settings::{Allowed, Settings, name},
+    settings::{Allowed, Settings, name, worker_defaults},
 };
 
 /// Turns CameraStreams, FrameSinks and KafkaConnections into the workloads that do their work.
@@ -64,6 +64,11 @@ struct Cli {
     /// Their main group.
     #[arg(long, env = "EDGEREEL_WORKER_RUN_AS_GROUP", value_name = "GID", default_value_t = 65532, value_parser = clap::value_parser!(i64).range(1..))]
     worker_run_as_group: i64,
+    /// What all workers' pods have beside what the operator builds, unless their resource says otherwise: a part of a pod's template
+    /// as YAML or JSON, merged as `spec.template.podOverrides` is: `{spec: {priorityClassName: high, containers: [{name: worker,
+    /// resources: {limits: {memory: 512Mi}}}]}}`.
+    #[arg(long, env = "EDGEREEL_WORKER_DEFAULTS", value_name = "YAML", default_value = "{}", value_parser = worker_defaults)]
+    worker_defaults: PodOverrides,
     /// How often each worker is asked for its figures.
     #[arg(long, env = "EDGEREEL_POLL_INTERVAL", value_name = "DURATION", default_value = "30s")]
     poll_interval: units::Duration,
@@ -181,6 +186,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             allowed_host_paths: cli.allowed_host_paths,
             run_as_user: cli.worker_run_as_user,
             run_as_group: cli.worker_run_as_group,
+            worker_defaults: cli.worker_defaults,
             poll_interval: *cli.poll_interval,
             rollout: cli.rollout,
         },

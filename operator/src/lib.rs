@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod cache;
 pub mod cli;
 pub mod cold;
+pub mod config_maps;
 pub mod controller;
 pub mod definitions;
 pub mod groups;

@@ -1,15 +1,17 @@
-//! Who refers to whom: resources and Secrets, each way. The watches keep it, so that nobody has to search all resources.
+//! Who refers to whom: resources, Secrets and ConfigMaps, each way. The watches keep it, so that nobody has to search all resources.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use edgereel_crds::{declared::Declared, name::ObjectName};
+use edgereel_crds::{declared::Declared, name::ObjectName, secret_uses::Source};
 use kube::core::object::HasSpec;
 
 /// What a Secret is called here, beside the kinds.
 pub const SECRET: &str = "Secret";
+/// What a ConfigMap is called here.
+pub const CONFIG_MAP: &str = "ConfigMap";
 
 /// A resource, or a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,8 +57,17 @@ impl References {
         let spec = HasSpec::spec(resource);
         let named = K::references(spec);
         let named = named.into_iter().map(|r| Edge { to: here(r.kind, r.name), inherits: r.inherits });
-        let secrets = K::secrets(spec).into_keys().map(|name| Edge { to: here(SECRET, name), inherits: false });
-        self.lock().set(Node::of::<K>(of), named.chain(secrets).collect());
+        let values = K::secrets(spec).into_keys().map(|source| match source {
+            Source::Secret(name) => here(SECRET, name),
+            Source::ConfigMap(name) => here(CONFIG_MAP, name),
+        });
+        let values = values.map(|to| Edge { to, inherits: false });
+        self.lock().set(Node::of::<K>(of), named.chain(values).collect());
+    }
+
+    /// Whether anything refers to it.
+    pub fn is_target(&self, node: &Node) -> bool {
+        self.lock().to.contains_key(node)
     }
 
     /// Forgets what a resource refers to: it is gone, or cannot be read.

@@ -43,7 +43,8 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// The answers of all workers, by their pods.
 #[derive(Default)]
 pub struct Reports {
-    pods: Mutex<HashMap<ObjectName, Entry>>,
+    /// Boxed: a table has room for about twice as many as there are.
+    pods: Mutex<HashMap<ObjectName, Box<Entry>>>,
     /// Pods that have come, changed or gone since the poller looked.
     called: Mutex<HashSet<ObjectName>>,
     call: Notify,
@@ -55,7 +56,7 @@ struct Entry {
     awaited: Option<Instant>,
     answer: Option<Whole>,
     /// What was said of each resource when it was last woken for it, and when that was.
-    judged: HashMap<Key, (Answer, Instant)>,
+    judged: HashMap<Key, (Box<Answer>, Instant)>,
     /// Answers in a row that said nothing new.
     unchanged: u32,
 }
@@ -78,7 +79,7 @@ impl Reports {
                 let known = pods.remove(&name).filter(|entry| entry.target.uid == target.uid);
                 let (answer, judged) = known.map(|entry| (entry.answer, entry.judged)).unwrap_or_default();
                 let entry = Entry { target, awaited: Some(Instant::now()), answer, judged, unchanged: 0 };
-                pods.insert(name.clone(), entry);
+                pods.insert(name.clone(), Box::new(entry));
             }
             None => drop(pods.remove(&name)),
         }
@@ -167,7 +168,7 @@ impl Reports {
             };
             if was_awaited || matters {
                 match now {
-                    Some(now) => drop(entry.judged.insert(key.clone(), (now, Instant::now()))),
+                    Some(now) => drop(entry.judged.insert(key.clone(), (Box::new(now), Instant::now()))),
                     None => drop(entry.judged.remove(key)),
                 }
                 woken.push((key.clone(), comes_or_goes));

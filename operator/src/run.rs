@@ -197,6 +197,7 @@ impl Operator {
             reports: Reports::default(),
             nodes: self.nodes.clone(),
             secret_values: SecretValues::default(),
+            config_values: SecretValues::default(),
             written: Written::default(),
             definitions,
             board,
@@ -262,7 +263,8 @@ async fn measured<K: Managed>(
 ) -> Result<controller::Action, reconciler::Error> {
     let (name, begun) = (object_name(&*resource), Instant::now());
     context.metrics.started(K::NAME, &name);
-    let outcome = reconciler::reconcile(resource, context.clone()).await;
+    // Boxed: the controller has places for as many as may run at once, and for more.
+    let outcome = Box::pin(reconciler::reconcile(resource, context.clone())).await;
     context.metrics.reconciled(K::NAME, &name, outcome.is_ok(), begun.elapsed());
     outcome
 }

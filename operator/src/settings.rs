@@ -2,6 +2,13 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use edgereel_crds::{
+    check::overrides::{Whose, overrides},
+    document::part,
+    pod_overrides::PodOverrides,
+    problem::FieldPath,
+};
+
 use crate::rollout::settings::RolloutSettings;
 
 /// The operator's settings.
@@ -17,6 +24,8 @@ pub struct Settings {
     pub run_as_user: i64,
     /// Their main group.
     pub run_as_group: i64,
+    /// What all workers' pods have beside what is built, unless their resource says otherwise.
+    pub worker_defaults: PodOverrides,
     /// How often each worker is asked for its figures.
     pub poll_interval: Duration,
     /// How changes of these settings reach the workers.
@@ -31,6 +40,7 @@ impl Default for Settings {
             allowed_host_paths: Vec::new(),
             run_as_user: 65532,
             run_as_group: 65532,
+            worker_defaults: PodOverrides::default(),
             poll_interval: Duration::from_secs(30),
             rollout: RolloutSettings::default(),
         }
@@ -93,6 +103,18 @@ pub fn name(text: &str) -> Result<String, String> {
         (false, true) => Err("it is empty, which is no name; leave it out".into()),
         (false, false) => Err("it is no name: small letters, digits and `-`".into()),
     }
+}
+
+/// What all workers' pods are to have, from a flag: a part of a pod's template as YAML or JSON.
+///
+/// # Errors
+/// Every field that cannot be taken, and what to do.
+pub fn worker_defaults(text: &str) -> Result<PodOverrides, String> {
+    let at = "workerDefaults";
+    let defaults: PodOverrides = part(text, at)?;
+    let problems = overrides(&defaults, &FieldPath::of(at), Whose::Operator);
+    let problems: Vec<String> = problems.iter().map(|p| format!("{}: {}; {}", p.field, p.message, p.remedy)).collect();
+    if problems.is_empty() { Ok(defaults) } else { Err(problems.join(". ")) }
 }
 
 /// The names in a path, without empty ones and `.`.

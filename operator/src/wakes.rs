@@ -12,7 +12,7 @@ use std::{
 };
 
 use edgereel_crds::{name::ObjectName, resource_status::ResourceStatus, status::ConditionType};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
     Resource, ResourceExt,
     core::{PartialObjectMeta, object::HasStatus},
@@ -33,7 +33,7 @@ use crate::{
     hash::hash_of,
     kinds::Kinds,
     metrics::Metrics,
-    references::{Node, References, SECRET},
+    references::{CONFIG_MAP, Node, References, SECRET},
     rollout::pull::PULLS_FOR,
 };
 
@@ -180,6 +180,7 @@ impl Wakes {
     fn there<K: Managed>(&self, resource: &Guarded<K>) {
         let name = object_name(resource);
         let (node, meta) = (Node::of::<K>(&name), resource.meta());
+        self.context.written.brought(meta.uid.as_deref().unwrap_or_default(), meta.resource_version.as_deref());
         // The spec beside its generation: another definition gives another one of what is stored.
         let (leaves, spec) = (meta.deletion_timestamp.is_some(), &resource.1.spec);
         let essence = hash_of(&(&meta.uid, meta.generation, &meta.annotations, leaves, spec));
@@ -266,6 +267,29 @@ impl Wakes {
         }
     }
 
+    /// Of a ConfigMap that is none of the operator's own.
+    pub fn config_map(&self, event: &Event<PartialObjectMeta<ConfigMap>>) {
+        let (known, references) = (&self.caches().config_maps, &self.caches().references);
+        let brought = |map: &PartialObjectMeta<ConfigMap>, gone: bool| {
+            let node = Node { kind: CONFIG_MAP, name: object_name(map) };
+            let version = map.metadata.resource_version.clone().filter(|_| !gone);
+            known.brought(&node.name, version, references.is_target(&node));
+            self.wake_concerned(&node);
+        };
+        match event {
+            // What is known of it is known at once, unlike what a cache has.
+            Event::Apply(map) | Event::InitApply(map) => brought(map, false),
+            Event::Delete(map) => brought(map, true),
+            Event::Init => known.begins(),
+            Event::InitDone => {
+                let referred = references.targets(CONFIG_MAP).into_iter().map(|node| node.name).collect();
+                for name in known.ends(referred) {
+                    self.wake_concerned(&Node { kind: CONFIG_MAP, name });
+                }
+            }
+        }
+    }
+
     /// Of a child.
     pub fn child<C: Child>(&self, event: &Event<Cold<C>>) {
         let Some(cache) = self.caches().children::<C>() else { return };
@@ -302,19 +326,20 @@ impl Wakes {
         let mut changes = self.context.nodes.hear();
         loop {
             let nodes = changes.news().await;
-            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(|pod| worker_of(pod)) {
+            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(worker_of) {
                 self.wake_with_guests(&kind, &resource);
             }
         }
     }
 
     /// Of a pod that one of the workloads made.
-    pub fn pod(&self, event: &Event<Pod>) {
+    pub fn pod(&self, event: &Event<Cold<Pod>>) {
         let (pods, reports) = (&self.caches().pods, &self.context.reports);
-        let brought = |pod: &Pod, gone: bool| {
-            pods.brought(pod, gone);
-            reports.brought(pod, gone);
-            if let Some((kind, resource)) = worker_of(pod).or_else(|| named_by(pod, PULLS_FOR)) {
+        let brought = |pod: &Cold<Pod>, gone: bool| {
+            let Some(pod) = pod.object() else { return };
+            pods.brought(&pod, gone);
+            reports.brought(&pod, gone);
+            if let Some((kind, resource)) = worker_of(&pod).or_else(|| named_by(&pod, PULLS_FOR)) {
                 self.wake_with_guests(&kind, &resource);
                 if gone {
                     // One that waits to take it in can.

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
-    Stream, StreamExt,
+    Stream, StreamExt, TryStreamExt,
     future::{join_all, ready},
     stream,
 };
 use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
-    api::core::v1::{Pod, PodSpec, Secret},
+    api::core::v1::{ConfigMap, Pod, PodSpec, Secret},
 };
 use kube::{
     Api, Client, Resource,
@@ -29,8 +29,13 @@ use tracing::{debug, info, warn};
 
 use crate::{
     cache::{Guarded, Writers},
-    cold::Cold,
-    controller::{apply::Child, build::pod::CONFIG_VOLUME, managed::Managed, names::MANAGED_SELECTOR},
+    cold::{Cold, put_away},
+    controller::{
+        apply::Child,
+        build::pod::CONFIG_VOLUME,
+        managed::Managed,
+        names::{MANAGED_SELECTOR, NOT_MANAGED_SELECTOR},
+    },
     kinds::Kinds,
     metrics::Metrics,
     wakes::Wakes,
@@ -158,7 +163,14 @@ pub async fn watch(scope: Scope, mut writers: Writers, wakes: Arc<Wakes>, kinds:
     let secrets = objects::<PartialObjectMeta<Secret>>(&scope, secrets, writers.take(), slim);
     let of_secrets = wakes.clone();
     all.push(Box::pin(drain(secrets, scope.reach.clone(), move |event| of_secrets.secret(event))));
-    let pods = objects::<Pod>(&scope, scope.managed(), writers.take(), slim_pod);
+    // Those that somebody refers to are few: of all others nothing is kept.
+    let config_maps = scope.all_of().labels(NOT_MANAGED_SELECTOR);
+    let config_maps = watcher(scope.api::<PartialObjectMeta<ConfigMap>>(), config_maps);
+    let config_maps = once_answered(config_maps).default_backoff();
+    let of_config_maps = wakes.clone();
+    all.push(Box::pin(drain(config_maps, scope.reach.clone(), move |event| of_config_maps.config_map(event))));
+    let pods = once_answered(watcher(scope.api::<Pod>(), scope.managed())).default_backoff().modify(slim_pod);
+    let pods = reflector::reflector(writers.take(), pods.map_ok(put_away));
     all.push(Box::pin(drain(pods, scope.reach.clone(), move |event| wakes.pod(event))));
     all.push(Box::pin(scope.reach.clone().settle()));
     join_all(all).await;
@@ -258,9 +270,9 @@ fn slim_pod(pod: &mut Pod) {
         pod.spec = Some(PodSpec { node_name: spec.node_name, volumes: Some(volumes), ..PodSpec::default() });
     }
     if let Some(status) = &mut pod.status {
-        (status.init_container_statuses, status.ephemeral_container_statuses) = (None, None);
-        (status.host_ips, status.pod_ips) = (None, None);
-        for container in status.container_statuses.iter_mut().flatten() {
+        (status.ephemeral_container_statuses, status.host_ips, status.pod_ips) = (None, None, None);
+        let all = status.container_statuses.iter_mut().chain(status.init_container_statuses.iter_mut()).flatten();
+        for container in all {
             (container.resources, container.volume_mounts, container.container_id) = (None, None, None);
             container.image_id = String::new();
         }
@@ -286,7 +298,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
     use serde_json::json;
 
     use super::*;

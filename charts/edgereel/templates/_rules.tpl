@@ -29,6 +29,10 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# A sink's claims grow when their declared size does. They are neither made nor deleted: the StatefulSet's controller makes them.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, patch]
 # Whether a referenced Secret is there, and a checksum of it, so that new content rolls the pods. It is never copied.
 - apiGroups: [""]
   resources: [secrets]

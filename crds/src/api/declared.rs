@@ -3,7 +3,10 @@
 //! Everything that goes over all kinds asks here and names none of them: definitions, schema and reference, and in the
 //! operator caches, watches, wakes, metrics and rights. Which kinds there are stands in [`kinds`](super::kinds).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use k8s_openapi::{
     NamespaceResourceScope, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -13,13 +16,14 @@ use kube::{
     core::object::{HasSpec, HasStatus},
 };
 use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::api::{
     common::{LocalRef, SecretKeyRef},
     resource_status::ResourceStatus,
     shape::schema_of,
-    status::ConditionType,
+    status::{ConditionType, Reason},
 };
 
 /// A kind that people declare resources of.
@@ -39,7 +43,7 @@ pub trait Declared:
     /// The resources that a spec names, all in the resource's own namespace.
     fn references(spec: &Self::Spec) -> Vec<Reference>;
 
-    /// The Secrets that a spec names itself.
+    /// The Secrets and ConfigMaps that a spec names itself.
     fn secrets(spec: &Self::Spec) -> SecretUses;
 }
 
@@ -86,19 +90,70 @@ impl About {
     }
 }
 
-/// Secrets by name, each with the keys that are read.
-pub type SecretUses = BTreeMap<String, BTreeSet<String>>;
+/// What values are read from. In its order: ConfigMaps come after all Secrets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A Secret.
+    Secret(String),
+    /// A ConfigMap.
+    ConfigMap(String),
+}
+
+impl Source {
+    /// What its folder is called among the others, and it itself among the documents: a Secret's name, or `configmap_NAME`, which no
+    /// Secret can be called.
+    pub fn folder(&self) -> String {
+        match self {
+            Source::Secret(name) => name.clone(),
+            Source::ConfigMap(name) => format!("configmap_{name}"),
+        }
+    }
+
+    /// What there is to say when there is none.
+    pub fn missing(&self) -> Reason {
+        match self {
+            Source::Secret(_) => Reason::SecretMissing,
+            Source::ConfigMap(_) => Reason::ConfigMapMissing,
+        }
+    }
+
+    /// What there is to say when it lacks a key.
+    pub fn key_missing(&self) -> Reason {
+        match self {
+            Source::Secret(_) => Reason::SecretKeyMissing,
+            Source::ConfigMap(_) => Reason::ConfigMapKeyMissing,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Secret(name) => write!(f, "Secret `{name}`"),
+            Source::ConfigMap(name) => write!(f, "ConfigMap `{name}`"),
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.folder())
+    }
+}
+
+/// Secrets and ConfigMaps, each with the keys that are read.
+pub type SecretUses = BTreeMap<Source, BTreeSet<String>>;
 
 /// Adds one key of a Secret.
 pub(crate) fn key(uses: &mut SecretUses, reference: Option<&SecretKeyRef>) {
     if let Some(reference) = reference {
-        uses.entry(reference.name.clone()).or_default().insert(reference.key.clone());
+        uses.entry(Source::Secret(reference.name.clone())).or_default().insert(reference.key.clone());
     }
 }
 
 /// Adds a Secret of which two keys are read.
 pub(crate) fn whole(uses: &mut SecretUses, reference: Option<&LocalRef>, keys: [&str; 2]) {
     if let Some(reference) = reference {
-        uses.entry(reference.name.clone()).or_default().extend(keys.map(Into::into));
+        uses.entry(Source::Secret(reference.name.clone())).or_default().extend(keys.map(Into::into));
     }
 }

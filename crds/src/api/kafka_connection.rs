@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
-    common::SecretKeyRef,
-    declared::{Declared, Reference, SecretUses, key},
+    common::{ConfigMapKeyRef, SecretKeyRef},
+    declared::{Declared, Reference, SecretUses, Source, key},
     resource_status::KafkaConnectionStatus,
     status::ConditionType,
 };
@@ -64,10 +64,12 @@ impl Declared for KafkaConnection {
     fn secrets(spec: &KafkaConnectionSpec) -> SecretUses {
         let mut uses = SecretUses::new();
         if let Some(tls) = &spec.tls {
-            key(&mut uses, tls.ca_secret_ref.as_ref());
+            if let Some(ca) = tls.ca() {
+                uses.entry(ca.source).or_default().insert(ca.key.to_owned());
+            }
             if let Some(client) = &tls.client_certificate_secret_ref {
                 let keys = [client.certificate_key(), client.private_key_key()].map(String::from);
-                uses.entry(client.name.clone()).or_default().extend(keys);
+                uses.entry(Source::Secret(client.name.clone())).or_default().extend(keys);
             }
         }
         if let Some(sasl) = &spec.sasl {
@@ -83,12 +85,16 @@ impl Declared for KafkaConnection {
 }
 
 /// TLS towards the brokers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.caSecretRef) || !has(self.caConfigMapRef)").message("give one of caSecretRef and caConfigMapRef"))]
 pub struct KafkaTls {
-    /// The certificate authority's PEM. Without it, the system's authorities are trusted.
+    /// The certificate authority's PEM, from a Secret. Without it, and without `caConfigMapRef`, the system's authorities are trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
+    /// The certificate authority's PEM, from a ConfigMap: it is no secret, and trust-manager and others hand it out so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_config_map_ref: Option<ConfigMapKeyRef>,
     /// A Secret with the client's own certificate and its private key, PEM: one of type `kubernetes.io/tls`, or, with the names
     /// of its keys, any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +102,34 @@ pub struct KafkaTls {
     /// Check that the broker's certificate names the host that was dialled. Default: true.
     #[serde(default = "yes")]
     pub verify_hostname: bool,
+}
+
+/// Where a certificate authority's PEM is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// The field that says so, below `spec.tls`.
+    pub field: &'static str,
+    /// The Secret or ConfigMap.
+    pub source: Source,
+    /// The key in its data.
+    pub key: &'a str,
+}
+
+impl KafkaTls {
+    /// Where the certificate authority's PEM is; none: the system's are trusted.
+    pub fn ca(&self) -> Option<Authority<'_>> {
+        let secret = self.ca_secret_ref.as_ref().map(|ca| Authority {
+            field: "caSecretRef",
+            source: Source::Secret(ca.name.clone()),
+            key: &ca.key,
+        });
+        let config_map = self.ca_config_map_ref.as_ref().map(|ca| Authority {
+            field: "caConfigMapRef",
+            source: Source::ConfigMap(ca.name.clone()),
+            key: &ca.key,
+        });
+        secret.or(config_map)
+    }
 }
 
 /// A certificate and its private key in a Secret of the same namespace.

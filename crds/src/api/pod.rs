@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     common::LocalRef,
+    pod_overrides::PodOverrides,
     storage::{HOST_PATH_PATTERN, HostPath, PersistentVolumeClaim},
     units::ByteSize,
     upstream::upstream,
@@ -74,6 +75,12 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volume_mounts: Vec<VolumeMount>,
+    /// Whatever else a pod can have, as in a pod's template (`metadata`, `spec`), merged into what the operator builds:
+    /// `initContainers`, further `containers`, `hostAliases`, `topologySpreadConstraints`, `hostNetwork`, `dnsConfig`, … Lists are
+    /// merged as `kubectl patch` does: containers, volumes and variables by their names. The worker's own container is called
+    /// `worker`. What the worker lives by is refused: `edgereel validate` says what, and where it is said instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_overrides: Option<PodOverrides>,
 }
 
 /// When an image is pulled.

@@ -1,6 +1,6 @@
-//! Which Secrets resources read: for the operator, which mounts them, and for whoever has to notice that one has changed.
+//! Which Secrets and ConfigMaps resources read: for the operator, which mounts them, and for whoever has to notice that one has changed.
 
-pub use crate::api::declared::SecretUses;
+pub use crate::api::declared::{SecretUses, Source};
 use crate::api::{
     camera_stream::{CameraStream, CameraStreamSpec},
     declared::Declared,

@@ -2,7 +2,7 @@
 //! ends behind it are left out, since no login has them and editors, `echo x | base64` and some exporters put them there; all
 //! else is used as it is.
 
-use super::declared::SecretUses;
+use super::declared::{SecretUses, Source};
 
 /// The text that a value stands for.
 pub fn text(value: &str) -> &str {
@@ -31,9 +31,9 @@ pub fn oddity(value: &[u8]) -> Option<String> {
 }
 
 /// A remark on each value in use that is odd; `value` gives what is known of one.
-pub fn remarks(uses: &SecretUses, value: impl Fn(&str, &str) -> Option<String>) -> Vec<String> {
-    let keys = uses.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
-    keys.filter_map(|(name, key)| Some(format!("`{key}` of the Secret `{name}` {}", value(name, key)?))).collect()
+pub fn remarks(uses: &SecretUses, value: impl Fn(&Source, &str) -> Option<String>) -> Vec<String> {
+    let keys = uses.iter().flat_map(|(source, keys)| keys.iter().map(move |key| (source, key)));
+    keys.filter_map(|(source, key)| Some(format!("`{key}` of the {source} {}", value(source, key)?))).collect()
 }
 
 #[cfg(test)]

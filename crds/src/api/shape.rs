@@ -6,6 +6,8 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
+use crate::api::pod_overrides;
+
 /// What a value may be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
@@ -115,6 +117,9 @@ impl Shape {
         match (upstream, schema) {
             (Some(name), Value::Object(schema)) => {
                 let name = name.rsplit('.').next().unwrap_or(name).to_owned();
+                if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
+                    return Ok(Shape::Upstream { name, shape: Box::new(pod_overrides::shape()?) });
+                }
                 let untitled: serde_json::Map<_, _> =
                     schema.iter().filter(|(key, _)| *key != "title").map(|(k, v)| (k.clone(), v.clone())).collect();
                 Ok(Shape::Upstream { name, shape: Box::new(Shape::parse(&untitled.into())?) })

@@ -28,6 +28,8 @@ pub enum ConditionType {
     UpToDate,
     /// The operator leaves the resource's children alone. There only while that is so.
     Paused,
+    /// The claims have the size that is declared. There only while they have not.
+    ClaimsSized,
 }
 
 /// Why a condition has its value. The set is closed: monitoring may match on it.
@@ -44,6 +46,10 @@ pub enum Reason {
     SecretMissing,
     /// The Secret is there, and a key that is used is not.
     SecretKeyMissing,
+    /// There is no such ConfigMap.
+    ConfigMapMissing,
+    /// The ConfigMap is there, and a key that is used is not.
+    ConfigMapKeyMissing,
     CameraConnecting,
     CameraUnreachable,
     CameraUnauthorized,
@@ -106,6 +112,10 @@ pub enum Reason {
     RunFailed,
     /// More workers are asked for than the topic has partitions.
     ReplicasCapped,
+    /// The claims' class lets none of them grow.
+    ClaimsNotExpandable,
+    /// A smaller size is declared than the claims have.
+    ClaimsCannotShrink,
     /// The stored resource is not one that this operator can read.
     ResourceMalformed,
     /// Some of its fields are of a newer version.
@@ -130,6 +140,8 @@ impl Reason {
             InvalidConfiguration => "InvalidConfiguration",
             SecretMissing => "SecretMissing",
             SecretKeyMissing => "SecretKeyMissing",
+            ConfigMapMissing => "ConfigMapMissing",
+            ConfigMapKeyMissing => "ConfigMapKeyMissing",
             CameraConnecting => "CameraConnecting",
             CameraUnreachable => "CameraUnreachable",
             CameraUnauthorized => "CameraUnauthorized",
@@ -170,6 +182,8 @@ impl Reason {
             Completed => "Completed",
             RunFailed => "RunFailed",
             ReplicasCapped => "ReplicasCapped",
+            ClaimsNotExpandable => "ClaimsNotExpandable",
+            ClaimsCannotShrink => "ClaimsCannotShrink",
             ResourceMalformed => "ResourceMalformed",
             NotUsed => "NotUsed",
             UnknownFields => "UnknownFields",
@@ -193,6 +207,7 @@ impl ConditionType {
             ConditionType::UnknownFields => "UnknownFields",
             ConditionType::UpToDate => "UpToDate",
             ConditionType::Paused => "Paused",
+            ConditionType::ClaimsSized => "ClaimsSized",
         }
     }
 }

@@ -18,6 +18,13 @@ pub enum Storage {
     VolumeClaimTemplate(VolumeClaimTemplate),
 }
 
+/// The CEL rule for what cannot move its data: a claim may grow, and nothing else of a storage may change.
+pub(crate) const SAME_STORAGE: &str = "self.storage == oldSelf.storage || (has(self.storage.volumeClaimTemplate) && \
+has(oldSelf.storage.volumeClaimTemplate) && self.storage.volumeClaimTemplate.accessModes == \
+oldSelf.storage.volumeClaimTemplate.accessModes && has(self.storage.volumeClaimTemplate.storageClassName) == \
+has(oldSelf.storage.volumeClaimTemplate.storageClassName) && (!has(self.storage.volumeClaimTemplate.storageClassName) || \
+self.storage.volumeClaimTemplate.storageClassName == oldSelf.storage.volumeClaimTemplate.storageClassName))";
+
 /// What a host path may look like; also in the CRD.
 pub const HOST_PATH_PATTERN: &str = r"^/";
 
@@ -51,7 +58,8 @@ pub struct VolumeClaimTemplate {
     #[serde(default = "read_write_once")]
     #[schemars(length(min = 1, max = 4))]
     pub access_modes: Vec<AccessMode>,
-    /// How large the volume is, for example `400Gi`. At least `1Mi`. To enlarge it later, edit the claim.
+    /// How large the volume is, for example `400Gi`. At least `1Mi`. A larger one makes the claims grow, where their StorageClass
+    /// allows it; where it does not, the condition `ClaimsSized` says so. It never shrinks.
     pub size: ByteSize,
 }
 

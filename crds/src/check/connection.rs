@@ -17,7 +17,7 @@ const OWNED: &[(&str, &str)] = &[
     ("security.protocol", "use `tls` and `sasl`"),
     ("sasl.*", "use `sasl`"),
     ("enable.sasl.*", "use `sasl`"),
-    ("ssl.ca.*", "use `tls.caSecretRef`"),
+    ("ssl.ca.*", "use `tls.caSecretRef` or `tls.caConfigMapRef`"),
     ("ssl.certificate.*", "use `tls.clientCertificateSecretRef`"),
     ("ssl.key.*", "use `tls.clientCertificateSecretRef`"),
     ("ssl.keystore.*", "use `tls.clientCertificateSecretRef`"),
@@ -81,6 +81,10 @@ pub(super) fn check(spec: &KafkaConnectionSpec, report: &mut Report<'_>) {
             let remedy = "write `host:port`, as in `10.1.56.46:9092` or `[::1]:9092`";
             report.add(servers.index(n), format!("`{}` {why}", shown(server)), remedy);
         }
+    }
+    if let Some(tls) = &spec.tls {
+        let both = tls.ca_secret_ref.is_some() && tls.ca_config_map_ref.is_some();
+        report.unless(!both, "spec.tls.caConfigMapRef", "there is `caSecretRef` beside it", "keep one of them");
     }
     if let Some(sasl) = &spec.sasl {
         check_sasl(sasl, report);

@@ -1,15 +1,18 @@
 //! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
 //! out. Pure: no files, no network, no clock.
 //!
-//! [`connection`], [`camera`] and [`sink`] look at one resource; [`references`] follows names from one to another and
+//! [`connection`], [`camera`] and [`sink`] (with [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
 //! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
 //! files they could both write.
 
 mod across;
 mod camera;
 mod connection;
+mod dataset;
 mod file_names;
 mod names;
+mod output_names;
+pub mod overrides;
 mod paths;
 mod pod;
 mod references;
@@ -69,7 +72,8 @@ pub struct Resources {
     pub sinks: Vec<Resource<FrameSinkSpec>>,
     /// Resources that are there, but whose spec could not be read: references to them are not missing.
     pub unreadable: Vec<(Kind, Resource<References>)>,
-    /// `v1` Secrets: name, then key, to value.
+    /// `v1` Secrets and ConfigMaps: by the names of their folders ([`Source::folder`](crate::secret_uses::Source::folder)), then key,
+    /// to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
 }
 

@@ -1,13 +1,17 @@
 //! What a `template` has to keep to.
 
-use super::{Report, paths};
+use super::{
+    Report,
+    overrides::{Whose, overrides},
+    paths,
+};
 use crate::{
     api::pod::{PodTemplate, VolumeSource},
     problem::{FieldPath, shown},
 };
 
 /// Volumes that every pod has.
-const OWN_VOLUMES: [&str; 3] = ["config", "data", "tmp"];
+pub(super) const OWN_VOLUMES: [&str; 3] = ["config", "data", "tmp"];
 /// Paths that every pod has.
 const OWN_PATHS: [&str; 4] = ["/data", "/secrets", "/etc/edgereel", "/tmp"];
 
@@ -42,7 +46,7 @@ pub(super) fn template(template: &PodTemplate, report: &mut Report<'_>) {
         }
         if let Err((message, remedy)) = paths::host_path(&mount.mount_path) {
             report.add(field.key("mountPath"), message, remedy);
-        } else if mount.mount_path == "/" || OWN_PATHS.iter().any(|own| lies_in(&mount.mount_path, own)) {
+        } else if is_own_path(&mount.mount_path) {
             let message = format!("`{}` is a path of Edgereel's own", shown(&mount.mount_path));
             report.add(field.key("mountPath"), message, "mount it elsewhere, for example below `/mnt`");
         }
@@ -50,6 +54,15 @@ pub(super) fn template(template: &PodTemplate, report: &mut Report<'_>) {
             report.add(field.key("mountPath"), "two volumes are mounted there", "keep one of them");
         }
     }
+    let ours = template.pod_overrides.as_ref();
+    for problem in ours.into_iter().flat_map(|ours| overrides(ours, &at.key("podOverrides"), Whose::Resource)) {
+        report.add(problem.field, problem.message, problem.remedy);
+    }
+}
+
+/// Whether every pod has something of its own there.
+pub(super) fn is_own_path(path: &str) -> bool {
+    path == "/" || OWN_PATHS.iter().any(|own| lies_in(path, own))
 }
 
 /// Whether `path` is `directory` or below it, or holds it.

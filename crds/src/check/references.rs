@@ -95,7 +95,7 @@ fn sink_plan(sink: &Resource<FrameSinkSpec>, resources: &Resources, report: &mut
             (vec![camera.spec.topic.name.clone()], Some(camera.name.name.clone()), connection)
         }
     };
-    super::sink::names_fit(&spec.output, &topics, report);
+    super::output_names::names_fit(&spec.output, &topics, report);
     let connection = own.unwrap_or(of_camera)?;
     let mut unique: Vec<String> = Vec::new();
     for topic in topics {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     api::{
         common::LocalRef,
+        declared::Source,
         fields::{shape, take_unknown},
         name::{API_VERSION, Kind, ObjectName, label},
         shape::Shape,
@@ -200,7 +201,8 @@ impl Read {
         let group = api_version.split('/').next().unwrap_or_default();
         match (api_version.as_str(), kind.as_str(), ours) {
             (API_VERSION, _, Some(kind)) => self.resource(reading, file, node, kind),
-            ("v1", "Secret", _) => self.secret(reading, file, &node),
+            ("v1", "Secret", _) => self.values(reading, file, &node, &SECRET),
+            ("v1", "ConfigMap", _) => self.values(reading, file, &node, &CONFIG_MAP),
             ("v1", "List", _) => self.list(reading, file, &node),
             (API_VERSION, list, _) if is_list_of_ours(list) => self.list(reading, file, &node),
             (_, _, Some(kind)) => {
@@ -276,14 +278,15 @@ impl Read {
         self.documents.push(Document { file: file.to_owned(), node, label });
     }
 
-    fn secret(&mut self, reading: Reading, file: &str, node: &Node) {
+    /// What stands in a Secret or a ConfigMap.
+    fn values(&mut self, reading: Reading, file: &str, node: &Node, of: &Holder) {
         let name = object_name(node);
-        let label = name.as_ref().map_or("Secret".into(), |name| label("Secret", name));
+        let label = name.as_ref().map_or(of.kind.into(), |name| label(of.kind, name));
         let (problems, unknown) = (&mut self.problems, &mut self.unknown);
         let mut context = Context { reading, file, label, node, problems, unknown };
         check_metadata(&mut context);
         let mut values = BTreeMap::new();
-        for (field, encoded) in [("data", true), ("stringData", false)] {
+        for (field, encoded) in of.fields {
             let Some(section) = node.get(field) else { continue };
             for entry in section.entries() {
                 let path = FieldPath::of(field).key(&entry.key);
@@ -301,19 +304,44 @@ impl Read {
                         values.insert(entry.key.clone(), value);
                     }
                     None => {
-                        context.add(entry.key_at, &path, "this is not base64", "encode it, or move it to `stringData`")
+                        let remedy = format!("encode it, or move it to `{}`", of.plain);
+                        context.add(entry.key_at, &path, "this is not base64", remedy);
                     }
                 }
             }
         }
         let (at, label) = (node.locate(&FieldPath::of("metadata.name")), context.label);
         let Some(name) = name else { return };
-        if self.resources.secrets.insert(name.clone(), values).is_some() {
+        let folder = ObjectName { name: (of.source)(name.name).folder(), ..name };
+        if self.resources.secrets.insert(folder, values).is_some() {
             let message = format!("there is another {label}");
             self.problem(file, at, &label, "metadata.name", message, "keep one");
         }
     }
 }
+
+/// A kind that holds values.
+struct Holder {
+    kind: &'static str,
+    source: fn(String) -> Source,
+    /// Where they stand, and whether in base64.
+    fields: [(&'static str, bool); 2],
+    /// Where they stand as they are.
+    plain: &'static str,
+}
+
+const SECRET: Holder = Holder {
+    kind: "Secret",
+    source: Source::Secret,
+    fields: [("data", true), ("stringData", false)],
+    plain: "stringData",
+};
+const CONFIG_MAP: Holder = Holder {
+    kind: "ConfigMap",
+    source: Source::ConfigMap,
+    fields: [("data", false), ("binaryData", true)],
+    plain: "data",
+};
 
 fn listed_kinds() -> String {
     Kind::ALL.map(Kind::as_str).join("|")
@@ -421,6 +449,27 @@ fn spec<T: DeserializeOwned + JsonSchema + 'static>(context: &mut Context<'_>) -
     serde_json::from_value(spec)
         .map_err(|error| context.at("spec", format!("it cannot be read: {}", shown(&error.to_string())), ""))
         .ok()
+}
+
+/// A part of a resource that a person has typed by itself, as for a flag; `at` is what it is called there.
+///
+/// # Errors
+/// Every problem, with its field and what to do.
+pub fn part<T: DeserializeOwned + JsonSchema + 'static>(text: &str, at: &str) -> Result<T, String> {
+    let (documents, faults) = yaml::parse(text);
+    let fault = faults.first().map(|fault| fault.message.clone());
+    let [node] = documents.as_slice() else { return Err(fault.unwrap_or_else(|| "give one document".into())) };
+    let findings = match fault {
+        Some(fault) => vec![fault],
+        None => walk(node, node.at, shape::<T>(), &FieldPath::of(at))
+            .into_iter()
+            .map(|finding| format!("{}: {}; {}", finding.field, finding.message, finding.remedy))
+            .collect(),
+    };
+    match findings.is_empty() {
+        true => serde_json::from_value(node.to_json()).map_err(|error| format!("{at}: {error}")),
+        false => Err(findings.join(". ")),
+    }
 }
 
 /// The names in a spec, as far as they are there.

@@ -41,6 +41,12 @@ fn a_connection_keeps_to_its_rules() {
              which is decided by `tls` and `sasl`; write `host:port`, as in `10.1.56.46:9092` or \
              `[::1]:9092`",
         ),
+        (spec, &with("tls: {caConfigMapRef: {name: ca, key: ca.crt}}"), ""),
+        (
+            spec,
+            &with("tls: {caSecretRef: {name: a, key: b}, caConfigMapRef: {name: ca, key: ca.crt}}"),
+            "6:41: KafkaConnection/lab: spec.tls.caConfigMapRef: there is `caSecretRef` beside it; keep one of them",
+        ),
         (
             spec,
             &with("sasl: {mechanism: PLAIN}"),

@@ -36,6 +36,8 @@ pub struct Context {
     pub nodes: Arc<Nodes>,
     /// What is remembered of Secrets' values.
     pub secret_values: SecretValues,
+    /// What is remembered of ConfigMaps' values.
+    pub config_values: SecretValues,
     /// What was written last, by the resource's uid.
     pub written: Written,
     /// What the API server's definitions say of fields that are not known here.
@@ -67,7 +69,7 @@ impl Looked {
 }
 
 /// A Secret's keys, each with what is remembered of its value.
-type Values = BTreeMap<String, Looked>;
+pub type Values = BTreeMap<String, Looked>;
 
 /// A Secret that changes again and again is believed when it has been as it is for so long, or has been changing for the second.
 const SETTLED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
@@ -186,6 +188,13 @@ impl Written {
         let memory = all.get(uid)?;
         let kept = memory.kept.as_ref().filter(|_| memory.since.elapsed() < CUT)?;
         (kept.stored == stored()).then(|| kept.meant.clone())
+    }
+
+    /// The watch has brought another version of the resource: what was written over the one before is in it, or out of date.
+    pub fn brought(&self, uid: &str, version: Option<&str>) {
+        if let Some(memory) = lock(&self.0).get_mut(uid) {
+            memory.status = memory.status.take().filter(|(seen, _)| seen.as_deref() == version);
+        }
     }
 
     /// The status that was written over this version of the resource and has not come back yet.

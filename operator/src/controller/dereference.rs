@@ -1,4 +1,4 @@
-//! Collects what a resource refers to: other resources from the cache, and of Secrets fingerprints of the keys in use.
+//! Collects what a resource refers to: other resources from the cache, and of Secrets and ConfigMaps fingerprints of the keys in use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,15 +11,15 @@ use edgereel_crds::{
     declared::Declared,
     fields::Fields,
     name::{API_VERSION, Kind, ObjectName},
-    secret_uses::{SecretUses, connection_secrets},
+    secret_uses::{SecretUses, Source, connection_secrets},
     secret_value::remarks,
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Resource, ResourceExt, runtime::reflector::ObjectRef};
 use serde_json::{Value, json};
 
 use super::{
-    context::{Context, Look, Looked},
+    context::{Context, Look, Looked, Values},
     managed::Managed,
 };
 use crate::{
@@ -37,10 +37,10 @@ pub struct Found {
     pub resources: Resources,
     /// The documents for the worker: the resource itself and what it refers to.
     pub documents: Vec<Value>,
-    /// The Secrets that the worker reads.
+    /// The Secrets and ConfigMaps that the worker reads.
     pub uses: SecretUses,
-    /// Those that are there: name, then key, to a fingerprint of the value.
-    pub secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// Those that are there: then key, to a fingerprint of the value.
+    pub values: BTreeMap<Source, BTreeMap<String, String>>,
     /// What is odd about their values.
     pub remarks: Vec<String>,
     /// The cameras and sinks that use a connection.
@@ -167,44 +167,84 @@ pub fn older(a: &impl Resource, b: &impl Resource) -> bool {
     age(a) < age(b)
 }
 
-/// Fills in the fingerprints of the Secrets in use, and what is odd about their values. A Secret is asked for once a version.
+/// Fills in the fingerprints of the values in use, and what is odd about them. A Secret or ConfigMap is asked for once a version.
 ///
 /// Fingerprints stand in the pods' annotations, where more people look than at Secrets: each is keyed by its Secret's uid,
 /// which those who may not read the Secret do not learn.
 ///
 /// # Errors
 /// The API server did not answer.
-pub async fn secrets(found: &mut Found, namespace: &str, context: &Context) -> Result<(), kube::Error> {
+pub async fn values(found: &mut Found, namespace: &str, context: &Context) -> Result<(), kube::Error> {
     let mut odd = BTreeMap::new();
-    for (name, keys) in &found.uses {
-        let Some(meta) = context.caches.secrets.get(&ObjectRef::new(name).within(namespace)) else { continue };
-        let version = meta.metadata.resource_version.clone().unwrap_or_default();
-        let known = match context.secret_values.look((namespace, name), &version, keys) {
-            Look::Known(known) => known,
-            Look::Settling(known, wait) => {
-                found.settles = Some(found.settles.map_or(wait, |other| other.min(wait)));
-                known
-            }
-            Look::Ask => {
-                let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
-                let Some(secret) = api.get_opt(name).await? else { continue };
-                let uid = secret.uid().unwrap_or_default();
-                let values = secret.data.iter().flatten();
-                let known =
-                    values.map(|(key, value)| (key.clone(), Looked::at(&uid, &value.0))).collect::<BTreeMap<_, _>>();
-                context.secret_values.put(namespace, name, &version, known.clone());
-                known
-            }
+    for (source, keys) in &found.uses {
+        let there = match source {
+            Source::Secret(name) => secret(namespace, name, keys, context).await?,
+            Source::ConfigMap(name) => config_map(namespace, name, keys, context).await?,
         };
+        let Some((known, settles)) = there else { continue };
+        found.settles = [found.settles, settles].into_iter().flatten().min();
         let used = known.into_iter().filter(|(key, _)| keys.contains(key));
         let mut fingerprints = BTreeMap::new();
         for (key, looked) in used {
-            odd.insert((name.clone(), key.clone()), looked.oddity);
+            odd.insert((source.clone(), key.clone()), looked.oddity);
             fingerprints.insert(key, looked.fingerprint);
         }
-        found.secrets.insert(name.clone(), fingerprints);
+        found.values.insert(source.clone(), fingerprints);
     }
-    let odd = remarks(&found.uses, |name, key| odd.get(&(name.to_owned(), key.to_owned())).cloned().flatten());
+    let odd = remarks(&found.uses, |source, key| odd.get(&(source.clone(), key.to_owned())).cloned().flatten());
     found.remarks.extend(odd);
     Ok(())
+}
+
+/// What is known of values, and how long it is until they are believed.
+type There = Option<(Values, Option<Duration>)>;
+
+async fn secret(namespace: &str, name: &str, keys: &BTreeSet<String>, context: &Context) -> Result<There, kube::Error> {
+    let Some(meta) = context.caches.secrets.get(&ObjectRef::new(name).within(namespace)) else { return Ok(None) };
+    let version = meta.metadata.resource_version.clone().unwrap_or_default();
+    match context.secret_values.look((namespace, name), &version, keys) {
+        Look::Known(known) => Ok(Some((known, None))),
+        Look::Settling(known, wait) => Ok(Some((known, Some(wait)))),
+        Look::Ask => {
+            let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
+            let Some(secret) = api.get_opt(name).await? else { return Ok(None) };
+            let uid = secret.uid().unwrap_or_default();
+            let values = secret.data.iter().flatten();
+            let known = values.map(|(key, value)| (key.clone(), Looked::at(&uid, &value.0))).collect::<Values>();
+            context.secret_values.put(namespace, name, &version, known.clone());
+            Ok(Some((known, None)))
+        }
+    }
+}
+
+async fn config_map(
+    namespace: &str,
+    name: &str,
+    keys: &BTreeSet<String>,
+    context: &Context,
+) -> Result<There, kube::Error> {
+    let (full, versions) = (ObjectName { namespace: namespace.into(), name: name.into() }, &context.caches.config_maps);
+    let version = match versions.version(&full) {
+        Some(None) => return Ok(None),
+        Some(Some(version)) => version,
+        None => String::new(),
+    };
+    match context.config_values.look((namespace, name), &version, keys) {
+        Look::Known(known) => Ok(Some((known, None))),
+        Look::Settling(known, wait) => Ok(Some((known, Some(wait)))),
+        Look::Ask => {
+            let api = Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
+            let map = api.get_opt(name).await?;
+            versions.answered(&full, map.as_ref().and_then(|map| map.resource_version()));
+            let Some(map) = map else { return Ok(None) };
+            let uid = map.uid().unwrap_or_default();
+            let texts = map.data.iter().flatten().map(|(key, text)| (key, text.as_bytes()));
+            let bytes = map.binary_data.iter().flatten().map(|(key, bytes)| (key, bytes.0.as_slice()));
+            let known =
+                texts.chain(bytes).map(|(key, value)| (key.clone(), Looked::at(&uid, value))).collect::<Values>();
+            let version = map.resource_version().unwrap_or_default();
+            context.config_values.put(namespace, name, &version, known.clone());
+            Ok(Some((known, None)))
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use edgereel_crds::{
+    declared::Source,
     name::ObjectName,
     resource_status::ResourceStatus,
     secret_uses::SecretUses,
@@ -13,7 +14,10 @@ use edgereel_crds::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Pod},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{KeyToPath, Pod, Volume},
+    },
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::{
@@ -93,7 +97,7 @@ impl Host {
         let Some(owner) = &self.owner else { return false };
         let live = observe::live(Place { owner, ..place }, |_| true);
         let mounted = live.deployment.map(|live| mounted(&live)).unwrap_or_default();
-        let has = |(name, keys): (&String, &_)| mounted.get(name).is_some_and(|there| there.is_superset(keys));
+        let has = |(source, keys): (&Source, &_)| mounted.get(source).is_some_and(|there| there.is_superset(keys));
         uses.iter().all(has) && self.pods(place).1.iter().any(|pod| pod.running && pod.judges())
     }
 }
@@ -166,17 +170,21 @@ pub fn revision(found: &Found) -> String {
     hash_of(&found.documents)[..16].to_owned()
 }
 
-/// The Secrets that the pods of a Deployment have, and which keys of them.
+/// The Secrets and ConfigMaps that the pods of a Deployment have, and which keys of them.
 pub fn mounted(live: &Deployment) -> SecretUses {
     let spec = live.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
     let ours = volumes.filter(|volume| volume.name.starts_with(SECRET_VOLUME));
-    let secrets = ours.filter_map(|volume| volume.secret.as_ref());
     let keys = |items: &Option<Vec<_>>| {
-        let items: &[k8s_openapi::api::core::v1::KeyToPath] = items.as_deref().unwrap_or_default();
+        let items: &[KeyToPath] = items.as_deref().unwrap_or_default();
         items.iter().map(|item| item.key.clone()).collect()
     };
-    secrets.filter_map(|secret| Some((secret.secret_name.clone()?, keys(&secret.items)))).collect()
+    let source = |volume: &Volume| match (&volume.secret, &volume.config_map) {
+        (Some(secret), _) => Some((Source::Secret(secret.secret_name.clone()?), keys(&secret.items))),
+        (None, Some(map)) => Some((Source::ConfigMap(map.name.clone()), keys(&map.items))),
+        (None, None) => None,
+    };
+    ours.filter_map(source).collect()
 }
 
 /// Has the kubelets look at once at the configuration that pods follow: they do when an annotation of the pod changes, and else

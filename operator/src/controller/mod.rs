@@ -11,6 +11,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod claims;
 pub mod context;
 pub mod dereference;
 pub mod events;
@@ -91,8 +92,8 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     };
     let mut found = resource.dereference(&context.caches);
     let namespace = object_name(resource).namespace;
-    let read = dereference::secrets(&mut found, &namespace, &context).await;
-    read.map_err(|source| Error::Api { what: "cannot read a Secret", source })?;
+    let read = dereference::values(&mut found, &namespace, &context).await;
+    read.map_err(|source| Error::Api { what: "cannot read a Secret or ConfigMap", source })?;
     let owner = owner(resource);
     let place = Place { client: &context.client, caches: &context.caches, owner: &owner };
     let (host, was_in) = (resource.host(&context.caches), resource.was_in(&context.caches));
@@ -156,9 +157,11 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
             is_in = None;
             follows = workload.follows().map(str::to_owned);
             let turn = turn::take(resource, &found, workload, place, &context).await;
-            let turn = turn.map_err(|source| Error::Api { what: "cannot fetch an image beforehand", source })?;
+            let mut turn = turn.map_err(|source| Error::Api { what: "cannot fetch an image beforehand", source })?;
+            let in_turn = !turn.keeps && turn.is_of(&context.settings);
+            let claims = claims::grow(&mut turn.workload, in_turn, place).await?;
             let children = build::build(&turn.workload, &turn.settings);
-            match bring(resource, &children, turn.keeps, place).await {
+            match bring(resource, &children, turn.keeps || claims.waits, place).await {
                 Ok(rollout) => {
                     let tidied = turn.done(resource, place, &context).await;
                     tidied
@@ -167,6 +170,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
                         return Ok(Action::requeue(context.settings.poll_interval));
                     }
                     further.push(turn.word);
+                    further.extend(claims.word);
                     again = turn.again;
                     (rollout, Judged::ByPods(asked(&turn.workload)), Ok(()))
                 }

@@ -11,6 +11,8 @@ use crate::hash::hash;
 pub const MANAGER: &str = "edgereel-operator";
 /// Selects everything that the operator made.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=edgereel-operator";
+/// Selects everything else.
+pub const NOT_MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by!=edgereel-operator";
 /// On pods: the resource that they belong to, as in `FrameSink/gate-files`.
 pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
 /// On a resource and its pods: another value starts the pods anew.
@@ -100,6 +102,10 @@ fn label(name: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use edgereel_crds::check::overrides::OWN_LABELS;
+
     use super::*;
 
     #[test]
@@ -107,6 +113,12 @@ mod tests {
         let names = Names::new("camera", "gate");
         assert_eq!((&*names.workload, &*names.config("0123456789")), ("gate-camera", "gate-camera-config-01234567"));
         assert_eq!(Names::new("sink", "gate").workload, "gate-sink");
+    }
+
+    #[test]
+    fn no_label_of_ours_is_anybody_elses_to_set() {
+        let labels = Names::new("camera", "gate").labels();
+        assert_eq!(labels.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(OWN_LABELS));
     }
 
     #[test]

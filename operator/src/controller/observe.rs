@@ -6,7 +6,7 @@ use edgereel_crds::{name::ObjectName, status::Reason, worker_status::ResourceRep
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::{CronJob, Job},
-    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodTemplateSpec},
+    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus, PodTemplateSpec},
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -294,9 +294,15 @@ pub fn named_by(pod: &Pod, annotation: &str) -> Option<(String, ObjectName)> {
 
 /// Why a pod does not work, in the scheduler's or the kubelet's words.
 pub fn trouble(pod: &Pod) -> Option<(Reason, String)> {
-    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    let worker = containers.into_iter().find(|container| container.name == CONTAINER);
-    unschedulable(pod).or_else(|| worker.and_then(stuck)).or_else(|| failed(pod))
+    let of = |statuses: fn(&PodStatus) -> &Option<Vec<ContainerStatus>>| {
+        pod.status.iter().flat_map(move |status| statuses(status).iter().flatten())
+    };
+    let (first, beside) = (of(|status| &status.init_container_statuses), of(|status| &status.container_statuses));
+    let worker = of(|status| &status.container_statuses).find(|container| container.name == CONTAINER);
+    // What was put before it or beside it keeps it from starting, or the pod from being ready.
+    let others = first.chain(beside.filter(|container| container.name != CONTAINER));
+    let in_the_way = || others.into_iter().find_map(stuck);
+    unschedulable(pod).or_else(|| worker.and_then(stuck)).or_else(in_the_way).or_else(|| failed(pod))
 }
 
 /// The pods without those that have ended and been replaced: an evicted pod stays until somebody deletes it.
@@ -337,32 +343,37 @@ fn stuck(container: &ContainerStatus) -> Option<(Reason, String)> {
     let state = container.state.as_ref()?;
     // Between an end and the next start.
     if let Some(ended) = state.terminated.as_ref().filter(|ended| ended.exit_code != 0) {
-        return Some((Reason::PodCrashing, last_words(ended)));
+        return Some((Reason::PodCrashing, last_words(container, ended)));
     }
     let waiting = state.waiting.as_ref()?;
     let why = waiting.reason.clone().unwrap_or_default();
     let words = waiting.message.clone().unwrap_or_default();
+    let of = if container.name == CONTAINER { String::new() } else { format!("the container `{}`: ", container.name) };
     match why.as_str() {
         "ErrImagePull"
         | "ImagePullBackOff"
         | "InvalidImageName"
         | "ErrImageNeverPull"
         | "ImageInspectError"
-        | "RegistryUnavailable" => Some((Reason::ImagePullFailed, format!("{why}: {words}"))),
+        | "RegistryUnavailable" => Some((Reason::ImagePullFailed, format!("{of}{why}: {words}"))),
         "CrashLoopBackOff" => {
             let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-            Some((Reason::PodCrashing, last.map_or(why, last_words)))
+            Some((Reason::PodCrashing, last.map_or(why, |ended| last_words(container, ended))))
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "PostStartHookError" => {
-            Some((Reason::PodFailed, format!("{why}: {words}")))
+            Some((Reason::PodFailed, format!("{of}{why}: {words}")))
         }
         _ => None,
     }
 }
 
-fn last_words(ended: &ContainerStateTerminated) -> String {
+fn last_words(container: &ContainerStatus, ended: &ContainerStateTerminated) -> String {
     let text = ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or_default();
-    format!("the worker ends again and again, last with status {} ({})", ended.exit_code, text.trim())
+    let who = match container.name.as_str() {
+        CONTAINER => "the worker".to_owned(),
+        other => format!("the container `{other}`"),
+    };
+    format!("{who} ends again and again, last with status {} ({})", ended.exit_code, text.trim())
 }
 
 /// A pod that the kubelet gave up, evicted or refused.

@@ -7,7 +7,7 @@ use super::workload::Owner;
 use crate::settings::Settings;
 
 /// The program's container.
-pub const CONTAINER: &str = "worker";
+pub const CONTAINER: &str = edgereel_crds::pod_overrides::WORKER_CONTAINER;
 /// Where it serves `/metrics`, `/healthz`, `/readyz` and `/status`.
 pub const PORT: i32 = 9464;
 /// That port's name.

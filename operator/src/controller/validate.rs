@@ -12,6 +12,7 @@ use edgereel_crds::{
     status::Reason,
     storage::Storage,
 };
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use super::{
     dereference::{Found, RIVAL, object_name, without},
     managed::Managed,
     names::{Names, RESTART_ANNOTATION},
-    program::{FILE, Program, passes_over_unknown_fields, run_args},
+    program::{CONTAINER, FILE, Program, passes_over_unknown_fields, run_args},
     workload::{Owner, Runtime, Workload},
 };
 use crate::{hash::hash_of, settings::Settings};
@@ -77,20 +78,20 @@ fn shown(problem: &FieldProblem, kind: Kind, name: &edgereel_crds::name::ObjectN
     if remedy.is_empty() { format!("{of}{field}: {message}") } else { format!("{of}{field}: {message}; {remedy}") }
 }
 
-/// Whether all Secrets in use are there with their keys.
+/// Whether all Secrets and ConfigMaps in use are there with their keys.
 ///
 /// # Errors
 /// The first that is not.
-pub fn secrets(found: &Found) -> Result<(), Refusal> {
-    for (name, keys) in &found.uses {
-        let Some(there) = found.secrets.get(name) else {
-            let message = format!("there is no Secret `{name}`: make it, with {}", listed(keys.iter()));
-            return Err(Refusal::new(Reason::SecretMissing, message));
+pub fn values(found: &Found) -> Result<(), Refusal> {
+    for (source, keys) in &found.uses {
+        let Some(there) = found.values.get(source) else {
+            let message = format!("there is no {source}: make it, with {}", listed(keys.iter()));
+            return Err(Refusal::new(source.missing(), message));
         };
         let missing: Vec<&String> = keys.iter().filter(|key| !there.contains_key(*key)).collect();
         if !missing.is_empty() {
-            let message = format!("the Secret `{name}` has no {}: add it to its data", listed(missing));
-            return Err(Refusal::new(Reason::SecretKeyMissing, message));
+            let message = format!("the {source} has no {}: add it to its data", listed(missing));
+            return Err(Refusal::new(source.key_missing(), message));
         }
     }
     Ok(())
@@ -143,7 +144,13 @@ pub fn host_paths(
         | VolumeSource::Secret(_)
         | VolumeSource::PersistentVolumeClaim(_) => None,
     });
-    for (field, path) in own.into_iter().chain(further) {
+    let overridden = template.pod_overrides.as_ref().and_then(|overrides| overrides.spec.as_ref());
+    let volumes = overridden.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten().enumerate();
+    let overridden = volumes.filter_map(|(n, volume)| {
+        let field = format!("spec.template.podOverrides.spec.volumes[{n}].hostPath.path");
+        Some((field, &volume.host_path.as_ref()?.path))
+    });
+    for (field, path) in own.into_iter().chain(further).chain(overridden) {
         if !settings.allows(namespace, path) {
             let allowed: Vec<String> = settings.allowed_in(namespace).map(ToString::to_string).collect();
             let why = match (settings.allowed_host_paths.is_empty(), allowed.is_empty()) {
@@ -156,6 +163,30 @@ pub fn host_paths(
         }
     }
     Ok(())
+}
+
+/// Whether a resource leaves alone the containers that the operator gives to all pods: they may have rights on the node that no
+/// resource gets.
+///
+/// # Errors
+/// The first that it would change.
+pub fn overrides(template: &PodTemplate, settings: &Settings) -> Result<(), Refusal> {
+    let Some(own) = template.pod_overrides.as_ref().and_then(|own| own.spec.as_deref()) else { return Ok(()) };
+    let Some(all) = &settings.worker_defaults.spec else { return Ok(()) };
+    let names = |spec: &PodSpec| -> Vec<String> {
+        let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        all.map(|container| container.name.clone()).filter(|name| name != CONTAINER).collect()
+    };
+    let of_all = names(all);
+    match names(own).into_iter().find(|name| of_all.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "spec.template.podOverrides.spec: the container `{name}` is one that the operator gives to all workers                  (`workerDefaults`); choose another name"
+            );
+            Err(Refusal::new(Reason::InvalidConfiguration, message))
+        }
+    }
 }
 
 /// The owner of a resource's children.
@@ -179,7 +210,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         documents: [(FILE.to_owned(), documents.join("---\n"))].into(),
         checksum: String::new(),
         secrets: found.uses.clone(),
-        secrets_checksum: hash_of(&found.secrets),
+        secrets_checksum: hash_of(&found.values),
         placement: None,
         template: PodTemplate::default(),
         capped_from: None,

@@ -341,12 +341,14 @@ fn nature(reason: Reason) -> Nature {
         | RolloutWaiting => Nature::Passing,
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | OperatorError | Completed
-        | Paused | UnknownFields | UpToDate => Nature::Waits,
-        InvalidConfiguration | SecretMissing | SecretKeyMissing | CameraUnauthorized | KafkaUnauthorized
-        | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord | StorageMissing | StorageReadOnly
-        | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed
-        | ResourceMalformed | NameTaken | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,
+        | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | ClaimsNotExpandable
+        | ClaimsCannotShrink | OperatorError | Completed | Paused | UnknownFields | UpToDate => Nature::Waits,
+        InvalidConfiguration | SecretMissing | SecretKeyMissing | ConfigMapMissing | ConfigMapKeyMissing
+        | CameraUnauthorized | KafkaUnauthorized | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord
+        | StorageMissing | StorageReadOnly | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed
+        | HostPathNotAllowed | ResourceMalformed | NameTaken | RunFailed | ProgramMissing | RolloutHalted => {
+            Nature::NeedsPerson
+        }
     }
 }
 

@@ -76,7 +76,8 @@ impl Managed for CameraStream {
         let plan = plan.cameras.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
         validate::logins(self, found)?;
         validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
-        validate::secrets(found)?;
+        validate::overrides(&self.spec.template, settings)?;
+        validate::values(found)?;
         let CameraPlan { spec, connection, .. } = &plan;
         let checksum = hash_of(&json!({
             "spec": validate::running(spec),

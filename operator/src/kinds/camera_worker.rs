@@ -84,11 +84,12 @@ impl Managed for CameraWorker {
         let name = object_name(self);
         validate::plan(found, Kind::CameraWorker, &name)?;
         validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
+        validate::overrides(&self.spec.template, settings)?;
         let Pool { documents, uses, .. } = Pool::of(found, settings);
         // What is mounted and no longer needed stays until something else is needed: no camera is started anew for that.
         let fits = uses.iter().all(|(name, keys)| found.mounted.get(name).is_some_and(|there| there.is_superset(keys)));
         let secrets = if fits { found.mounted.clone() } else { uses };
-        let revision = hash_of(&(&documents, &found.secrets));
+        let revision = hash_of(&(&documents, &found.values));
         Ok(Some(Workload {
             checksum: hash_of(&secrets),
             documents,
@@ -139,7 +140,7 @@ struct Pool {
 /// What a camera would be alone.
 fn validated(guest: &Guest, host: &Found, settings: &Settings) -> Result<Workload, Refusal> {
     let mut found = guest.found.clone();
-    found.secrets = host.secrets.clone();
+    found.values = host.values.clone();
     guest.camera.validate(&found, settings)?.ok_or_else(validate::undecided)
 }
 

@@ -8,12 +8,13 @@ use edgereel_crds::{
     check::{FileNames, Resource as Checked},
     declared::Declared,
     fields::Fields,
-    frame_sink::{From, Output},
+    frame_sink::From,
     name::{Kind, ObjectName},
     plan::SinkPlan,
     resource_status::FrameSinkStatus,
     status::Reason,
     storage::Storage,
+    units::ByteSize,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -80,10 +81,11 @@ impl Managed for FrameSink {
         placement(&self.spec)?;
         validate::logins(self, found)?;
         validate::host_paths(&name.namespace, Some(&self.spec.storage), &self.spec.template, settings)?;
-        validate::secrets(found)?;
+        validate::overrides(&self.spec.template, settings)?;
+        validate::values(found)?;
         let SinkPlan { spec, connection, topics, group, camera, .. } = &plan;
         let checksum = hash_of(&json!({
-            "spec": validate::running(spec),
+            "spec": validate::running(&of_any_size(spec)),
             "connection": [connection.name.to_string(), connection.spec.set()],
             "topics": topics,
             "group": group,
@@ -127,6 +129,15 @@ impl Managed for FrameSink {
     ) -> FrameSinkStatus {
         FrameSinkStatus { conditions, observed_generation, ..status }
     }
+}
+
+/// The spec without the size of its claims: they grow while the workers run on.
+fn of_any_size(spec: &FrameSinkSpec) -> FrameSinkSpec {
+    let mut spec = spec.clone();
+    if let Storage::VolumeClaimTemplate(claim) = &mut spec.storage {
+        claim.size = ByteSize(0);
+    }
+    spec
 }
 
 /// Adds the stream that a sink names, and gives the name of its connection.
@@ -179,7 +190,7 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
         (Storage::PersistentVolumeClaim(a), Storage::PersistentVolumeClaim(b)) if a == b => ("", ""),
         _ => return false,
     };
-    let (mut a, mut b) = (names(roots.0, directory(a)), names(roots.1, directory(b)));
+    let (mut a, mut b) = (names(roots.0, a.output.directory()), names(roots.1, b.output.directory()));
     loop {
         match (a.next(), b.next()) {
             (Some(a), Some(b)) if a == b => {}
@@ -191,13 +202,6 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
 
 fn may_share_node(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
     a.placement.as_ref().zip(b.placement.as_ref()).is_none_or(|(a, b)| a.may_share_node(b))
-}
-
-fn directory(spec: &FrameSinkSpec) -> &str {
-    match &spec.output {
-        Output::JpegFiles(files) => &files.directory,
-        Output::Video(video) => &video.directory,
-    }
 }
 
 /// The names on the way to a directory below a root.
@@ -216,11 +220,8 @@ fn files(sink: &FrameSink, caches: &Caches) -> Option<FileNames> {
             vec![stream.spec.topic.name]
         }
     };
-    let template = match &sink.spec.output {
-        Output::JpegFiles(files) => &files.file_name,
-        Output::Video(video) => video.file_name(),
-    };
-    Some(FileNames::new(template, &topics).below(directory(&sink.spec)).below(&host.path))
+    let output = &sink.spec.output;
+    Some(FileNames::of_output(output, &topics).below(output.directory()).below(&host.path))
 }
 
 fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {

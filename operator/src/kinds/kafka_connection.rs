@@ -38,7 +38,7 @@ impl Managed for KafkaConnection {
 
     fn validate(&self, found: &Found, _: &Settings) -> Result<Option<Workload>, Refusal> {
         validate::plan(found, Kind::KafkaConnection, &object_name(self))?;
-        validate::secrets(found)?;
+        validate::values(found)?;
         Ok(None)
     }
 

@@ -259,6 +259,7 @@ mod tests {
         for child in kinds.children() {
             need(&["get", "list", "watch", "create", "patch", "delete"], &child.group(), &child.plural());
         }
+        need(&["list", "patch"], "", "persistentvolumeclaims");
         need(&["get", "list", "watch"], "", "secrets");
         need(&["get", "list", "watch", "create", "patch", "delete"], "", "pods");
         need(&["list", "create", "patch"], "events.k8s.io", "events");

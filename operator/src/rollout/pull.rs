@@ -55,7 +55,7 @@ pub fn nodes(pods: &[PodView]) -> Vec<String> {
 
 fn fetcher(workload: &Workload, settings: &Settings, node: &str) -> Pod {
     let spec = pod::template(workload, settings).spec.unwrap_or_default();
-    let worker = spec.containers.into_iter().next().unwrap_or_default();
+    let worker = spec.containers.into_iter().find(|container| container.name == CONTAINER).unwrap_or_default();
     let amounts =
         |cpu: &str| BTreeMap::from([("cpu", cpu), ("memory", "64Mi")].map(|(k, v)| (k.to_owned(), Quantity(v.into()))));
     let container = Container {
@@ -80,6 +80,7 @@ fn fetcher(workload: &Workload, settings: &Settings, node: &str) -> Pod {
         // By name, and not by the scheduler: it needs no room to speak of.
         node_name: Some(node.into()),
         restart_policy: Some("Never".into()),
+        runtime_class_name: spec.runtime_class_name,
         security_context: spec.security_context,
         service_account_name: spec.service_account_name,
         termination_grace_period_seconds: Some(0),

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use edgereel_crds::storage::{HostPath, Storage};
+use edgereel_crds::{
+    pod_overrides::PodOverrides,
+    secret_uses::Source,
+    storage::{HostPath, Storage},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +35,7 @@ pub const ROLLED_AT: &str = "edgereel.dev/rolled-at";
 pub const ROLLED_FROM: &str = "edgereel.dev/rolled-from";
 
 /// The operator's settings that pods are built with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pins {
     image: String,
@@ -39,6 +43,8 @@ pub struct Pins {
     pull_secrets: Vec<String>,
     user: i64,
     group: i64,
+    #[serde(default, skip_serializing_if = "PodOverrides::is_empty")]
+    worker_defaults: PodOverrides,
 }
 
 impl Pins {
@@ -49,6 +55,7 @@ impl Pins {
             pull_secrets: settings.image_pull_secrets.clone(),
             user: settings.run_as_user,
             group: settings.run_as_group,
+            worker_defaults: settings.worker_defaults.clone(),
         }
     }
 
@@ -59,6 +66,7 @@ impl Pins {
             image_pull_secrets: self.pull_secrets.clone(),
             run_as_user: self.user,
             run_as_group: self.group,
+            worker_defaults: self.worker_defaults.clone(),
             ..settings.clone()
         }
     }
@@ -173,7 +181,7 @@ pub fn operator_revision(settings: &Settings) -> String {
         env: Vec::new(),
         documents: BTreeMap::new(),
         checksum: String::new(),
-        secrets: [("sample".to_owned(), ["key".to_owned()].into())].into(),
+        secrets: [(Source::Secret("sample".into()), ["key".to_owned()].into())].into(),
         secrets_checksum: String::new(),
         placement: None,
         template: Default::default(),

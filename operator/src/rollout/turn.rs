@@ -14,7 +14,7 @@ use super::{
     board::{Answer, Progress, Rank, State, Why},
     pull::{self, Pull},
     settings::Pace,
-    stamp::{self, Fared, Rolled, Stamp},
+    stamp::{self, Fared, Pins, Rolled, Stamp},
 };
 use crate::{
     controller::{
@@ -56,6 +56,13 @@ pub struct Turn {
     fleet: usize,
     state: State,
     pulls: Vec<Pod>,
+}
+
+impl Turn {
+    /// Whether it builds with these settings, and not with those of before.
+    pub fn is_of(&self, settings: &Settings) -> bool {
+        Pins::of(&self.settings) == Pins::of(settings)
+    }
 }
 
 /// A workload as it is, and as it would be if nobody had to wait.

@@ -22,7 +22,8 @@ pub struct Place {
     /// they name several. Without it, `storage.hostPath.path` itself.
     #[arg(long, value_name = "DIR")]
     pub storage_root: Option<PathBuf>,
-    /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key. Secrets among the files work too.
+    /// Where secrets are: `secretRef {name, key}` is read at DIR/name/key, `configMapRef` at DIR/configmap_name/key. Secrets and
+    /// ConfigMaps among the files work too.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
 }

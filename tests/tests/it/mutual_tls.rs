@@ -23,7 +23,12 @@ fn cluster() -> Cluster {
 fn run(kafka: &Cluster, tls: Value) -> Edgereel {
     let (secrets, secure) = (scratch::dir("secrets"), kafka.dir().join("secure"));
     // The broker's own certificate is a client's too, and the one that may do everything.
-    for (from, to) in [("ca.crt", "kafka/ca.crt"), ("node.crt", "edge/tls.crt"), ("node.key", "edge/tls.key")] {
+    for (from, to) in [
+        ("ca.crt", "kafka/ca.crt"),
+        ("ca.crt", "configmap_trust/ca.crt"),
+        ("node.crt", "edge/tls.crt"),
+        ("node.key", "edge/tls.key"),
+    ] {
         let to = secrets.join(to);
         fs::create_dir_all(to.parent().expect("a directory")).expect("made");
         fs::copy(secure.join(from), to).expect("copied");
@@ -44,9 +49,14 @@ fn run(kafka: &Cluster, tls: Value) -> Edgereel {
 fn a_client_certificate_opens_the_broker_and_without_one_the_resource_says_what_is_missing() {
     let kafka = cluster();
     let ca = json!({"name": "kafka", "key": "ca.crt"});
-    let known = run(&kafka, json!({"caSecretRef": ca, "clientCertificateSecretRef": {"name": "edge"}}));
-    known.await_metrics("frames are durable", |m| m.count("sink_frames_durable", "frames") > 30);
-    assert!(known.stop().success());
+    let trust = json!({"name": "trust", "key": "ca.crt"});
+    for authority in [json!({"caSecretRef": ca}), json!({"caConfigMapRef": trust})] {
+        let mut tls = json!({"clientCertificateSecretRef": {"name": "edge"}});
+        tls.as_object_mut().expect("an object").extend(authority.as_object().expect("an object").clone());
+        let known = run(&kafka, tls);
+        known.await_metrics("frames are durable", |m| m.count("sink_frames_durable", "frames") > 30);
+        assert!(known.stop().success());
+    }
     let unknown = run(&kafka, json!({"caSecretRef": ca}));
     let says = |entry: &Value| condition(entry, "Ready")["message"].to_string();
     for resource in ["cam", "frames"] {

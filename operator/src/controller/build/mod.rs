@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod config_map;
 pub mod deployment;
+pub mod overrides;
 pub mod pdb;
 pub mod pod;
 pub mod service;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use edgereel_crds::{
     pod::{PodSecurity, PodTemplate, VolumeSource},
+    secret_uses::Source,
     storage::Storage,
     units::ByteSize,
 };
@@ -19,7 +20,7 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::config_map;
+use super::{config_map, overrides};
 use crate::{
     controller::{
         names::{CONFIG_CHECKSUM, RESOURCE_ANNOTATION, RESTART_ANNOTATION, REVISION_ANNOTATION, SECRETS_CHECKSUM},
@@ -49,9 +50,14 @@ const READABLE: i32 = 0o444;
 /// The pods of a workload.
 pub fn template(workload: &Workload, settings: &Settings) -> PodTemplateSpec {
     let template = &workload.template;
-    let spec = spec(workload, settings);
     let labels = with(&template.labels, workload.names.labels());
-    let mut annotations = with(&template.annotations, annotations(workload));
+    let annotations = with(&template.annotations, annotations(workload));
+    let metadata = ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
+    let mut whole = PodTemplateSpec { metadata: Some(metadata), spec: Some(spec(workload, settings)) };
+    overrides::merge(&mut whole, template, &settings.worker_defaults);
+    let ObjectMeta { labels, annotations, .. } = whole.metadata.unwrap_or_default();
+    let (labels, mut annotations) = (labels.unwrap_or_default(), annotations.unwrap_or_default());
+    let spec = whole.spec.unwrap_or_default();
     // Of a resource that was deleted and made anew, the pods are others.
     let revision = hash_of(&(&workload.owner.uid, &labels, &annotations, &spec));
     annotations.insert(REVISION_ANNOTATION.into(), revision);
@@ -262,16 +268,31 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
     ];
     // Of several resources, one whose Secret is gone keeps no other from running.
     let optional = workload.follows().map(|_| true);
-    volumes.extend(workload.secrets.iter().enumerate().map(|(n, (name, keys))| Volume {
-        name: format!("{SECRET_VOLUME}{n}"),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(name.clone()),
-            default_mode: Some(READABLE),
-            // The keys that are used and no others.
-            items: Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect()),
-            optional,
-        }),
-        ..Volume::default()
+    volumes.extend(workload.secrets.iter().enumerate().map(|(n, (source, keys))| {
+        // The keys that are used and no others.
+        let items =
+            Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect());
+        let volume = Volume { name: format!("{SECRET_VOLUME}{n}"), ..Volume::default() };
+        match source {
+            Source::Secret(name) => Volume {
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(name.clone()),
+                    default_mode: Some(READABLE),
+                    items,
+                    optional,
+                }),
+                ..volume
+            },
+            Source::ConfigMap(name) => Volume {
+                config_map: Some(ConfigMapVolumeSource {
+                    name: name.clone(),
+                    default_mode: Some(READABLE),
+                    items,
+                    optional,
+                }),
+                ..volume
+            },
+        }
     }));
     volumes.extend(data_volume(workload));
     volumes.extend(workload.template.volumes.iter().map(|volume| further(&volume.name, &volume.source)));
@@ -340,7 +361,7 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
             .secrets
             .keys()
             .enumerate()
-            .map(|(n, name)| mount(&format!("{SECRET_VOLUME}{n}"), format!("{SECRETS}/{name}"), true)),
+            .map(|(n, source)| mount(&format!("{SECRET_VOLUME}{n}"), format!("{SECRETS}/{}", source.folder()), true)),
     );
     if workload.storage().is_some() {
         mounts.push(mount(DATA_VOLUME, DATA.into(), false));

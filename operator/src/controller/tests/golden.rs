@@ -6,11 +6,19 @@ use std::{fs, path::Path};
 
 use edgereel_crds::{CameraStream, CameraWorker, FrameSink};
 
-use super::{Lab, pool};
-use crate::controller::managed::Managed;
+use super::{Lab, pool, settings};
+use crate::{
+    controller::managed::Managed,
+    kinds::Kinds,
+    settings::{Settings, worker_defaults},
+};
 
 async fn children<K: Managed>(name: &str, text: &str, resource: &str) {
-    let lab = Lab::new(text);
+    children_of::<K>(settings(), name, text, resource).await;
+}
+
+async fn children_of<K: Managed>(settings: Settings, name: &str, text: &str, resource: &str) {
+    let lab = Lab::of_operator(settings, Kinds::default(), &[], text);
     let (path, (requests, _)) = (format!("{}/{resource}", K::plural(&())), lab.reconcile::<K>(resource).await);
     let refusal = lab.object(&path)["status"].clone();
     let applied: Vec<String> = requests
@@ -105,4 +113,34 @@ spec:
     volumeMounts: [{name: extra, mountPath: /mnt/extra, readOnly: true}]
 ";
     children::<FrameSink>("sink-with-everything.yaml", text, "archive").await;
+}
+
+#[tokio::test]
+async fn golden_camera_with_overrides_and_defaults_of_the_operator() {
+    let defaults = "{metadata: {annotations: {scraped: 'true'}}, spec: {priorityClassName: cameras, containers: [{name: worker, env: \
+                    [{name: EDGEREEL_LOG, value: debug}]}]}}";
+    let settings = Settings { worker_defaults: worker_defaults(defaults).expect("sound"), ..settings() };
+    let text = super::RESOURCES.replacen(
+        "  placement: {nodes: [edge-1]}\n",
+        "  placement: {nodes: [edge-1]}
+  template:
+    podOverrides:
+      spec:
+        hostNetwork: true
+        dnsPolicy: ClusterFirstWithHostNet
+        dnsConfig: {options: [{name: ndots, value: '1'}]}
+        hostAliases: [{ip: 10.0.0.1, hostnames: [gate]}]
+        topologySpreadConstraints:
+          - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {team: video}}}
+        initContainers: [{name: wait, image: busybox, command: [sh, -c, 'until nslookup gate; do sleep 1; done']}]
+        containers:
+          - {name: agent, image: agent, volumeMounts: [{name: shared, mountPath: /shared}]}
+          - name: worker
+            env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+            volumeMounts: [{name: shared, mountPath: /mnt/shared}]
+        volumes: [{name: shared, emptyDir: {}}]
+",
+        1,
+    );
+    children_of::<CameraStream>(settings, "camera-with-overrides.yaml", &text, "gate").await;
 }

@@ -3,9 +3,11 @@
 //! [`Lab`] holds the caches and the server. What a reconcile writes comes back through the watches only when a scenario
 //! says so, as in a real cluster.
 
+mod claims;
 mod golden;
 mod newer;
 mod nodes;
+mod overrides;
 mod pool;
 mod progress;
 mod reports;
@@ -47,11 +49,12 @@ use super::{
     apply::Child,
     context::{Context, SecretValues, Written},
     managed::Managed,
+    names::MANAGER,
     reconcile,
 };
 use crate::{
     cache::{Caches, Guarded, Writers},
-    cold::Cold,
+    cold::{Cold, put_away},
     kinds::Kinds,
     metrics::Metrics,
     reports::Reports,
@@ -102,6 +105,17 @@ impl Server {
             return failure(500, &message);
         }
         let object = tail.strip_suffix("/status").unwrap_or(&tail).to_owned();
+        if *method == Method::GET && tail == "persistentvolumeclaims" {
+            let of_claims = self.objects.range(format!("{tail}/")..).take_while(|(key, _)| key.starts_with(&tail));
+            let items: Vec<Value> = of_claims.map(|(_, claim)| claim.clone()).collect();
+            let list = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaimList", "metadata": {}, "items": items});
+            return (200, list);
+        }
+        if *method == Method::PATCH && tail.starts_with("persistentvolumeclaims/") {
+            let claim = self.objects.get_mut(&object).expect("there");
+            claim["spec"]["resources"]["requests"] = body["spec"]["resources"]["requests"].clone();
+            return (200, claim.clone());
+        }
         match *method {
             Method::POST if tail == "pods" => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default();
@@ -258,6 +272,7 @@ impl Lab {
             reports: Reports::default(),
             nodes: Arc::default(),
             secret_values: SecretValues::settled_after(Duration::ZERO),
+            config_values: SecretValues::settled_after(Duration::ZERO),
             written: Written::default(),
             definitions: Arc::default(),
         });
@@ -269,7 +284,19 @@ impl Lab {
             ("CameraWorker", of_kind::<CameraWorker>),
             ("FrameSink", of_kind::<FrameSink>),
             ("KafkaConnection", of_kind::<KafkaConnection>),
-            ("ConfigMap", of_child::<ConfigMap>),
+            ("ConfigMap", |lab, event| {
+                let ours = |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == MANAGER;
+                let ours = match &event {
+                    Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(ours(object)),
+                    Event::Init | Event::InitDone => None,
+                };
+                if ours != Some(true) {
+                    lab.wakes.config_map(&typed(event.clone()));
+                }
+                if ours != Some(false) {
+                    of_child::<ConfigMap>(lab, event);
+                }
+            }),
             ("Service", of_child::<Service>),
             ("Deployment", of_child::<Deployment>),
             ("StatefulSet", of_child::<StatefulSet>),
@@ -280,8 +307,8 @@ impl Lab {
                 lab.wakes.secret(&event);
             }),
             ("Pod", |lab, event| {
-                let event = typed(event);
-                lab.writers.of::<Pod>().apply_watcher_event(&event);
+                let event = put_away(typed::<Pod>(event));
+                lab.writers.of::<Cold<Pod>>().apply_watcher_event(&event);
                 lab.wakes.pod(&event);
             }),
         ]);
@@ -360,8 +387,9 @@ impl Lab {
     /// Everything that was written comes back through the watches.
     pub fn catch_up(&mut self) {
         let objects: Vec<Value> = self.server.lock().expect("not poisoned").objects.values().cloned().collect();
-        // Events are written, and watched by nobody.
-        objects.into_iter().filter(|object| object["kind"] != "Event").for_each(|object| self.bring(object));
+        // These are written, and watched by nobody.
+        let watched = |object: &Value| object["kind"] != "Event" && object["kind"] != "PersistentVolumeClaim";
+        objects.into_iter().filter(watched).for_each(|object| self.bring(object));
     }
 
     /// Edits an object in the server by hand, and brings it through the watch.

@@ -82,7 +82,7 @@ fn workloads<K: Managed>(lab: &Lab) -> BTreeMap<String, Workload> {
             .uses
             .iter()
             .map(|(name, keys)| (name.clone(), keys.iter().map(|key| (key.clone(), "hash".to_owned())).collect()));
-        found.secrets = there.collect();
+        found.values = there.collect();
         let name = resource.name_any();
         let workload = resource.validate(&found, &settings).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"));
         Some((format!("{}/{name}", K::NAME), workload?))

@@ -257,6 +257,57 @@ async fn a_missing_secret_is_waited_for_and_its_content_rolls_the_pod() {
 }
 
 #[tokio::test]
+async fn an_authority_in_a_config_map_is_waited_for_and_another_rolls_the_pods_that_use_it() {
+    let text = with(
+        "spec: {bootstrapServers: [\"kafka:9092\"]}",
+        "spec: {bootstrapServers: [\"kafka:9092\"], tls: {caConfigMapRef: {name: trust, key: ca.crt}}}",
+    );
+    let mut lab = Lab::new(&text);
+    lab.woken();
+    let get = "GET configmaps/trust";
+    assert_eq!(lab.camera("gate").await, [get, "PATCH camerastreams/gate/status", "POST events"]);
+    let missing = "ConfigMapMissing: there is no ConfigMap `trust`: make it, with `ca.crt`";
+    assert_eq!(lab.condition("camerastreams/gate", "Stalled"), format!("True {missing}"));
+    assert_eq!(lab.camera("gate").await, NOTHING, "its absence is known until the watch says otherwise");
+
+    let map = |key: &str, value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trust"}, "data": {key: value}});
+    lab.store(map("ca", "one"));
+    assert_eq!(lab.woken(), ["CameraStream/gate", "FrameSink/files", "KafkaConnection/kafka"]);
+    lab.camera("gate").await;
+    assert!(
+        lab.condition("camerastreams/gate", "Stalled")
+            .starts_with("True ConfigMapKeyMissing: the ConfigMap `trust` has no `ca.crt`")
+    );
+    lab.store(map("ca.crt", "one"));
+    let mut expected = vec![get];
+    expected.extend(NEW_CAMERA);
+    assert_eq!(lab.camera("gate").await, expected);
+    let pod = lab.object("deployments/gate-camera")["spec"]["template"]["spec"].clone();
+    assert_eq!(
+        pod["volumes"][2],
+        json!({"name": "secret-0", "configMap": {"name": "trust", "defaultMode": 292, "items": [{"key": "ca.crt", "path": "ca.crt"}]}})
+    );
+    assert_eq!(pod["containers"][0]["volumeMounts"][2]["mountPath"], "/secrets/configmap_trust");
+    lab.catch_up();
+    lab.woken();
+    assert_eq!(lab.camera("gate").await, NOTHING, "it is asked for once a version");
+    lab.store(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "somebody-elses"}, "data": {}}));
+    assert_eq!(lab.woken(), [""; 0]);
+    assert_eq!(lab.context.caches.config_maps.version(&object_name("somebody-elses")), None, "nothing is kept of it");
+
+    lab.store(map("ca.crt", "two"));
+    assert_eq!(lab.woken(), ["CameraStream/gate", "FrameSink/files", "KafkaConnection/kafka"]);
+    assert_eq!(lab.camera("gate").await, [get, "PATCH deployments/gate-camera"]);
+    lab.catch_up();
+    lab.delete("configmaps/trust");
+    assert_eq!(lab.camera("gate").await, ["PATCH camerastreams/gate/status", "PATCH events"], "what runs goes on");
+}
+
+fn object_name(name: &str) -> edgereel_crds::name::ObjectName {
+    edgereel_crds::name::ObjectName { namespace: "lab".into(), name: name.into() }
+}
+
+#[tokio::test]
 async fn a_secret_without_a_key_is_not_called_missing_and_what_nobody_sees_in_a_value_is_named() {
     let text = with("http://gate/video\"", "http://gate/video\", credentialsSecretRef: {name: login}");
     let mut lab = Lab::new(&text);

@@ -4,7 +4,7 @@
 use edgereel_crds::{
     KafkaConnection,
     common::{KafkaRef, LocalRef},
-    declared::{About, Declared, Reference, SecretUses},
+    declared::{About, Declared, Reference, SecretUses, Source},
     publish::{crd, reference},
     resource_status::ResourceStatus,
     secret_uses::merged,
@@ -94,7 +94,7 @@ impl Declared for Toy {
     }
 
     fn secrets(spec: &ToySpec) -> SecretUses {
-        spec.login.iter().map(|login| (login.name.clone(), ["key".to_owned()].into())).collect()
+        spec.login.iter().map(|login| (Source::Secret(login.name.clone()), ["key".to_owned()].into())).collect()
     }
 }
 
@@ -111,7 +111,7 @@ impl Managed for Toy {
     }
 
     fn validate(&self, found: &Found, _: &Settings) -> Result<Option<Workload>, Refusal> {
-        validate::secrets(found)?;
+        validate::values(found)?;
         let runtime = Runtime::Batch(Batch {
             schedule: self.spec.schedule.clone(),
             completions: 1,

@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
 mod admission;
+mod claims;
 mod connections;
 mod deletion;
 mod edits;
@@ -14,7 +15,9 @@ mod malformed;
 mod nodes;
 mod operators;
 mod others;
+mod overrides;
 mod pinning;
+mod policies;
 mod pool;
 mod quiet;
 mod rollouts;
@@ -67,6 +70,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     others::a_login_in_a_url_does_not_get_in,
     others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
     others::a_label_that_every_node_has_pins_nothing,
+    claims::claims_grow_under_their_pods_and_what_cannot_grow_says_so,
+    overrides::a_camera_captures_by_a_host_alias_behind_an_init_container_and_beside_a_sidecar,
 ];
 
 /// They kill, restart or remove what all others need.
@@ -83,6 +88,7 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::a_restarted_api_server_is_found_again,
     idle::an_operator_that_nothing_happens_to_lives_on,
     idle::a_namespace_that_is_gone_stalls_no_other,
+    policies::enforced_policies_let_pass_what_has_to_and_nothing_else,
     nodes::a_dead_node_is_named_and_what_may_move_moves,
     rollouts::a_bad_image_darkens_one_camera_at_most_and_a_good_one_reaches_all,
     rollouts::a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window,
