@@ -94,7 +94,12 @@ pub struct Plan {
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
     /// Fields that were passed over; none where documents are read strictly.
     pub unknown: Vec<UnknownField>,
+    /// What the documents call their resources' revisions: whoever wrote one can see whether it has arrived.
+    pub revisions: Revisions,
 }
+
+/// Revisions by resource.
+pub type Revisions = BTreeMap<(Kind, ObjectName), String>;
 
 /// A field of a document that this version does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,9 @@
 //! What workers say of themselves. A poller of its own asks them and keeps their answers; a reconcile reads what is there and
 //! waits for nobody. Whoever has something to say that is worth a look has its resource woken.
+//!
+//! [`voices`] is what one answer says of each resource that it is about.
+
+mod voices;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -9,11 +13,9 @@ use std::{
 };
 
 use edgereel_crds::{
-    CameraWorker,
-    declared::Declared,
     name::ObjectName,
-    status::{Condition, ConditionStatus, ConditionType, Reason},
-    worker_status::{ConnectionReport, Figures, ResourceReport},
+    status::{Condition, Reason},
+    worker_status::{ConnectionReport, ResourceReport},
 };
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{
@@ -22,25 +24,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+pub use self::voices::{Answer, Whole};
+use self::voices::{Key, Target, is_of, target};
 use crate::{
     backoff,
-    controller::{
-        context::Context,
-        dereference::object_name,
-        figures::figures_matter,
-        observe::{PodView, view, worker_of},
-    },
+    controller::{context::Context, dereference::object_name, figures::figures_matter, observe::PodView},
     references::Node,
     wakes::Triggers,
 };
-
-/// What a worker said of a resource, or why it did not answer.
-pub type Answer = Result<ResourceReport, String>;
-/// What a worker answered, of all that it runs.
-pub type Whole = Result<Vec<ResourceReport>, String>;
-
-/// A resource, as a report names it.
-type Key = (String, ObjectName);
 
 /// How long a status waits for a worker that was called a moment ago: as long as the worker has for its answer, and a little.
 const AWAITED: Duration = Duration::from_secs(5);
@@ -57,16 +48,6 @@ pub struct Reports {
     /// Pods that have come, changed or gone since the poller looked.
     called: Mutex<HashSet<ObjectName>>,
     call: Notify,
-}
-
-/// Whom to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
-    uid: String,
-    ip: String,
-    ready: bool,
-    kind: String,
-    resource: ObjectName,
 }
 
 struct Entry {
@@ -201,75 +182,6 @@ impl Reports {
     }
 }
 
-impl Target {
-    fn key(&self) -> Key {
-        (self.kind.clone(), self.resource.clone())
-    }
-
-    /// Whether resources of other kinds run in its pod.
-    fn hosts(&self) -> bool {
-        self.kind == CameraWorker::NAME
-    }
-
-    /// The resources of other kinds that its worker has told of.
-    fn guests(&self, answer: &Whole) -> Vec<Key> {
-        let all = answer.iter().flatten().filter(|_| self.hosts());
-        all.map(|report| (report.kind.clone(), name_in(report))).collect()
-    }
-
-    /// What an answer says of a resource; none where it does not run there.
-    fn voice(&self, answer: &Whole, of: &Key) -> Option<Answer> {
-        let all = match answer {
-            Ok(all) => all,
-            Err(why) => return Some(Err(why.clone())),
-        };
-        match all.iter().find(|report| is_of(report, of)) {
-            Some(report) => Some(Ok(report.clone())),
-            None if *of != self.key() => None,
-            None if self.hosts() => Some(Ok(self.together(all))),
-            None => Some(all.first().cloned().ok_or_else(|| "it runs no resource".to_owned())),
-        }
-    }
-
-    /// What there is to say of several resources together: how many are ready, and why, where none is.
-    fn together(&self, all: &[ResourceReport]) -> ResourceReport {
-        let ready = |report: &&ResourceReport| {
-            report.conditions.iter().any(|c| c.kind == ConditionType::Ready && c.status == ConditionStatus::True)
-        };
-        let count = |count: usize| i64::try_from(count).ok();
-        let well = all.iter().filter(ready).count();
-        let first = all.iter().filter(|_| well == 0).find_map(|report| {
-            let ready = report.conditions.iter().find(|condition| condition.kind == ConditionType::Ready)?;
-            let message = format!(
-                "none of its {} cameras is ready; {}/{}: {}",
-                all.len(),
-                report.kind,
-                report.name,
-                ready.message
-            );
-            Some(Condition { message, ..ready.clone() })
-        });
-        ResourceReport {
-            kind: self.kind.clone(),
-            namespace: self.resource.namespace.clone(),
-            name: self.resource.name.clone(),
-            conditions: first.into_iter().collect(),
-            last_error: None,
-            connections: Vec::new(),
-            overview: None,
-            figures: Figures::new().amount("cameras", count(all.len())).amount("camerasReady", count(well)),
-        }
-    }
-}
-
-fn name_in(report: &ResourceReport) -> ObjectName {
-    ObjectName { namespace: report.namespace.clone(), name: report.name.clone() }
-}
-
-fn is_of(report: &ResourceReport, (kind, name): &Key) -> bool {
-    report.kind == *kind && report.name == name.name && report.namespace == name.namespace
-}
-
 #[cfg(test)]
 impl Reports {
     /// The worker in a pod answers.
@@ -304,14 +216,6 @@ fn of_connections(answer: &Whole) -> Vec<Said<'_>> {
     all.map(|c| (c.name.as_str(), c.reached, c.login, c.reason, c.brokers.as_slice())).collect()
 }
 
-/// Whom to ask of a pod: a worker that runs, and is not about to end.
-fn target(pod: &Pod) -> Option<Target> {
-    let (kind, resource) = worker_of(pod)?;
-    let PodView { uid, ip, ready, running, leaving, .. } = view(pod, &Default::default());
-    let ip = ip.filter(|_| running && !leaving)?;
-    Some(Target { uid, ip, ready, kind, resource })
-}
-
 /// What nobody reads here is not kept.
 fn slim(report: ResourceReport) -> ResourceReport {
     ResourceReport { last_error: None, overview: None, ..report }
@@ -321,7 +225,9 @@ fn slim(report: ResourceReport) -> ResourceReport {
 fn says_another(before: &Answer, now: &Answer) -> bool {
     let essence = |all: &[Condition]| all.iter().map(|c| (c.kind, c.status, c.reason)).collect::<Vec<_>>();
     match (before, now) {
-        (Ok(before), Ok(now)) => essence(&before.conditions) != essence(&now.conditions),
+        (Ok(before), Ok(now)) => {
+            (essence(&before.conditions), &before.revision) != (essence(&now.conditions), &now.revision)
+        }
         (before, now) => before.is_ok() != now.is_ok(),
     }
 }
@@ -407,6 +313,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::controller::observe::view;
 
     fn name() -> ObjectName {
         ObjectName { namespace: "lab".into(), name: "gate-camera-a".into() }
@@ -434,6 +341,7 @@ mod tests {
             kind: "CameraStream".into(),
             namespace: "lab".into(),
             name: "gate".into(),
+            revision: None,
             conditions: vec![condition],
             last_error: None,
             connections: Vec::new(),

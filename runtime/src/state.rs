@@ -38,6 +38,7 @@ struct Inner {
     /// `Ready` as it stood when the resource was asked to stop.
     before_stopping: Option<Condition>,
     last_error: Option<LastError>,
+    revision: Option<String>,
     next_try: Option<Instant>,
 }
 
@@ -129,6 +130,16 @@ impl ResourceState {
         for kind in kinds.into_iter().filter(|kind| !stands(kind)) {
             self.set(kind, ConditionStatus::Unknown, reason, message);
         }
+    }
+
+    /// Notes which revision of it its document is.
+    pub fn be_of(&self, revision: Option<&String>) {
+        self.lock().revision = revision.cloned();
+    }
+
+    /// Which revision of it its document is.
+    pub fn revision(&self) -> Option<String> {
+        self.lock().revision.clone()
     }
 
     /// Remembers an error without changing a condition.

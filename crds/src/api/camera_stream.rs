@@ -126,7 +126,7 @@ has(self.template.imagePullPolicy) || has(self.template.imagePullSecrets) || has
 has(self.template.labels) || has(self.template.annotations) || has(self.template.env) || \
 has(self.template.priorityClassName) || has(self.template.serviceAccountName) || \
 has(self.template.podSecurityContext) || has(self.template.terminationGracePeriodSeconds) || \
-has(self.template.volumes) || has(self.template.volumeMounts))";
+has(self.template.volumes) || has(self.template.volumeMounts) || has(self.template.podOverrides))";
 
 /// What a camera's URL may look like; also in the CRD.
 pub const URL_PATTERN: &str = r"^https?://.+";

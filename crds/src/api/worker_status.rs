@@ -34,6 +34,9 @@ pub struct ResourceReport {
     /// Its conditions. One whose type or reason this version does not know is passed over when read.
     #[serde(deserialize_with = "known_conditions")]
     pub conditions: Vec<Condition>,
+    /// What its document calls its revision, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// The last thing that went wrong since the start, mended or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,

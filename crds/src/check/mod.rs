@@ -121,7 +121,7 @@ pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     }
     let cameras = resolved.cameras.into_iter().map(|(camera, _)| camera).collect();
     let sinks = resolved.sinks.into_iter().map(|(sink, _)| sink).collect();
-    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone(), unknown: Vec::new() })
+    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone(), ..Plan::default() })
 }
 
 /// Collects the problems of one resource.

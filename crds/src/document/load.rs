@@ -21,13 +21,13 @@ pub fn load(files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
 /// # Errors
 /// As for [`load`].
 pub fn load_as(reading: Reading, files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
-    let document::Read { resources, documents, mut problems, unknown } = document::read_as(reading, files);
+    let document::Read { resources, documents, mut problems, unknown, revisions } = document::read_as(reading, files);
     let checked = check(&resources);
     if let Err(found) = &checked {
         problems.extend(found.iter().filter_map(|problem| located(problem, &documents)));
     }
     match checked {
-        Ok(plan) if problems.is_empty() => Ok(Plan { unknown, ..plan }),
+        Ok(plan) if problems.is_empty() => Ok(Plan { unknown, revisions, ..plan }),
         _ => Err(sorted(problems, files)),
     }
 }
@@ -56,7 +56,8 @@ pub struct Refused {
 
 /// [`load_as`] for a process that runs many: what is wrong with one resource keeps no other from running.
 pub fn load_apart(reading: Reading, files: &[(String, String)]) -> Apart {
-    let document::Read { mut resources, documents, mut problems, unknown } = document::read_as(reading, files);
+    let document::Read { mut resources, documents, mut problems, unknown, revisions } =
+        document::read_as(reading, files);
     let all = runnable(&resources);
     let mut plan = loop {
         match check(&resources) {
@@ -67,7 +68,7 @@ pub fn load_apart(reading: Reading, files: &[(String, String)]) -> Apart {
             }
         }
     };
-    plan.unknown = unknown;
+    (plan.unknown, plan.revisions) = (unknown, revisions);
     let runs = |(kind, name): &(Kind, ObjectName)| plan.runs().iter().any(|r| r.kind == *kind && r.name == name);
     let refused = all.into_iter().filter(|resource| !runs(resource)).map(|(kind, name)| {
         let label = kind.label(&name);

@@ -23,7 +23,7 @@ use crate::{
         walk::{Finding, walk},
         yaml::{Entry, Node, Position, Value},
     },
-    plan::UnknownField,
+    plan::{Revisions, UnknownField},
     problem::{FieldPath, Problem, did_you_mean, listed, shown},
 };
 
@@ -45,6 +45,9 @@ pub(crate) const METADATA: [&str; 15] = [
     "ownerReferences",
     "selfLink",
 ];
+
+/// An annotation of a document: which revision of its resource it is, for whoever wrote it.
+pub const REVISION: &str = "edgereel.dev/revision";
 
 /// A document of ours, and where it came from.
 pub struct Document {
@@ -77,6 +80,8 @@ pub struct Read {
     pub problems: Vec<Problem>,
     /// Fields that were passed over.
     pub unknown: Vec<UnknownField>,
+    /// The revisions that documents name.
+    pub revisions: Revisions,
 }
 
 /// Reads all documents of all files, each a name and a text. A file with a fault does not keep the others from being read.
@@ -243,6 +248,11 @@ impl Read {
             unknown: &mut self.unknown,
         };
         check_frame(&mut context, kind);
+        let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
+        let revision = annotations.and_then(|annotations| annotations.get(REVISION)?.text());
+        if let Some((name, revision)) = name.as_ref().zip(revision) {
+            self.revisions.insert((kind, name.clone()), revision.to_owned());
+        }
         let document = self.documents.len();
         let with_name = name.map(|name| Resource { name, spec: (), document });
         let resources = &mut self.resources;

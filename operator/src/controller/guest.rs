@@ -33,7 +33,7 @@ use super::{
     apply::Place,
     build::pod::SECRET_VOLUME,
     context::Context,
-    dereference::object_name,
+    dereference::{Found, object_name},
     managed::Managed,
     names::FOLLOWS_ANNOTATION,
     observe::{self, PodView, Rollout},
@@ -43,6 +43,7 @@ use super::{
 };
 use crate::{
     cache::{Caches, reference},
+    hash::hash_of,
     references::Node,
 };
 
@@ -162,6 +163,11 @@ fn has_waited<K: Managed>(resource: &K) -> bool {
         .and_then(|status| status.condition(ConditionType::Reconciling))
         .filter(|condition| condition.status == "True" && condition.reason == Reason::Stopping.as_str());
     waits.is_some_and(|since| Timestamp::now().duration_since(since.last_transition_time.0) > LETS_GO)
+}
+
+/// What stands for the documents of a guest: its worker says which it has.
+pub fn revision(found: &Found) -> String {
+    hash_of(&found.documents)[..16].to_owned()
 }
 
 /// The Secrets and ConfigMaps that the pods of a Deployment have, and which keys of them.

@@ -53,7 +53,7 @@ use self::{
     names::FORCE_MOVE_ANNOTATION,
     observe::{PodView, Rollout},
     validate::owner,
-    verdict::{Asked, Verdict},
+    verdict::{Asked, Verdict, guest::AsGuest},
     workload::Runs,
 };
 use crate::{
@@ -116,7 +116,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
         (Ok(Some(_)), _, Some(left)) => {
             apart();
             again = Some(guest::HANDING_OVER);
-            (left_alone(place), Judged::Said(verdict::held(&left.label())), Ok(()))
+            (left_alone(place), Judged::Said(verdict::guest::held(&left.label())), Ok(()))
         }
         (Ok(Some(workload)), Some(host), None) => {
             apart();
@@ -131,13 +131,15 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
                     is_in = None;
                     let kinds = K::RUNS.map(Runs::children).unwrap_or_default();
                     match apply::prune(&kinds, &BTreeSet::new(), place).await {
-                        Ok(()) => (left_alone(place), Judged::Said(verdict::moves(&host.label())), Ok(())),
+                        Ok(()) => (left_alone(place), Judged::Said(verdict::guest::moves(&host.label())), Ok(())),
                         Err(error) => (left_alone(place), Judged::Said(verdict::failed(&error)), Err(error)),
                     }
                 }
                 Step::There => {
                     is_in = Some(host.node.name.name.clone());
-                    (left_alone(at), Judged::ByHost(workload.suspended, host.label()), Ok(()))
+                    let revision = (!paused).then(|| guest::revision(&found));
+                    let asked = AsGuest { suspended: workload.suspended, host: host.label(), revision };
+                    (left_alone(at), Judged::ByHost(asked), Ok(()))
                 }
             }
         }
@@ -231,8 +233,8 @@ enum Judged {
     Said(Verdict),
     /// What its pods do.
     ByPods(Asked),
-    /// What is said of it in the pods of this one; whether it is suspended.
-    ByHost(bool, String),
+    /// What is said of it in the pods of another.
+    ByHost(AsGuest),
     /// What those say who use it: nothing runs for it.
     ByUsers,
 }
@@ -244,8 +246,8 @@ impl Judged {
             (Judged::Said(verdict), Some(aspect)) => verdict::with_aspect(verdict, &observed.pods, aspect),
             (Judged::Said(verdict), None) => verdict,
             (Judged::ByPods(asked), aspect) => verdict::of_workload(asked, &observed.rollout, &observed.pods, aspect),
-            (Judged::ByHost(suspended, host), aspect) => {
-                verdict::of_guest(suspended, &host, &observed.rollout, &observed.pods, aspect)
+            (Judged::ByHost(asked), aspect) => {
+                verdict::guest::of_guest(&asked, &observed.rollout, &observed.pods, aspect)
             }
             (Judged::ByUsers, _) => verdict::of_connection(observed.users, &observed.reached),
         };

@@ -9,6 +9,7 @@ use edgereel_crds::{
     CameraStream, CameraWorker,
     check::Resource as Checked,
     declared::Declared,
+    document::REVISION,
     name::{Kind, ObjectName},
     resource_status::CameraWorkerStatus,
     secret_uses::{SecretUses, merged},
@@ -18,7 +19,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::ResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cache::Caches,
@@ -83,6 +84,7 @@ impl Managed for CameraWorker {
         let name = object_name(self);
         validate::plan(found, Kind::CameraWorker, &name)?;
         validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
+        validate::overrides(&self.spec.template, settings)?;
         let Pool { documents, uses, .. } = Pool::of(found, settings);
         // What is mounted and no longer needed stays until something else is needed: no camera is started anew for that.
         let fits = uses.iter().all(|(name, keys)| found.mounted.get(name).is_some_and(|there| there.is_superset(keys)));
@@ -155,7 +157,16 @@ impl Pool {
                 Ok(workload) if !paused => {
                     pool.uses = merged(std::mem::take(&mut pool.uses), guest.found.uses.clone());
                     if !workload.suspended && !guest.elsewhere {
-                        guest.found.documents.iter().for_each(|document| pool.put(document));
+                        let of_guest = |document: &Value| {
+                            document["kind"] == CameraStream::NAME
+                                && document["metadata"]["name"] == guest.camera.name_any()
+                        };
+                        for mut document in guest.found.documents.clone() {
+                            if of_guest(&document) {
+                                document["metadata"]["annotations"] = json!({REVISION: guest::revision(&guest.found)});
+                            }
+                            pool.put(&document);
+                        }
                     }
                 }
                 Ok(_) | Err(_) => pool.keep(&file(CameraStream::NAME, &guest.camera.name_any()), found),

@@ -52,7 +52,8 @@ pub struct All<K> {
 impl<K: Kinds> All<K> {
     /// All that the files ask for.
     pub fn asked(&self, loaded: &Loaded) -> Asked {
-        Asked { wanted: self.of(loaded), secrets: loaded.secrets.clone(), unknown: loaded.unknown.clone() }
+        let Plan { unknown, revisions, .. } = loaded.plan.clone();
+        Asked { wanted: self.of(loaded), secrets: loaded.secrets.clone(), unknown, revisions }
     }
 
     /// All that the files ask for: what this program runs, what others do, and what nobody can.
@@ -95,6 +96,7 @@ impl<K: Kinds> All<K> {
 /// A plan with nothing in it but one resource.
 fn only(plan: &Plan, kind: Kind, name: &ObjectName) -> Plan {
     let mut plan = plan.clone();
+    plan.revisions.clear();
     plan.retain(|k, n| (k, n) == (kind, name));
     plan
 }

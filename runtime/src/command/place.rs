@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use edgereel_crds::{
     document::Reading,
     load::{Apart, Refused, load_apart, load_as},
-    plan::{Plan, UnknownField},
+    plan::Plan,
     problem::Problem,
 };
 
@@ -33,8 +33,6 @@ pub struct Place {
 pub struct Loaded {
     /// Every resource, checked.
     pub plan: Plan,
-    /// Fields that were passed over, and who passed over them; none where all were known.
-    pub unknown: Option<String>,
     /// Resources that cannot run, where that keeps the others from nothing.
     pub refused: Vec<Refused>,
     /// All that is wrong with the files, where that keeps the rest of them from nothing.
@@ -83,8 +81,7 @@ impl Place {
     fn loaded(&self, apart: Apart, documents: Documents) -> Loaded {
         let Apart { mut plan, refused, problems } = apart;
         let secrets = Secrets::new(self.secrets_dir.clone(), std::mem::take(&mut plan.secrets));
-        let unknown = passed_over(&plan.unknown);
-        Loaded { plan, unknown, refused, problems, secrets, documents: Arc::new(documents) }
+        Loaded { plan, refused, problems, secrets, documents: Arc::new(documents) }
     }
 
     /// All files that decide what runs, and the directories that hold them.
@@ -96,13 +93,4 @@ impl Place {
     pub fn reads_stdin(&self) -> bool {
         self.files.iter().any(|file| file.as_os_str() == "-")
     }
-}
-
-/// What there is to say of fields that were passed over.
-fn passed_over(unknown: &[UnknownField]) -> Option<String> {
-    let named = |unknown: &UnknownField| format!("{}: {}", unknown.resource, unknown.field);
-    let all: Vec<String> = unknown.iter().map(named).collect();
-    let version = env!("CARGO_PKG_VERSION");
-    let words = || format!("this worker (version {version}) does not know, and passes over: {}", all.join(", "));
-    (!all.is_empty()).then(words)
 }

@@ -108,6 +108,7 @@ impl Member {
             namespace: self.state.name.namespace.clone(),
             name: self.state.name.name.clone(),
             conditions: self.state.conditions(),
+            revision: self.state.revision(),
             last_error: self.state.last_error(),
             connections: self.work.connections(),
             overview: Some(self.work.overview()),

@@ -11,6 +11,7 @@ mod supervisor;
 
 use std::{path::PathBuf, sync::Arc};
 
+use edgereel_crds::plan::{Revisions, UnknownField};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -32,8 +33,19 @@ pub struct Asked {
     pub wanted: Vec<Box<dyn Wanted>>,
     /// The secrets at hand.
     pub secrets: Secrets,
-    /// What was passed over when it was read, in words; none where all was known.
-    pub unknown: Option<String>,
+    /// What was passed over when it was read.
+    pub unknown: Vec<UnknownField>,
+    /// What the documents call the revisions of their resources.
+    pub revisions: Revisions,
+}
+
+/// What there is to say of fields that were passed over, and who passed over them; none where there are none.
+fn passed_over<'a>(unknown: impl IntoIterator<Item = &'a UnknownField>) -> Option<String> {
+    let named = |unknown: &UnknownField| format!("{}: {}", unknown.resource, unknown.field);
+    let all: Vec<String> = unknown.into_iter().map(named).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let words = || format!("this worker (version {version}) does not know, and passes over: {}", all.join(", "));
+    (!all.is_empty()).then(words)
 }
 
 /// The resources of a process, and what runs them.
@@ -76,8 +88,8 @@ impl Run {
     /// Ends what is not wanted any more, starts what is new, and leaves alone what is as it was. What changed ends before
     /// it begins anew: its disk, its place in the group and its camera are free by then.
     pub async fn turn_to(&mut self, asked: Asked) {
-        let Asked { wanted, secrets, unknown } = asked;
-        if let Some(words) = &unknown {
+        let Asked { wanted, secrets, unknown, revisions } = asked;
+        if let Some(words) = passed_over(&unknown) {
             warn!("{words}");
         }
         let running: Vec<&dyn Wanted> = self.jobs.iter().map(|job| job.wanted.as_ref()).collect();
@@ -103,7 +115,14 @@ impl Run {
             }
         }
         self.jobs = jobs.into_iter().flatten().collect();
-        self.jobs.iter().for_each(|job| job.member.state.passes_over(unknown.as_deref()));
+        // What is not about one of the others alone.
+        let labels: Vec<String> = self.jobs.iter().map(|job| job.wanted.kind().label(job.wanted.shown())).collect();
+        for (job, label) in self.jobs.iter().zip(&labels) {
+            let own = unknown.iter().filter(|u| u.resource == *label || !labels.contains(&u.resource));
+            let state = &job.member.state;
+            state.passes_over(passed_over(own).as_deref());
+            state.be_of(revisions.get(&(state.kind, state.name.clone())));
+        }
         self.fleet.set_members(self.jobs.iter().map(|job| job.member.clone()).collect());
         // Figures of what runs no more would be alarms that nobody can mend.
         gone.iter().for_each(|gone| self.fleet.metrics.forget(gone));

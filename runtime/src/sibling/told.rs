@@ -121,6 +121,7 @@ mod tests {
             kind: "FrameSink".into(),
             namespace: "lab".into(),
             name: name.into(),
+            revision: None,
             conditions: vec![ready],
             last_error: None,
             connections: Vec::new(),

@@ -154,6 +154,15 @@ fn followed_files_reach_the_cameras_that_they_are_about_and_no_others() {
     ready("added", "Running");
     put("other", synthetic("other", &other, 4));
     worker.await_metrics("it is well again", |m| m.sum("camera_frame_rate_target", &[("name", "other")]) == 4.0);
+    let mut named = synthetic("other", &other, 4);
+    named["metadata"]["annotations"] = json!({"edgereel.dev/revision": "r7"});
+    put("other", named);
+    wait::until_ok("it says which revision it is", edgereel::PATIENCE, || {
+        let status = worker.status();
+        let revisions: Vec<Value> =
+            status["resources"].as_array().expect("a list").iter().map(|r| r["revision"].clone()).collect();
+        if revisions.contains(&json!("r7")) { Ok(()) } else { Err(status.to_string()) }
+    });
     fs::remove_file(dir.join("added.yaml")).expect("there");
     let seen = worker.await_metrics("it is gone", |m| m.count("camera_frames_captured", "added") == 0);
     let before = seen.count("camera_frames_acknowledged", "calm");

@@ -8,7 +8,8 @@ use edgereel_crds::{
 };
 use serde_json::{Value, json};
 
-use super::Lab;
+use super::{Lab, settings};
+use crate::{kinds::Kinds, settings::Settings};
 
 const HEAD: &str = "apiVersion: edgereel.dev/v1alpha1\nkind: KafkaConnection\nmetadata: {name: kafka}\n\
                     spec: {bootstrapServers: [\"kafka:9092\"]}\n";
@@ -117,6 +118,7 @@ fn report(name: &str, reason: Reason) -> ResourceReport {
         kind: "CameraStream".into(),
         namespace: "lab".into(),
         name: name.into(),
+        revision: None,
         conditions: vec![of(ConditionType::Ready), of(ConditionType::CameraOnline)],
         last_error: None,
         connections: vec![connection],
@@ -263,6 +265,26 @@ async fn each_camera_says_what_the_worker_says_of_it_and_the_worker_how_many_are
         (&json!(2), &json!(1), &json!("hall-worker-x"))
     );
     assert!(lab.condition("cameraworkers/hall", "Ready").starts_with("True Running: its pod runs"));
+
+    // An edit has arrived when the worker says so.
+    lab.declare(&camera("a", ", workerRef: {name: hall}, frameRate: {target: 3}"));
+    lab.hall().await;
+    lab.catch_up();
+    let told = |revision: &str| {
+        let report = ResourceReport { revision: Some(revision.to_owned()), ..report("a", Reason::Running) };
+        lab.context.reports.hear_all(&name("hall-worker-x"), Ok(vec![report]));
+    };
+    told("another");
+    lab.camera("a").await;
+    assert_eq!(
+        lab.ready_of("a"),
+        "False RolloutInProgress: the worker of CameraWorker/hall has not taken its last change over yet"
+    );
+    let file = lab.file("camerastream.a.yaml");
+    let revision = file.lines().find_map(|line| line.trim().strip_prefix("edgereel.dev/revision: "));
+    told(revision.expect("its revision").trim_matches(['\'', '"']));
+    lab.camera("a").await;
+    assert_eq!(lab.ready_of("a"), "True Running: frames flow");
 
     lab.reconcile::<KafkaConnection>("kafka").await.1.expect("reconciled");
     assert_eq!(
@@ -421,4 +443,73 @@ async fn what_befalls_the_pod_concerns_its_cameras() {
     lab.reconcile::<CameraStream>("a").await.1.expect("reconciled");
     let up_to_date = lab.condition("camerastreams/a", "UpToDate");
     assert!(up_to_date.starts_with("True UpToDate"), "{up_to_date}");
+}
+
+/// Everybody who was woken is looked at, until nobody is.
+async fn settle(lab: &mut Lab) {
+    for _ in 0..50 {
+        let woken = lab.woken();
+        if woken.is_empty() {
+            return;
+        }
+        let mut requests = Vec::new();
+        for label in &woken {
+            let (kind, name) = label.split_once('/').expect("a kind and a name");
+            match kind {
+                "CameraWorker" => requests.extend(lab.reconcile::<CameraWorker>(name).await.0),
+                "CameraStream" => requests.extend(lab.camera(name).await),
+                _ => {}
+            }
+        }
+        let deleted = requests.iter().filter_map(|request| request.strip_prefix("DELETE pods/"));
+        deleted.for_each(|name| lab.remove_pod(name));
+        if !requests.is_empty() {
+            lab.catch_up();
+        }
+    }
+    panic!("they wake each other for ever");
+}
+
+#[tokio::test]
+async fn a_change_of_the_operators_takes_a_shared_pod_as_one_and_its_cameras_say_how_far_it_is() {
+    let operator = |image: &str| Settings {
+        worker_image: image.into(),
+        rollout: "{pauseBetween: 0s}".parse().expect("one"),
+        ..settings()
+    };
+    let in_yard = camera("b", ", workerRef: {name: yard}");
+    let text = [HEAD, &worker("hall"), &worker("yard"), &camera("a", IN_HALL), &in_yard].concat();
+    let mut good = Lab::of_operator(operator("good"), Kinds::default(), &[], &text);
+    settle(&mut good).await;
+    for worker in ["hall-worker", "yard-worker"] {
+        good.runs(worker);
+    }
+    settle(&mut good).await;
+
+    let mut lab = Lab::of_operator(operator("next"), Kinds::default(), &[], "");
+    *lab.server.lock().expect("not poisoned") = std::mem::take(&mut *good.server.lock().expect("not poisoned"));
+    lab.catch_up();
+    for (worker, camera) in [("hall", "a"), ("yard", "b")] {
+        lab.says(worker, &[(camera, Reason::Running)]);
+    }
+    settle(&mut lab).await;
+    let pulls: Vec<String> = lab.names("pods").into_iter().filter(|name| name.contains("-image-")).collect();
+    assert_eq!(pulls.len(), 1, "one goes first: {pulls:?}");
+    assert!(pulls[0].starts_with("hall-worker-image-"), "{pulls:?}");
+    for path in ["cameraworkers/yard", "camerastreams/b"] {
+        let said = lab.condition(path, "UpToDate");
+        assert!(said.starts_with("False RolloutWaiting: ") && said.contains("0 of 2 are up to date"), "{path}: {said}");
+    }
+    let mut pulled = lab.object(&format!("pods/{}", pulls[0]));
+    pulled["status"] = json!({"phase": "Succeeded"});
+    lab.server.lock().expect("not poisoned").objects.insert(format!("pods/{}", pulls[0]), pulled.clone());
+    lab.bring(pulled);
+    settle(&mut lab).await;
+    let image = |worker: &str| {
+        let deployment = lab.object(&format!("deployments/{worker}-worker"));
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!((image("hall"), image("yard")), ("next".to_owned(), "good".to_owned()));
+    let said = lab.condition("camerastreams/a", "UpToDate");
+    assert!(said.starts_with("False RolloutInProgress: "), "{said}");
 }

@@ -44,6 +44,7 @@ fn says(status: ConditionStatus, reason: Reason, connection: Option<ConnectionRe
         kind: "CameraStream".into(),
         namespace: "lab".into(),
         name: "gate".into(),
+        revision: None,
         conditions: vec![of(ConditionType::Ready), of(ConditionType::CameraOnline)],
         last_error: None,
         connections: connection.into_iter().collect(),

@@ -29,6 +29,7 @@ fn report(ready: ConditionStatus, reason: Reason, message: &str) -> ResourceRepo
         kind: "CameraStream".into(),
         namespace: "lab".into(),
         name: "gate".into(),
+        revision: None,
         conditions: vec![condition(ConditionType::Ready, ready), condition(ConditionType::CameraOnline, ready)],
         last_error: None,
         connections: Vec::new(),
