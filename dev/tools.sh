@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Builds the programs that check charts and manifests, from Go modules, once; prints the directory that they stand in.
+# Builds the programs that check charts and manifests, and the one that enforces network policies in the test cluster, from Go
+# modules, once; prints the directory that they stand in.
 #
-#   dev/tools.sh [TOOL…]      helm helm-unittest kubeconform kube-score kustomize promtool; all of them unless named
+#   dev/tools.sh [TOOL…]      helm helm-unittest kubeconform kube-score kube-router kustomize promtool; all of them unless
+#                             named
 #
 # They are kept in ${XDG_CACHE_HOME:-~/.cache}/edgereel/tools/TOOL-VERSION, so that another version is another directory.
 # What stands there already costs nothing. Needs Go; a first build of all takes some minutes and a gigabyte of modules.
@@ -19,11 +21,13 @@ declare -A source=(
   [helm-unittest]='github.com/helm-unittest/helm-unittest v1.1.2 cmd/helm-unittest'
   [kubeconform]='github.com/yannh/kubeconform v0.8.0 cmd/kubeconform'
   [kube-score]='github.com/zegl/kube-score v1.20.0 cmd/kube-score'
+  # Only its policy controller is used.
+  [kube-router]='github.com/cloudnativelabs/kube-router/v2 v2.1.0 cmd/kube-router'
   [kustomize]='sigs.k8s.io/kustomize/kustomize/v5 v5.8.1 .'
   # Without the libraries of the clouds that Prometheus can find its targets in.
   [promtool]='github.com/prometheus/prometheus v0.310.0 cmd/promtool remove_all_sd'
 )
-all=(helm helm-unittest kubeconform kube-score kustomize promtool)
+all=(helm helm-unittest kubeconform kube-score kube-router kustomize promtool)
 
 for argument in "$@"; do
   case $argument in

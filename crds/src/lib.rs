@@ -24,7 +24,8 @@ pub(crate) use kube_derive::{CustomResource, KubeSchema};
 pub use api::{
     active_hours,
     camera_stream::{self, CameraStream, CameraStreamSpec},
-    common, declared, fields,
+    camera_worker::{self, CameraWorker, CameraWorkerSpec},
+    common, dataset, declared, fields,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
     name, placement, pod, pod_overrides, resource_status, secret_uses, secret_value, shape, status, storage, template,

@@ -136,6 +136,19 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["with ensure: exists, config and replicationFactor are not looked at"],
         ),
         ("CameraStream", format!("{source}, topic: {{name: \"..\"}}"), &["a topic cannot be called . or .."]),
+        ("CameraStream", format!("{source}, topic: {{name: a}}, workerRef: {{name: w}}, template: {{}}"), &[]),
+        ("CameraStream", format!("{source}, topic: {{name: a}}, placement: {{}}, template: {{image: i}}"), &[]),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, workerRef: {{name: w}}, placement: {{nodes: [n]}}"),
+            &["with workerRef, the CameraWorker has the placement"],
+        ),
+        (
+            "CameraStream",
+            format!("{source}, topic: {{name: a}}, workerRef: {{name: w}}, template: {{env: [{{name: A, value: b}}]}}"),
+            &["with workerRef, the CameraWorker has the template"],
+        ),
+        ("CameraWorker", "placement: {nodes: [n]}, template: {image: i}".into(), &[]),
         ("FrameSink", format!("{sink}, output: {{video: {{}}}}"), &[]),
         (
             "FrameSink",
@@ -143,6 +156,18 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["a video is written by one worker: replicas has to be 1"],
         ),
         ("FrameSink", format!("{sink}, output: {{video: {{segment: {{}}}}}}"), &["give maxDuration or maxBytes"]),
+        ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{every: day}}}}}}"), &[]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{}}}}, replicas: 2"),
+            &["a data set is written by one worker: replicas has to be 1"],
+        ),
+        ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{}}}}}}"), &["give every or maxBytes"]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{annotations: a.csv, rotate: {{maxBytes: 1Mi}}}}}}"),
+            &["with rotate, annotations needs {timestamp} or {segment}"],
+        ),
         (
             "FrameSink",
             format!("{sink}, output: {{video: {{fileName: a.avi, segment: {{maxBytes: 1Gi}}}}}}"),

@@ -4,9 +4,10 @@
 use std::{fs, path::Path};
 
 use edgereel_crds::{
-    document::read,
+    document::{Reading, read},
     frame_sink::{OnInvalid, Output},
     load,
+    load::{Apart, load_apart},
     name::ObjectName,
 };
 use proptest::prelude::*;
@@ -108,6 +109,7 @@ spec: {source: {synthetic: {}}, topic: {name: Gate}, kafka: {connectionRef: {nam
         .map(|sink| match &sink.spec.output {
             Output::JpegFiles(files) => files.file_name.as_str(),
             Output::Video(video) => video.file_name.as_deref().unwrap_or_default(),
+            Output::Dataset(_) => "",
         })
         .collect();
     assert_eq!(names, ["{topic}.avi", "{topic}_{timestamp}.avi", "frame_{partition}-{offset:06}_{timestamp}.jpg"]);
@@ -312,4 +314,58 @@ proptest! {
         let examples = examples();
         every_problem_has_its_place(&mutated(&examples[file % examples.len()].1, &edits));
     }
+}
+
+/// Two connections with a camera each, a file each.
+fn apart(change: impl Fn(&str, String) -> String) -> Apart {
+    let head = |kind: &str, name: &str| {
+        format!("apiVersion: edgereel.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n")
+    };
+    let camera = |name: &str, kafka: &str| {
+        head("CameraStream", name)
+            + &format!(
+                "  source: {{synthetic: {{}}}}\n  topic: {{name: T}}\n  kafka: {{connectionRef: {{name: {kafka}}}}}\n"
+            )
+    };
+    let connection = |name: &str| head("KafkaConnection", name) + "  bootstrapServers: [\"k:9092\"]\n";
+    let all =
+        [("a", camera("a", "one")), ("b", camera("b", "two")), ("one", connection("one")), ("two", connection("two"))];
+    let files = all.map(|(name, text)| (format!("{name}.yaml"), change(name, text)));
+    load_apart(Reading::Lenient, &files)
+}
+
+fn names(apart: &Apart) -> (Vec<&str>, Vec<(&str, &str)>) {
+    let runs = apart.plan.cameras.iter().map(|camera| camera.name.name.as_str()).collect();
+    (runs, apart.refused.iter().map(|refused| (refused.name.name.as_str(), refused.why.as_str())).collect())
+}
+
+#[test]
+fn what_is_wrong_with_one_resource_keeps_no_other_from_running() {
+    assert_eq!(names(&apart(|_, text| text)), (vec!["a", "b"], vec![]));
+    let of = |name: &'static str, from: &'static str, to: &'static str| {
+        apart(move |file, text| if file == name { text.replace(from, to) } else { text })
+    };
+    let refers = "what it refers to cannot be used: the log says why";
+    for (broken, why) in [
+        (of("a", "synthetic: {}", "pigeon: {}"), "spec.source.pigeon: "),
+        (of("a", "name: T", "name: ."), "spec.topic.name: `.` cannot be a topic's name; choose another name"),
+        (of("a", "name: one", "name: three"), "spec.kafka.connectionRef.name: there is no KafkaConnection `three`"),
+        (of("one", "k:9092", "k"), refers),
+        (of("one", "bootstrapServers", "servers"), refers),
+    ] {
+        let (runs, refused) = names(&broken);
+        assert_eq!((runs, refused.len(), refused[0].0), (vec!["b"], 1, "a"), "{broken:?}");
+        assert!(refused[0].1.starts_with(why), "{refused:?}");
+        assert!(!broken.problems.is_empty());
+    }
+    // What has no resource that could say it is a problem all the same.
+    let torn = apart(|file, text| if file == "a" { "apiVersion: [".into() } else { text });
+    assert_eq!((names(&torn), torn.problems.is_empty()), ((vec!["b"], vec![]), false));
+    // Of two cameras that do not agree, the later one gives way; two of one name are nobody's.
+    let rivals = of("b", "topic: {name: T}", "topic: {name: T, partitions: 2}");
+    assert_eq!(names(&rivals).0, ["a"]);
+    let twins = of("b", "name: b", "name: a");
+    let (runs, refused) = names(&twins);
+    assert_eq!((runs, refused.len()), (vec![], 1), "{refused:?}");
+    assert!(refused[0].1.contains("there are 2 resources"), "{refused:?}");
 }

@@ -2,7 +2,7 @@
 //! nor fields of a version to come change it.
 
 use edgereel_crds::{
-    CameraStreamSpec, FrameSinkSpec, KafkaConnectionSpec,
+    CameraStreamSpec, CameraWorkerSpec, FrameSinkSpec, KafkaConnectionSpec,
     document::{Reading, read_as},
     fields::{Fields, shape, take_unknown},
     load,
@@ -112,6 +112,11 @@ proptest! {
     #[test]
     fn what_was_set_says_all_of_a_camera(seed in any::<u64>()) {
         holds::<CameraStreamSpec>(seed)?;
+    }
+
+    #[test]
+    fn what_was_set_says_all_of_a_pod_for_many_cameras(seed in any::<u64>()) {
+        holds::<CameraWorkerSpec>(seed)?;
     }
 
     #[test]

@@ -46,6 +46,7 @@ for note in /var/lib/cni/results/edgereel-cluster-*-eth0; do
   rm -f "$note" /var/lib/cni/results/cni-loopback-"${id##*-}"-lo
 done
 
+forget_policies
 mounts() { awk -v run="$RUN/" 'index($5, run) == 1 {print $5}' /proc/self/mountinfo | sort -r; }
 mounts | xargs -r -d '\n' -n 1 umount -l
 ip link del "$BRIDGE" 2> /dev/null

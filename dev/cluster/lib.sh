@@ -157,3 +157,24 @@ subjectAltName=IP:$address,IP:127.0.0.1,IP:$first,DNS:localhost,DNS:kubernetes,D
   await 60 etcd true
   await 60 kube-apiserver kubectl --kubeconfig "$RUN/admin.kubeconfig" get --raw /readyz
 }
+
+# --- what policies.sh leaves in this machine's network ------------------------------------------------------------------
+
+# forget_policies removes the chains and sets that kube-router made; they are known by their names.
+forget_policies() {
+  local chain hook set rule
+  command -v iptables > /dev/null || return 0
+  for hook in INPUT FORWARD OUTPUT; do
+    while read -r rule; do
+      # shellcheck disable=SC2086 # its words, and a comment in quotes
+      eval iptables -w -D ${rule#-A }
+    done < <(iptables -w -S "$hook" 2> /dev/null | grep -- "-j KUBE-ROUTER-$hook\$")
+  done
+  mapfile -t chains < <(iptables -w -S 2> /dev/null | sed -nE 's/^-N (KUBE-(ROUTER|POD-FW|NWPLCY)-.*)$/\1/p')
+  for chain in ${chains[@]+"${chains[@]}"}; do iptables -w -F "$chain"; done
+  for chain in ${chains[@]+"${chains[@]}"}; do iptables -w -X "$chain"; done
+  command -v ipset > /dev/null || return 0
+  while read -r set; do
+    ipset destroy "$set"
+  done < <(ipset list -n | grep -E '^(inet6:)?KUBE-(SRC|DST)-')
+}

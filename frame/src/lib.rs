@@ -3,11 +3,13 @@
 //! - [`encode`] makes a JPEG of what a decoder of video gives.
 //! - [`jpeg`] looks at a JPEG's structure without decoding it, and mends what cameras leave out.
 //! - [`reencode`] decodes and encodes anew, where `encoding.reencode` asks for it.
+//! - [`picture`] tells pictures of several kinds apart.
 //! - [`reasons`] says why a frame is dropped, mended or refused.
 //! - [`wire`] turns a frame into a Kafka record and back.
 
 pub mod encode;
 pub mod jpeg;
+pub mod picture;
 pub mod reasons;
 pub mod reencode;
 #[cfg(any(test, feature = "samples"))]

@@ -68,9 +68,11 @@ reasons! {
         /// No value, or an empty one.
         empty,
         not_jpeg,
+        /// Neither a JPEG nor a PNG nor a WebP.
+        not_picture,
         truncated,
         bad_json,
-        /// JSON without the string `frame`.
+        /// JSON without the string `frame`, or whatever name the picture may have.
         no_frame_field,
         bad_base64,
         /// A picture that the video codec cannot decode.

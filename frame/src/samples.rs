@@ -43,3 +43,24 @@ pub fn mpo(pictures: &[Vec<u8>], little: bool) -> Vec<u8> {
     let first = [&pictures[0][..2], &[0xFF, APP2], &length, &index, &pictures[0][2..]].concat();
     [first].into_iter().chain(pictures[1..].iter().cloned()).collect::<Vec<_>>().concat()
 }
+
+/// A PNG of one pixel with a comment.
+pub fn png(text: &str) -> Vec<u8> {
+    let chunk = |name: &[u8], content: &[u8]| {
+        // Nobody looks at the checksum.
+        [&(content.len() as u32).to_be_bytes()[..], name, content, &[0; 4]].concat()
+    };
+    let header = [&[0, 0, 0, 1, 0, 0, 0, 1][..], &[8, 0, 0, 0, 0]].concat();
+    let pixel = [0x78, 0x9C, 0x63, 0x60, 0x00, 0x00, 0x00, 0x02, 0x00, 0x01];
+    let comment = [b"Comment\0", text.as_bytes()].concat();
+    let chunks = [chunk(b"IHDR", &header), chunk(b"tEXt", &comment), chunk(b"IDAT", &pixel), chunk(b"IEND", b"")];
+    [b"\x89PNG\r\n\x1a\n".to_vec(), chunks.concat()].concat()
+}
+
+/// A WebP of one pixel with a chunk of its own.
+pub fn webp(text: &str) -> Vec<u8> {
+    const PIXEL: &[u8] = b"VP8 \x16\0\0\0\x30\x01\0\x9d\x01\x2a\x01\0\x01\0\x0e\xc0\xfe\x25\xa4\0\x03\x70\0\0\0\0";
+    let even = [text.as_bytes(), &[0][..text.len() % 2]].concat();
+    let chunks = [b"WEBP", PIXEL, b"TEXT", &(text.len() as u32).to_le_bytes(), &even].concat();
+    [&b"RIFF"[..], &(chunks.len() as u32).to_le_bytes(), &chunks].concat()
+}

@@ -6,14 +6,21 @@
 mod json;
 pub mod time;
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use edgereel_crds::{common::FrameFormat, frame_sink::SinkFormat, name::ObjectName};
+use edgereel_crds::{
+    common::FrameFormat,
+    frame_sink::{Output, SinkFormat},
+    name::ObjectName,
+};
 use jiff::Timestamp;
 
 use super::{
     Frame,
-    jpeg::{self, JpegInfo, SOI},
+    jpeg::{self, SOI},
+    picture::{self, Info},
 };
 use crate::reasons::InvalidReason;
 
@@ -33,6 +40,10 @@ pub const CE_SOURCE: &str = "ce_source";
 pub const CE_TIME: &str = "ce_time";
 /// Header: the frame's number in its session.
 pub const CE_SEQUENCE: &str = "ce_sequence";
+/// Header: what a labelled picture shows.
+pub const ANNOTATION: &str = "annotation";
+/// Header: the name of a labelled picture's file.
+pub const FILE: &str = "file";
 
 /// A record's value and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,13 +134,42 @@ pub struct RecordView<'a> {
     pub timestamp: Option<i64>,
 }
 
+/// What a reader takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// Frames: JPEG, in JSON as `frame`.
+    Frames,
+    /// Pictures of all [kinds](picture::Kind) with what they show; in JSON under one of several names.
+    Labelled,
+}
+
+impl From<&Output> for Take {
+    fn from(output: &Output) -> Self {
+        match output {
+            Output::JpegFiles(_) | Output::Video(_) => Take::Frames,
+            Output::Dataset(_) => Take::Labelled,
+        }
+    }
+}
+
+/// What a record says of a labelled picture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// What it shows: the header `annotation`, else the JSON's.
+    pub annotation: Option<String>,
+    /// The name of its file: the header `file`, else the JSON's.
+    pub file: Option<String>,
+}
+
 /// What a record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// The JPEG as it stands in the record; for `jpeg` records a slice of the value.
-    pub jpeg: Bytes,
-    /// Its structure.
-    pub info: JpegInfo,
+    /// The picture as it stands in the record; where the record is nothing else, a slice of the value.
+    pub picture: Bytes,
+    /// What it is.
+    pub info: Info,
+    /// Where [labelled](Take::Labelled) pictures are taken: its label.
+    pub label: Label,
     /// `ce_time`, else the JSON `timestamp` if it names an instant, else [the record's](time::of_record).
     pub captured_at: Timestamp,
     /// The last part of `ce_source`, else the record's key.
@@ -155,22 +195,38 @@ impl Invalid {
 }
 
 /// Reads a record. No header is needed, and none that does not parse does harm.
-pub fn decode(record: &RecordView<'_>, format: SinkFormat) -> Result<Decoded, Invalid> {
+pub fn decode(record: &RecordView<'_>, format: SinkFormat, take: Take) -> Result<Decoded, Invalid> {
     let value = record.value.clone().unwrap_or_default();
     if value.is_empty() {
         return Err(Invalid::new(InvalidReason::empty, "the record has no value"));
     }
-    let (jpeg, json_time) = match format {
-        SinkFormat::Json => json::read(&value)?,
-        SinkFormat::Auto if json::looks_like(&value) => json::read(&value)?,
-        SinkFormat::Jpeg | SinkFormat::Auto => (value, None),
+    let json = match format {
+        SinkFormat::Json => true,
+        SinkFormat::Auto => json::looks_like(&value),
+        SinkFormat::Jpeg => false,
     };
-    let info = jpeg::inspect(&jpeg).map_err(|defect| Invalid::new(defect.into(), describe(defect, &jpeg)))?;
+    let (picture, json_time, mut label) = match json {
+        true => json::read(&value, take)?,
+        false => (value, None, Label::default()),
+    };
+    let info = match take {
+        Take::Frames => jpeg::inspect(&picture).map(Info::from).map_err(|defect| {
+            no_picture(defect, &picture, defect == jpeg::Defect::NotJpeg && !picture.starts_with(&SOI))
+        })?,
+        Take::Labelled => picture::inspect(&picture)
+            .map_err(|defect| no_picture(defect, &picture, defect == picture::Defect::NotPicture))?,
+    };
     let header = |name| text_header(record.headers, name);
     let captured_at = header(CE_TIME).and_then(time::of_text).or(json_time);
+    if take == Take::Labelled {
+        let labelled = |name| header_bytes(record.headers, name);
+        label.annotation = labelled(ANNOTATION).or(label.annotation);
+        label.file = labelled(FILE).or(label.file);
+    }
     Ok(Decoded {
-        jpeg,
+        picture,
         info,
+        label,
         captured_at: captured_at.unwrap_or_else(|| time::of_record(record.timestamp)),
         camera: header(CE_SOURCE)
             .and_then(|source| source.trim_end_matches('/').rsplit('/').next())
@@ -181,15 +237,21 @@ pub fn decode(record: &RecordView<'_>, format: SinkFormat) -> Result<Decoded, In
     })
 }
 
-/// What is wrong with bytes that are no whole JPEG.
-fn describe(defect: jpeg::Defect, data: &[u8]) -> String {
-    match defect {
-        jpeg::Defect::NotJpeg if !data.starts_with(&SOI) => {
+/// A header as text, whatever its bytes are: a label is not lost for one letter that is no UTF-8.
+fn header_bytes(headers: &[Header], name: &str) -> Option<String> {
+    Some(String::from_utf8_lossy(header(headers, name)?).into_owned())
+}
+
+/// What is wrong with bytes that are no whole picture; of what is another kind (`other`), how it begins.
+fn no_picture(defect: impl fmt::Display + Into<InvalidReason>, data: &[u8], other: bool) -> Invalid {
+    let message = match other {
+        true => {
             let start = String::from_utf8_lossy(&data[..data.len().min(16)]).escape_debug().to_string();
-            format!("not a JPEG: it begins with `{start}`")
+            format!("{}: it begins with `{start}`", defect.to_string().trim_start_matches("it is "))
         }
-        defect => format!("{defect} ({} bytes)", data.len()),
-    }
+        false => format!("{defect} ({} bytes)", data.len()),
+    };
+    Invalid::new(defect.into(), message)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! A record of any producer: reading it never panics, and what is read is a whole JPEG.
+//! A record of any producer: reading it never panics, and what is read is a whole picture.
 #![no_main]
 
 use bytes::Bytes;
 use edgereel_crds::frame_sink::SinkFormat;
-use edgereel_frame::{jpeg::inspect, wire::{CE_SEQUENCE, CE_SOURCE, CE_TIME, decode, RecordView}};
+use edgereel_frame::{picture::inspect, wire::{ANNOTATION, CE_SEQUENCE, CE_SOURCE, CE_TIME, RecordView, Take, decode}};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let (header, value) = data.split_at(data.len().min(16));
     let bytes = Bytes::copy_from_slice(header);
-    let named = [CE_TIME, CE_SOURCE, CE_SEQUENCE].map(|name| (Bytes::from(name), Some(bytes.clone())));
+    let named = [CE_TIME, CE_SOURCE, CE_SEQUENCE, ANNOTATION].map(|name| (Bytes::from(name), Some(bytes.clone())));
     let headers = [&[(bytes.clone(), None)][..], &named].concat();
     let timestamp = header.first_chunk().copied().map(i64::from_be_bytes);
     for format in [SinkFormat::Auto, SinkFormat::Jpeg, SinkFormat::Json] {
@@ -19,8 +19,10 @@ fuzz_target!(|data: &[u8]| {
             key: Some(header),
             timestamp,
         };
-        if let Ok(frame) = decode(&record, format) {
-            assert_eq!(inspect(&frame.jpeg), Ok(frame.info));
+        for take in [Take::Frames, Take::Labelled] {
+            if let Ok(frame) = decode(&record, format, take) {
+                assert_eq!(inspect(&frame.picture), Ok(frame.info));
+            }
         }
     }
 });

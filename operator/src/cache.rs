@@ -160,7 +160,7 @@ impl Caches {
 
 /// Pods, and which resource each belongs to.
 pub struct PodCache {
-    store: Store<Pod>,
+    store: Store<Cold<Pod>>,
     /// By namespace and, as its annotation has it, kind and name.
     by_resource: Groups<(String, String), ObjectName>,
     /// Those that fetch an image, likewise.
@@ -170,8 +170,11 @@ pub struct PodCache {
 impl PodCache {
     /// The pods of a resource.
     pub fn of(&self, owner: &Owner) -> Vec<Arc<Pod>> {
-        let names = self.by_resource.of(&(owner.namespace.clone(), owner.label()));
-        names.iter().filter_map(|name| self.store.get(&reference(name))).collect()
+        self.named(&self.by_resource.of(&(owner.namespace.clone(), owner.label())))
+    }
+
+    fn named(&self, names: &[ObjectName]) -> Vec<Arc<Pod>> {
+        names.iter().filter_map(|name| self.store.get(&reference(name))?.object()).map(Arc::new).collect()
     }
 
     /// The names of the pods of some resources.
@@ -185,8 +188,7 @@ impl PodCache {
 
     /// The pods that fetch an image for a resource.
     pub fn pulling_for(&self, owner: &Owner) -> Vec<Arc<Pod>> {
-        let names = self.by_pull.of(&(owner.namespace.clone(), owner.label()));
-        names.iter().filter_map(|name| self.store.get(&reference(name))).collect()
+        self.named(&self.by_pull.of(&(owner.namespace.clone(), owner.label())))
     }
 
     /// The watch has brought a pod, or that it is gone.
@@ -205,15 +207,15 @@ impl PodCache {
         self.by_resource.retain(|name| self.has(name))
     }
 
-    /// The pods on some nodes.
-    pub fn on(&self, nodes: &BTreeSet<String>) -> Vec<Arc<Pod>> {
+    /// The pods on some nodes. Looks at all that there are.
+    pub fn on(&self, nodes: &BTreeSet<String>) -> Vec<Pod> {
         let there =
             |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_some_and(|n| nodes.contains(n));
-        self.store.state_filter(there)
+        self.store.state().iter().filter_map(|pod| pod.object()).filter(there).collect()
     }
 
     /// All pods.
-    pub fn state(&self) -> Vec<Arc<Pod>> {
+    pub fn state(&self) -> Vec<Arc<Cold<Pod>>> {
         self.store.state()
     }
 

@@ -1,10 +1,17 @@
-//! Children as they are kept: as text. There are thousands of them, each is looked at once in minutes, and as values of
-//! Rust they take several times the room.
+//! Children and pods as they are kept: as text, deflated. There are thousands of them, each is looked at once in minutes, and as
+//! values of Rust they take ten times the room.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{BufReader, Write},
+    marker::PhantomData,
+    sync::Arc,
+};
 
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use kube::{Resource, runtime::watcher::Event};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 /// An object as text, with as much of its metadata as tells it from others.
@@ -26,14 +33,34 @@ impl<C: Resource + Serialize + DeserializeOwned> Cold<C> {
             owner_references: all.owner_references.clone(),
             ..ObjectMeta::default()
         };
-        let text = serde_json::to_vec(&object).unwrap_or_default().into();
+        let text = deflated(&serde_json::to_vec(&object).unwrap_or_default()).into();
         Cold { meta, text, kind: PhantomData }
     }
 
     /// The object; none where it cannot be read, which what was written here can.
     pub fn object(&self) -> Option<C> {
-        serde_json::from_slice(&self.text).ok()
+        serde_json::from_reader(BufReader::new(DeflateDecoder::new(&self.text[..]))).ok()
     }
+}
+
+/// Puts the objects of an event away.
+pub fn put_away<C: Resource + Serialize + DeserializeOwned>(event: Event<C>) -> Event<Cold<C>> {
+    match event {
+        Event::Apply(object) => Event::Apply(Cold::new(object)),
+        Event::Delete(object) => Event::Delete(Cold::new(object)),
+        Event::InitApply(object) => Event::InitApply(Cold::new(object)),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+fn deflated(text: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    // Memory takes all that is written into it.
+    let _ = encoder.write_all(text);
+    let mut deflated = encoder.finish().unwrap_or_default();
+    deflated.shrink_to_fit();
+    deflated
 }
 
 impl<C> Clone for Cold<C> {

@@ -80,6 +80,11 @@ impl References {
         self.lock().from.keys().filter(|node| node.kind == kind).map(|node| node.name.clone()).collect()
     }
 
+    /// Those that refer to something themselves.
+    pub fn sources_of(&self, target: &Node) -> BTreeSet<Node> {
+        self.lock().to.get(target).cloned().unwrap_or_default()
+    }
+
     /// The resources or Secrets of a kind that are referred to.
     pub fn targets(&self, kind: &str) -> Vec<Node> {
         self.lock().to.keys().filter(|node| node.kind == kind).cloned().collect()

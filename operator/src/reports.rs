@@ -2,16 +2,18 @@
 //! waits for nobody. Whoever has something to say that is worth a look has its resource woken.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use edgereel_crds::{
+    CameraWorker,
+    declared::Declared,
     name::ObjectName,
-    status::{Condition, Reason},
-    worker_status::{ConnectionReport, ResourceReport},
+    status::{Condition, ConditionStatus, ConditionType, Reason},
+    worker_status::{ConnectionReport, Figures, ResourceReport},
 };
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{
@@ -28,21 +30,30 @@ use crate::{
         figures::figures_matter,
         observe::{PodView, view, worker_of},
     },
+    references::Node,
     wakes::Triggers,
 };
 
-/// What a worker answered, or why it did not.
+/// What a worker said of a resource, or why it did not answer.
 pub type Answer = Result<ResourceReport, String>;
+/// What a worker answered, of all that it runs.
+pub type Whole = Result<Vec<ResourceReport>, String>;
+
+/// A resource, as a report names it.
+type Key = (String, ObjectName);
 
 /// How long a status waits for a worker that was called a moment ago: as long as the worker has for its answer, and a little.
 const AWAITED: Duration = Duration::from_secs(5);
+/// A worker of several resources is asked this often: the kubelet does not say that one of them is no longer ready.
+const OF_SEVERAL: Duration = Duration::from_secs(5);
 /// What changed, but not enough to be looked at for, is looked at this often.
 const REFRESH: Duration = Duration::from_secs(300);
 
 /// The answers of all workers, by their pods.
 #[derive(Default)]
 pub struct Reports {
-    pods: Mutex<HashMap<ObjectName, Entry>>,
+    /// Boxed: a table has room for about twice as many as there are.
+    pods: Mutex<HashMap<ObjectName, Box<Entry>>>,
     /// Pods that have come, changed or gone since the poller looked.
     called: Mutex<HashSet<ObjectName>>,
     call: Notify,
@@ -62,9 +73,9 @@ struct Entry {
     target: Target,
     /// Since when an answer is waited for that says more than the last.
     awaited: Option<Instant>,
-    answer: Option<Answer>,
-    /// The answer for which the resource was last woken, and when that was.
-    judged: Option<(Answer, Instant)>,
+    answer: Option<Whole>,
+    /// What was said of each resource when it was last woken for it, and when that was.
+    judged: HashMap<Key, (Box<Answer>, Instant)>,
     /// Answers in a row that said nothing new.
     unchanged: u32,
 }
@@ -87,7 +98,7 @@ impl Reports {
                 let known = pods.remove(&name).filter(|entry| entry.target.uid == target.uid);
                 let (answer, judged) = known.map(|entry| (entry.answer, entry.judged)).unwrap_or_default();
                 let entry = Entry { target, awaited: Some(Instant::now()), answer, judged, unchanged: 0 };
-                pods.insert(name.clone(), entry);
+                pods.insert(name.clone(), Box::new(entry));
             }
             None => drop(pods.remove(&name)),
         }
@@ -109,23 +120,31 @@ impl Reports {
         self.call.notify_one();
     }
 
-    /// Notes what the workers of these pods have said last.
-    pub fn tell(&self, namespace: &str, pods: &mut [PodView]) {
+    /// Notes what the workers of these pods have said last of a resource.
+    pub fn tell(&self, of: &Node, pods: &mut [PodView]) {
         let known = lock(&self.pods);
+        let key = (of.kind.to_owned(), of.name.clone());
         for pod in pods {
-            let name = ObjectName { namespace: namespace.into(), name: pod.name.clone() };
+            let name = ObjectName { namespace: of.name.namespace.clone(), name: pod.name.clone() };
             let entry = known.get(&name).filter(|entry| entry.target.uid == pod.uid);
-            pod.report = entry.and_then(|entry| entry.answer.clone());
+            pod.report = entry.and_then(|entry| entry.target.voice(entry.answer.as_ref()?, &key));
         }
     }
 
-    /// What the workers in these pods know of a connection.
+    /// Whether the worker in a pod runs a resource; none where it has not answered.
+    pub fn runs(&self, pod: &ObjectName, kind: &str, name: &ObjectName) -> Option<bool> {
+        let known = lock(&self.pods);
+        let all = known.get(pod)?.answer.as_ref()?.as_ref().ok()?;
+        Some(all.iter().any(|report| is_of(report, &(kind.to_owned(), name.clone()))))
+    }
+
+    /// What the workers in these pods know of a connection, one word of each.
     pub fn of_connection(&self, pods: &[ObjectName], connection: &ObjectName) -> Vec<ConnectionReport> {
         let known = lock(&self.pods);
         let reports = pods.iter().filter_map(|pod| known.get(pod)?.answer.as_ref()?.as_ref().ok());
         let told =
-            |report: &ConnectionReport| (&report.namespace, &report.name) == (&connection.namespace, &connection.name);
-        reports.flat_map(|report| report.connections.iter().filter(|report| told(report)).cloned()).collect()
+            |report: &&ConnectionReport| (&report.namespace, &report.name) == (&connection.namespace, &connection.name);
+        reports.filter_map(|all| all.iter().flat_map(|report| &report.connections).find(told).cloned()).collect()
     }
 
     /// How long to wait for what one of these pods is about to say: it came to run, or its readiness changed, and its last
@@ -147,40 +166,131 @@ impl Reports {
     }
 
     /// Notes an answer, and gives what follows from it.
-    fn answered(&self, pod: &ObjectName, of: &Target, answer: Answer) -> News {
-        let answer = answer.map(slim);
+    fn answered(&self, pod: &ObjectName, of: &Target, answer: Whole) -> News {
+        let answer = answer.map(|all| all.into_iter().map(slim).collect::<Vec<_>>());
         let mut pods = lock(&self.pods);
         // Another has come in its place, or its readiness is another: it is called anew.
         let Some(entry) = pods.get_mut(pod).filter(|entry| entry.target == *of) else { return News::default() };
-        let news = entry.answer.as_ref().is_none_or(|before| says_another(before, &answer));
-        entry.unchanged = if news { 0 } else { entry.unchanged.saturating_add(1) };
         let was_awaited = entry.awaited.take().is_some();
-        let matters = entry.judged.as_ref().is_none_or(|(before, at)| worth_a_look(before, &answer, at.elapsed()));
-        let connections = entry.answer.as_ref().is_none_or(|before| of_connections(before) != of_connections(&answer));
-        entry.answer = Some(answer.clone());
-        if was_awaited || matters {
-            entry.judged = Some((answer, Instant::now()));
+        let (mut news, mut woken) = (false, Vec::new());
+        let mut keys: BTreeSet<Key> = entry.judged.keys().cloned().chain(of.guests(&answer)).collect();
+        keys.insert(of.key());
+        for key in &keys {
+            let before = entry.answer.as_ref().and_then(|answer| of.voice(answer, key));
+            let now = of.voice(&answer, key);
+            let comes_or_goes = before.is_some() != now.is_some();
+            let differs = before.zip(now.as_ref()).is_some_and(|(before, now)| says_another(&before, now));
+            news |= comes_or_goes || differs;
+            let matters = match (&now, entry.judged.get(key)) {
+                (Some(now), Some((before, at))) => worth_a_look(before, now, at.elapsed()),
+                (now, before) => now.is_some() != before.is_some(),
+            };
+            if was_awaited || matters {
+                match now {
+                    Some(now) => drop(entry.judged.insert(key.clone(), (Box::new(now), Instant::now()))),
+                    None => drop(entry.judged.remove(key)),
+                }
+                woken.push((key.clone(), comes_or_goes));
+            }
         }
-        News { resource: was_awaited || matters, connections, unchanged: entry.unchanged }
+        entry.unchanged = if news { 0 } else { entry.unchanged.saturating_add(1) };
+        let same = entry.answer.as_ref().is_some_and(|before| of_connections(before) == of_connections(&answer));
+        let connections = if same { Vec::new() } else { keys.into_iter().collect() };
+        entry.answer = Some(answer);
+        News { woken, connections, unchanged: entry.unchanged }
     }
+}
+
+impl Target {
+    fn key(&self) -> Key {
+        (self.kind.clone(), self.resource.clone())
+    }
+
+    /// Whether resources of other kinds run in its pod.
+    fn hosts(&self) -> bool {
+        self.kind == CameraWorker::NAME
+    }
+
+    /// The resources of other kinds that its worker has told of.
+    fn guests(&self, answer: &Whole) -> Vec<Key> {
+        let all = answer.iter().flatten().filter(|_| self.hosts());
+        all.map(|report| (report.kind.clone(), name_in(report))).collect()
+    }
+
+    /// What an answer says of a resource; none where it does not run there.
+    fn voice(&self, answer: &Whole, of: &Key) -> Option<Answer> {
+        let all = match answer {
+            Ok(all) => all,
+            Err(why) => return Some(Err(why.clone())),
+        };
+        match all.iter().find(|report| is_of(report, of)) {
+            Some(report) => Some(Ok(report.clone())),
+            None if *of != self.key() => None,
+            None if self.hosts() => Some(Ok(self.together(all))),
+            None => Some(all.first().cloned().ok_or_else(|| "it runs no resource".to_owned())),
+        }
+    }
+
+    /// What there is to say of several resources together: how many are ready, and why, where none is.
+    fn together(&self, all: &[ResourceReport]) -> ResourceReport {
+        let ready = |report: &&ResourceReport| {
+            report.conditions.iter().any(|c| c.kind == ConditionType::Ready && c.status == ConditionStatus::True)
+        };
+        let count = |count: usize| i64::try_from(count).ok();
+        let well = all.iter().filter(ready).count();
+        let first = all.iter().filter(|_| well == 0).find_map(|report| {
+            let ready = report.conditions.iter().find(|condition| condition.kind == ConditionType::Ready)?;
+            let message = format!(
+                "none of its {} cameras is ready; {}/{}: {}",
+                all.len(),
+                report.kind,
+                report.name,
+                ready.message
+            );
+            Some(Condition { message, ..ready.clone() })
+        });
+        ResourceReport {
+            kind: self.kind.clone(),
+            namespace: self.resource.namespace.clone(),
+            name: self.resource.name.clone(),
+            conditions: first.into_iter().collect(),
+            last_error: None,
+            connections: Vec::new(),
+            overview: None,
+            figures: Figures::new().amount("cameras", count(all.len())).amount("camerasReady", count(well)),
+        }
+    }
+}
+
+fn name_in(report: &ResourceReport) -> ObjectName {
+    ObjectName { namespace: report.namespace.clone(), name: report.name.clone() }
+}
+
+fn is_of(report: &ResourceReport, (kind, name): &Key) -> bool {
+    report.kind == *kind && report.name == name.name && report.namespace == name.namespace
 }
 
 #[cfg(test)]
 impl Reports {
     /// The worker in a pod answers.
     pub(crate) fn hear(&self, pod: &ObjectName, answer: Answer) {
+        self.hear_all(pod, answer.map(|report| vec![report]));
+    }
+
+    /// The worker of several resources in a pod answers.
+    pub(crate) fn hear_all(&self, pod: &ObjectName, answer: Whole) {
         let (target, _) = self.target(pod).expect("a worker to ask");
         self.answered(pod, &target, answer);
     }
 }
 
 /// What follows from an answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct News {
-    /// Its resource is to be looked at.
-    resource: bool,
-    /// What it says of the connections that it uses is another than before.
-    connections: bool,
+    /// The resources that are to be looked at, and whether each has come or gone.
+    woken: Vec<(Key, bool)>,
+    /// Those of whose connections it says something else than before.
+    connections: Vec<Key>,
     /// So many answers in a row said nothing new.
     unchanged: u32,
 }
@@ -189,9 +299,9 @@ struct News {
 type Said<'a> = (&'a str, bool, Option<bool>, Option<Reason>, &'a [String]);
 
 /// What an answer says of connections, without their times.
-fn of_connections(answer: &Answer) -> Vec<Said<'_>> {
-    let all = answer.as_ref().map(|report| report.connections.as_slice()).unwrap_or_default();
-    all.iter().map(|c| (c.name.as_str(), c.reached, c.login, c.reason, c.brokers.as_slice())).collect()
+fn of_connections(answer: &Whole) -> Vec<Said<'_>> {
+    let all = answer.iter().flatten().flat_map(|report| &report.connections);
+    all.map(|c| (c.name.as_str(), c.reached, c.login, c.reason, c.brokers.as_slice())).collect()
 }
 
 /// Whom to ask of a pod: a worker that runs, and is not about to end.
@@ -267,15 +377,20 @@ async fn follow(pod: ObjectName, context: Arc<Context>, triggers: Triggers, nudg
         let answer = Box::pin(context.workers.ask(&target.ip, doubtful)).await;
         let failed = answer.is_err();
         let news = context.reports.answered(&pod, &target, answer);
-        if news.resource {
-            triggers.wake(&target.kind, &target.resource);
+        let references = &context.caches.references;
+        for ((kind, name), comes_or_goes) in &news.woken {
+            triggers.wake(kind, name);
+            if *comes_or_goes {
+                // One that waits to take it in can.
+                triggers.wake_hosts(kind, name, references);
+            }
         }
-        if news.connections {
-            triggers.wake_used(&target.kind, &target.resource, &context.caches.references);
-        }
+        news.connections.iter().for_each(|(kind, name)| triggers.wake_used(kind, name, references));
         let wait = backoff::wait(news.unchanged, rand::random());
         // Up to a fifth sooner or later, so that hundreds do not all come at once.
-        let interval = context.settings.poll_interval.mul_f64(0.8 + 0.4 * rand::random::<f64>());
+        let interval = context.settings.poll_interval;
+        let interval = if target.hosts() { interval.min(OF_SEVERAL) } else { interval };
+        let interval = interval.mul_f64(0.8 + 0.4 * rand::random::<f64>());
         tokio::select! {
             () = sleep(if failed { wait } else { wait.min(interval) }) => {}
             () = nudge.notified() => {}
@@ -329,9 +444,9 @@ mod tests {
 
     /// Whether the resource is woken for each of these answers in turn.
     fn woken(reports: &Reports, answers: Vec<Answer>) -> Vec<bool> {
-        let ask = |answer| {
+        let ask = |answer: Answer| {
             let (target, _) = reports.target(&name()).expect("a worker to ask");
-            reports.answered(&name(), &target, answer).resource
+            !reports.answered(&name(), &target, answer.map(|report| vec![report])).woken.is_empty()
         };
         answers.into_iter().map(ask).collect()
     }
@@ -377,14 +492,57 @@ mod tests {
         reports.brought(&pod("old", true), false);
         let (old, _) = reports.target(&name()).expect("a worker");
         reports.brought(&pod("new", true), false);
-        assert!(!reports.answered(&name(), &old, says(Reason::Running, 1)).resource);
+        assert!(reports.answered(&name(), &old, says(Reason::Running, 1).map(|one| vec![one])).woken.is_empty());
         let mut views = [view(&pod("new", true), &Default::default())];
-        reports.tell("lab", &mut views);
+        let of = Node { kind: "CameraStream", name: ObjectName { namespace: "lab".into(), name: "gate".into() } };
+        reports.tell(&of, &mut views);
         assert!(views[0].report.is_none());
         assert_eq!(woken(&reports, vec![says(Reason::Running, 1)]), [true]);
-        reports.tell("lab", &mut views);
+        reports.tell(&of, &mut views);
         assert!(views[0].report.is_some());
         reports.retain(|_| false);
         assert!(reports.target(&name()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_resources_in_a_pod_those_are_woken_that_have_news() {
+        let reports = Reports::default();
+        let mut shared = pod("u", true);
+        let annotations = shared.metadata.annotations.get_or_insert_default();
+        annotations.insert("edgereel.dev/resource".into(), "CameraWorker/hall".into());
+        reports.brought(&shared, false);
+        let camera = |name: &str, reason| {
+            let report = says(reason, 1).expect("a report");
+            let status = if reason == Reason::Running { ConditionStatus::True } else { ConditionStatus::False };
+            let conditions = report.conditions.into_iter().map(|c| Condition { status, ..c }).collect();
+            ResourceReport { name: name.into(), conditions, ..report }
+        };
+        let woken = |answer: Whole| {
+            let (target, _) = reports.target(&name()).expect("a worker to ask");
+            let woken = reports.answered(&name(), &target, answer).woken;
+            woken.into_iter().map(|((_, name), comes_or_goes)| (name.name, comes_or_goes)).collect::<Vec<_>>()
+        };
+        let both = |of_b| Ok(vec![camera("a", Reason::Running), camera("b", of_b)]);
+        let [a, b, hall] = ["a", "b", "hall"].map(str::to_owned);
+        let all = |change| vec![(a.clone(), change), (b.clone(), change), (hall.clone(), true)];
+        assert_eq!(woken(both(Reason::Running)), all(true));
+        assert_eq!(woken(both(Reason::Running)), []);
+        assert_eq!(woken(both(Reason::CameraUnreachable)), [(b.clone(), false)]);
+        assert_eq!(woken(Ok(vec![camera("a", Reason::Running)])), [(b.clone(), true)]);
+        let said = |of: &str| {
+            let mut views = [view(&shared, &Default::default())];
+            let kind = if of == "hall" { "CameraWorker" } else { "CameraStream" };
+            reports.tell(&Node { kind, name: ObjectName { namespace: "lab".into(), name: of.into() } }, &mut views);
+            views[0].report.clone()
+        };
+        assert_eq!(said("a").and_then(Result::ok).map(|report| report.name), Some(a.clone()));
+        assert_eq!(said("b"), None, "it does not run there");
+        let together = said("hall").and_then(Result::ok).expect("a word of all").figures;
+        assert_eq!((together.int("cameras"), together.int("camerasReady")), (Some(1), Some(1)));
+        assert_eq!(woken(Err("refused".into())), [(a.clone(), false), (hall.clone(), false)]);
+        assert_eq!(woken(Ok(vec![camera("a", Reason::CameraStalled)])), [(a, false), (hall, false)]);
+        let none = said("hall").and_then(Result::ok).expect("a word of all").conditions.remove(0);
+        assert_eq!((none.status, none.reason), (ConditionStatus::False, Reason::CameraStalled));
+        assert!(none.message.starts_with("none of its 1 cameras is ready; CameraStream/a: "), "{}", none.message);
     }
 }

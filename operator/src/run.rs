@@ -287,7 +287,8 @@ async fn measured<K: Managed>(
         context.board.give_up(&Node::of::<K>(&name));
         return Ok(controller::Action::requeue(CONTESTED));
     }
-    let outcome = reconciler::reconcile(resource, context.clone()).await;
+    // Boxed: the controller has places for as many as may run at once, and for more.
+    let outcome = Box::pin(reconciler::reconcile(resource, context.clone())).await;
     context.metrics.reconciled(K::NAME, &name, outcome.is_ok(), begun.elapsed());
     outcome
 }

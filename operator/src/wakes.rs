@@ -48,6 +48,7 @@ pub struct Triggers {
 struct Trigger {
     sender: UnboundedSender<ObjectName>,
     counts_users: bool,
+    hosts: bool,
 }
 
 /// Those who wait to be looked at, by their kind.
@@ -59,7 +60,7 @@ impl Triggers {
         let (mut triggers, mut woken) = (HashMap::new(), Woken::new());
         for kind in kinds.iter() {
             let (sender, receiver) = unbounded_channel();
-            triggers.insert(kind.name(), Trigger { sender, counts_users: kind.counts_users() });
+            triggers.insert(kind.name(), Trigger { sender, counts_users: kind.counts_users(), hosts: kind.hosts() });
             woken.insert(kind.name(), receiver);
         }
         (Triggers { kinds: triggers, metrics }, woken)
@@ -83,6 +84,27 @@ impl Triggers {
         }
     }
 
+    /// Has those looked at in whose pods a resource runs.
+    pub fn wake_hosts(&self, kind: &str, name: &ObjectName, references: &References) {
+        let Some((kind, _)) = self.kinds.get_key_value(kind) else { return };
+        let used = references.used(&Node { kind, name: name.clone() });
+        for Node { kind, name } in used.iter().filter(|used| self.hosts(used.kind)) {
+            self.wake(kind, name);
+        }
+    }
+
+    /// Has those looked at that run in the pods of a resource.
+    fn wake_guests(&self, kind: &str, name: &ObjectName, references: &References) {
+        let Some((kind, _)) = self.kinds.get_key_value(kind).filter(|(_, trigger)| trigger.hosts) else { return };
+        for Node { kind, name } in references.sources_of(&Node { kind, name: name.clone() }) {
+            self.wake(kind, &name);
+        }
+    }
+
+    fn hosts(&self, kind: &str) -> bool {
+        self.kinds.get(kind).is_some_and(|trigger| trigger.hosts)
+    }
+
     fn counts_users(&self, kind: &str) -> bool {
         self.kinds.get(kind).is_some_and(|trigger| trigger.counts_users)
     }
@@ -99,6 +121,8 @@ pub struct Wakes {
 struct Seen {
     uid: String,
     essence: String,
+    /// What a host's status says of what concerns its guests.
+    said: String,
 }
 
 /// What an event says, once the cache has it too.
@@ -156,11 +180,17 @@ impl Wakes {
     fn there<K: Managed>(&self, resource: &Guarded<K>) {
         let name = object_name(resource);
         let (node, meta) = (Node::of::<K>(&name), resource.meta());
+        self.context.written.brought(meta.uid.as_deref().unwrap_or_default(), meta.resource_version.as_deref());
         // The spec beside its generation: another definition gives another one of what is stored.
         let (leaves, spec) = (meta.deletion_timestamp.is_some(), &resource.1.spec);
         let essence = hash_of(&(&meta.uid, meta.generation, &meta.annotations, leaves, spec));
-        let seen = Seen { uid: meta.uid.clone().unwrap_or_default(), essence: essence.clone() };
-        if self.seen().insert(node.clone(), seen).is_some_and(|before| before.essence == essence) {
+        let said = if K::HOSTS { said(resource) } else { String::new() };
+        let seen = Seen { uid: meta.uid.clone().unwrap_or_default(), essence: essence.clone(), said: said.clone() };
+        let before = self.seen().insert(node.clone(), seen);
+        if before.as_ref().is_some_and(|before| before.said != said) {
+            self.triggers.wake_guests(K::NAME, &name, &self.caches().references);
+        }
+        if before.is_some_and(|before| before.essence == essence) {
             return;
         }
         self.context.metrics.noticed(K::NAME, &name);
@@ -205,7 +235,14 @@ impl Wakes {
     fn wake_concerned(&self, target: &Node) {
         for Node { kind, name } in self.caches().references.concerned(target) {
             self.triggers.wake(kind, &name);
+            self.triggers.wake_hosts(kind, &name, &self.caches().references);
         }
+    }
+
+    /// Wakes a resource for what became of its children or pods, and those that run in them.
+    fn wake_with_guests(&self, kind: &str, name: &ObjectName) {
+        self.triggers.wake(kind, name);
+        self.triggers.wake_guests(kind, name, &self.caches().references);
     }
 
     /// Wakes those that say how many use them.
@@ -260,7 +297,10 @@ impl Wakes {
             cache.brought(child, gone);
             let namespace = child.namespace().unwrap_or_default();
             for owner in child.owner_references().iter().filter(|owner| owner.controller == Some(true)) {
-                self.triggers.wake(&owner.kind, &ObjectName { namespace: namespace.clone(), name: owner.name.clone() });
+                self.wake_with_guests(
+                    &owner.kind,
+                    &ObjectName { namespace: namespace.clone(), name: owner.name.clone() },
+                );
             }
         };
         match news(event) {
@@ -286,20 +326,25 @@ impl Wakes {
         let mut changes = self.context.nodes.hear();
         loop {
             let nodes = changes.news().await;
-            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(|pod| worker_of(pod)) {
-                self.triggers.wake(&kind, &resource);
+            for (kind, resource) in self.caches().pods.on(&nodes).iter().filter_map(worker_of) {
+                self.wake_with_guests(&kind, &resource);
             }
         }
     }
 
     /// Of a pod that one of the workloads made.
-    pub fn pod(&self, event: &Event<Pod>) {
+    pub fn pod(&self, event: &Event<Cold<Pod>>) {
         let (pods, reports) = (&self.caches().pods, &self.context.reports);
-        let brought = |pod: &Pod, gone: bool| {
-            pods.brought(pod, gone);
-            reports.brought(pod, gone);
-            if let Some((kind, resource)) = worker_of(pod).or_else(|| named_by(pod, PULLS_FOR)) {
-                self.triggers.wake(&kind, &resource);
+        let brought = |pod: &Cold<Pod>, gone: bool| {
+            let Some(pod) = pod.object() else { return };
+            pods.brought(&pod, gone);
+            reports.brought(&pod, gone);
+            if let Some((kind, resource)) = worker_of(&pod).or_else(|| named_by(&pod, PULLS_FOR)) {
+                self.wake_with_guests(&kind, &resource);
+                if gone {
+                    // One that waits to take it in can.
+                    self.triggers.wake_hosts(&kind, &resource, &self.caches().references);
+                }
             }
         };
         match news(event) {
@@ -310,13 +355,20 @@ impl Wakes {
                 reports.retain(|name| pods.has(name));
                 for (namespace, label) in pods.relisted() {
                     if let Some((kind, name)) = label.split_once('/') {
-                        self.triggers.wake(kind, &ObjectName { namespace, name: name.to_owned() });
+                        self.wake_with_guests(kind, &ObjectName { namespace, name: name.to_owned() });
                     }
                 }
             }
             None => {}
         }
     }
+}
+
+/// What a status says of the operator's own changes.
+fn said<K: Managed>(resource: &Guarded<K>) -> String {
+    let status = resource.0.as_ref().ok().and_then(HasStatus::status);
+    let condition = status.and_then(|status| status.condition(ConditionType::UpToDate));
+    condition.map(|c| format!("{} {}: {}", c.status, c.reason, c.message)).unwrap_or_default()
 }
 
 fn is_stalled(status: &impl ResourceStatus) -> bool {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
-    Stream, StreamExt,
+    Stream, StreamExt, TryStreamExt,
     future::{join_all, ready},
     stream,
 };
@@ -29,7 +29,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     cache::{Guarded, Writers},
-    cold::Cold,
+    cold::{Cold, put_away},
     controller::{
         apply::Child,
         build::pod::CONFIG_VOLUME,
@@ -169,7 +169,8 @@ pub async fn watch(scope: Scope, mut writers: Writers, wakes: Arc<Wakes>, kinds:
     let config_maps = once_answered(config_maps).default_backoff();
     let of_config_maps = wakes.clone();
     all.push(Box::pin(drain(config_maps, scope.reach.clone(), move |event| of_config_maps.config_map(event))));
-    let pods = objects::<Pod>(&scope, scope.managed(), writers.take(), slim_pod);
+    let pods = once_answered(watcher(scope.api::<Pod>(), scope.managed())).default_backoff().modify(slim_pod);
+    let pods = reflector::reflector(writers.take(), pods.map_ok(put_away));
     all.push(Box::pin(drain(pods, scope.reach.clone(), move |event| wakes.pod(event))));
     all.push(Box::pin(scope.reach.clone().settle()));
     join_all(all).await;

@@ -16,8 +16,8 @@ use crate::controller::program::PORT;
 const AT_ONCE: usize = 16;
 /// A worker that has not answered by then is unreachable.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// An answer has some hundred bytes for each resource.
-const MAX_ANSWER: usize = 1 << 20;
+/// An answer has one or two kilobytes for each resource.
+const MAX_ANSWER: usize = 8 << 20;
 
 /// A client for all workers. Cheap to clone.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl Workers {
     ///
     /// # Errors
     /// Why there is no answer, and what that may come from.
-    pub async fn ask(&self, ip: &str, doubtful: bool) -> Result<ResourceReport, String> {
+    pub async fn ask(&self, ip: &str, doubtful: bool) -> Result<Vec<ResourceReport>, String> {
         let slots = if doubtful { &self.doubtful } else { &self.answering };
         let _slot = slots.acquire().await.map_err(|e| e.to_string())?;
         match timeout(PATIENCE, self.get(ip)).await {
@@ -59,7 +59,7 @@ impl Workers {
         }
     }
 
-    async fn get(&self, ip: &str) -> Result<ResourceReport, String> {
+    async fn get(&self, ip: &str) -> Result<Vec<ResourceReport>, String> {
         // An IPv6 address stands in brackets.
         let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
         let uri = format!("http://{host}:{}/status", self.port).parse::<http::Uri>().map_err(|e| e.to_string())?;
@@ -70,7 +70,7 @@ impl Workers {
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|e| e.to_string())?.to_bytes();
         let status: WorkerStatus =
             serde_json::from_slice(&body).map_err(|e| format!("its answer is not a status: {e}"))?;
-        status.resources.into_iter().next().ok_or_else(|| "it runs no resource".to_owned())
+        Ok(status.resources)
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    async fn asked(answer: &'static str) -> Result<ResourceReport, String> {
+    async fn asked(answer: &'static str) -> Result<Vec<ResourceReport>, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let workers = Workers::at_port(listener.local_addr().expect("bound").port());
         let server = tokio::spawn(async move {
@@ -138,13 +138,17 @@ mod tests {
                 "figures": {"fps": 29.9, "frameBytes": 1, "framesCaptured": 1, "framesAcknowledged": 1, "framesDropped": 0}}]}"#,
         )
         .await;
-        assert_eq!(report.expect("a report").name, "b");
+        assert_eq!(report.expect("a report")[0].name, "b");
     }
 
     #[tokio::test]
     async fn an_answer_that_is_none_says_so() {
         assert!(asked("[]").await.is_err_and(|e| e.starts_with("its answer is not a status")));
-        assert_eq!(asked(r#"{"version": "1", "resources": []}"#).await, Err("it runs no resource".into()));
+        assert_eq!(
+            asked(r#"{"version": "1", "resources": []}"#).await,
+            Ok(vec![]),
+            "it is for its pod to say what that means"
+        );
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ pub fn router(fleet: Arc<Fleet>) -> Router {
 }
 
 async fn index() -> &'static str {
-    "edgereel\n\n/metrics       Prometheus\n/healthz       the process works\n/readyz        every resource works (200) or which do not (503)\n/status        every resource's conditions and figures, JSON\n/snapshot.jpg  a camera's last frame: ?camera=NAME or ?camera=NAMESPACE/NAME (with --snapshots)\n"
+    "edgereel\n\n/metrics       Prometheus\n/healthz       the process works\n/readyz        every resource works (200) or which do not (503); ?any: one works\n/status        every resource's conditions and figures, JSON\n/snapshot.jpg  a camera's last frame: ?camera=NAME or ?camera=NAMESPACE/NAME (with --snapshots)\n"
 }
 
 async fn metrics(State(fleet): State<Arc<Fleet>>, headers: HeaderMap) -> Response {
@@ -55,10 +55,14 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// 200 when every resource works or is suspended; else 503 and a line for each that does not.
-async fn readyz(State(fleet): State<Arc<Fleet>>) -> Response {
+/// 200 when every resource works or is suspended; else 503 and a line for each that does not. With `?any`, one that works is
+/// enough: a process that runs many is no worse for one whose camera is away.
+async fn readyz(State(fleet): State<Arc<Fleet>>, Query(query): Query<HashMap<String, String>>) -> Response {
     let members = fleet.members();
     let waiting: String = members.iter().filter_map(|member| unready_line(member)).collect();
+    if query.contains_key("any") && members.iter().any(|member| member.state.is_ready()) {
+        return format!("ok\n{waiting}").into_response();
+    }
     if waiting.is_empty() {
         let suspended = members.iter().filter(|member| is_suspended(member)).count();
         let text = if suspended == 0 { "ok\n".into() } else { format!("ok, {suspended} suspended\n") };
@@ -127,8 +131,30 @@ mod tests {
     async fn a_suspended_resource_does_not_make_the_process_unready_and_a_failing_one_does() {
         let (state, member) = Idle::default().member(Kind::FrameSink);
         let fleet = Arc::new(Fleet::new(Metrics::default(), vec![Arc::new(member)]));
-        assert_eq!(readyz(State(fleet.clone())).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer(&fleet, "").await, StatusCode::SERVICE_UNAVAILABLE);
         state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, "spec.suspend is true");
-        assert_eq!(readyz(State(fleet)).await.status(), StatusCode::OK);
+        assert_eq!(answer(&fleet, "").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn of_many_one_that_works_is_enough_where_that_is_asked_for() {
+        let (members, states): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (state, member) = Idle::default().member(Kind::CameraStream);
+                (Arc::new(member), state)
+            })
+            .unzip();
+        let none = Arc::new(Fleet::new(Metrics::default(), vec![]));
+        assert_eq!(answer(&none, "any").await, StatusCode::OK, "there is nothing to wait for");
+        let fleet = Arc::new(Fleet::new(Metrics::default(), members));
+        assert_eq!(answer(&fleet, "any").await, StatusCode::SERVICE_UNAVAILABLE);
+        states[1].healthy(ConditionType::CameraOnline, "frames flow");
+        assert_eq!(answer(&fleet, "any").await, StatusCode::OK);
+        assert_eq!(answer(&fleet, "").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    async fn answer(fleet: &Arc<Fleet>, query: &str) -> StatusCode {
+        let query = query.split('&').filter(|key| !key.is_empty()).map(|key| (key.to_owned(), String::new())).collect();
+        readyz(State(fleet.clone()), Query(query)).await.status()
     }
 }

@@ -5,18 +5,18 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 {{- define "edgereel.rules" -}}
 # The resources that people declare: read, never written.
 - apiGroups: [edgereel.dev]
-  resources: [camerastreams, framesinks, kafkaconnections]
+  resources: [camerastreams, cameraworkers, framesinks, kafkaconnections]
   verbs: [get, list, watch]
 # Their status: conditions and figures.
 - apiGroups: [edgereel.dev]
-  resources: [camerastreams/status, framesinks/status, kafkaconnections/status]
+  resources: [camerastreams/status, cameraworkers/status, framesinks/status, kafkaconnections/status]
   verbs: [patch]
 # Children name their owner so that it cannot go before them (`blockOwnerDeletion`). Clusters that check who may say so,
 # such as OpenShift, ask for this right; no finalizer is ever set.
 - apiGroups: [edgereel.dev]
-  resources: [camerastreams/finalizers, framesinks/finalizers]
+  resources: [camerastreams/finalizers, cameraworkers/finalizers, framesinks/finalizers]
   verbs: [update]
-# A camera's Deployment and a sink's StatefulSet: made and kept by server-side apply, seen when someone edits them, removed
+# A camera's or CameraWorker's Deployment and a sink's StatefulSet: made and kept by server-side apply, seen when someone edits them, removed
 # when they are no longer wanted.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
@@ -39,10 +39,10 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
   verbs: [get, list, watch]
 # Pods: where they run, why they do not, whom to ask for figures. Made only to have a new worker image on a node before the
 # old pod goes; deleted when they have done that, and to get a rollout past a pod of an old revision that never became ready,
-# or has ended.
+# or has ended. Patched (one annotation) to have the kubelet look at once at the changed configuration of a CameraWorker's pod.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # One Lease in each namespace that has resources: whether another installation works on it.
 # (One that is not there yet has no name to allow by.)
 - apiGroups: [coordination.k8s.io]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     active_hours::ActiveHours,
+    camera_worker::CameraWorker,
     common::{FrameFormat, KafkaRef, LocalRef, NO_LOGIN, NO_LOGIN_RULE, SecretKeyRef, TOPIC_PATTERN, has_login},
     declared::{Declared, Reference, SecretUses, key, whole},
     kafka_connection::KafkaConnection,
@@ -22,7 +23,7 @@ use crate::api::{
 };
 
 /// One camera: where its frames come from, and the Kafka topic that they go to.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "edgereel.dev",
     version = "v1alpha1",
@@ -52,6 +53,8 @@ use crate::api::{
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.placement)").message("with workerRef, the CameraWorker has the placement"))]
+#[x_kube(validation = Rule::new(NO_TEMPLATE_RULE).message("with workerRef, the CameraWorker has the template"))]
 pub struct CameraStreamSpec {
     /// Where the frames come from; exactly one of the sources.
     pub source: Source,
@@ -80,6 +83,10 @@ pub struct CameraStreamSpec {
     /// Stop capturing, and keep the resource. Default: false.
     #[serde(default)]
     pub suspend: bool,
+    /// The `CameraWorker` in the same namespace whose pod captures it, beside other cameras. `placement` and `template` are that
+    /// one's then. Default: a pod of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_ref: Option<LocalRef>,
     /// Which machines of a cluster may run it, for example the one that reaches the camera.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
@@ -94,7 +101,8 @@ impl Declared for CameraStream {
     const ASPECT: Option<ConditionType> = Some(ConditionType::CameraOnline);
 
     fn references(spec: &CameraStreamSpec) -> Vec<Reference> {
-        vec![Reference::to::<KafkaConnection>(&spec.kafka.connection_ref)]
+        let worker = spec.worker_ref.iter().map(Reference::to::<CameraWorker>);
+        [Reference::to::<KafkaConnection>(&spec.kafka.connection_ref)].into_iter().chain(worker).collect()
     }
 
     fn secrets(spec: &CameraStreamSpec) -> SecretUses {
@@ -110,6 +118,15 @@ impl Declared for CameraStream {
         uses
     }
 }
+
+/// The CEL rule for a camera in the pod of a `CameraWorker`: nothing of a `template` is set. The API server puts an empty one in,
+/// which cannot be compared with.
+const NO_TEMPLATE_RULE: &str = "!has(self.workerRef) || !has(self.template) || !(has(self.template.image) || \
+has(self.template.imagePullPolicy) || has(self.template.imagePullSecrets) || has(self.template.resources) || \
+has(self.template.labels) || has(self.template.annotations) || has(self.template.env) || \
+has(self.template.priorityClassName) || has(self.template.serviceAccountName) || \
+has(self.template.podSecurityContext) || has(self.template.terminationGracePeriodSeconds) || \
+has(self.template.volumes) || has(self.template.volumeMounts))";
 
 /// What a camera's URL may look like; also in the CRD.
 pub const URL_PATTERN: &str = r"^https?://.+";
@@ -479,5 +496,19 @@ pub struct Watchdog {
 impl Default for Watchdog {
     fn default() -> Self {
         Watchdog { stall: Duration::secs(10), frozen: Duration::secs(60) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::shape::{Shape, schema_of};
+
+    #[test]
+    fn the_rule_about_templates_knows_all_their_fields() {
+        let Ok(Shape::Object(fields)) = Shape::parse(&schema_of::<PodTemplate>()) else { panic!("an object") };
+        let missing: Vec<_> =
+            fields.iter().filter(|f| !NO_TEMPLATE_RULE.contains(&format!("has(self.template.{})", f.name))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }

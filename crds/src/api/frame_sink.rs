@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::api::{
     camera_stream::CameraStream,
     common::{KafkaRef, LocalRef, TOPIC_PATTERN},
+    dataset::{Dataset, merge_window},
     declared::{Declared, Reference, SecretUses},
     kafka_connection::KafkaConnection,
     placement::{PINNED_RULE, Placement},
@@ -65,6 +66,7 @@ use crate::api::{
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid != 'deadLetter' || has(self.deadLetter)").message("onInvalid: deadLetter needs deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid == 'deadLetter' || !has(self.deadLetter)").message("deadLetter is for onInvalid: deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.output.video) || !has(self.replicas) || self.replicas <= 1").message("a video is written by one worker: replicas has to be 1"))]
+#[x_kube(validation = Rule::new("!has(self.output.dataset) || !has(self.replicas) || self.replicas <= 1").message("a data set is written by one worker: replicas has to be 1"))]
 #[x_kube(validation = Rule::new(PINNED_RULE).message("hostPath needs placement with nodes, nodeSelector or a required node affinity"))]
 #[x_kube(validation = Rule::new(SAME_STORAGE).message("storage cannot be changed but for the size of a claim, what was recorded would be left behind: make a new sink"))]
 #[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)").message("group cannot be changed, its committed offsets say what is stored: make a new sink"))]
@@ -105,7 +107,7 @@ pub struct FrameSinkSpec {
     /// The topic for records that are not frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// The number of workers that share the topic's partitions. Default: 1; 0 is as `suspend`, for an autoscaler. A video is written by one worker alone. In
+    /// The number of workers that share the topic's partitions. Default: 1; 0 is as `suspend`, for an autoscaler. A video or a data set is written by one worker alone. In
     /// Kubernetes, workers beyond the topic's partitions are not started. With `hostPath` and several nodes, each worker
     /// writes to the disk of the node that it runs on: the frames are spread over them.
     #[serde(default = "one")]
@@ -273,6 +275,28 @@ pub enum Output {
     JpegFiles(JpegFiles),
     /// AVI files.
     Video(Video),
+    /// Pictures, each a file, and a CSV that says what each shows.
+    Dataset(Dataset),
+}
+
+impl Output {
+    /// Its field, for messages.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Output::JpegFiles(_) => "spec.output.jpegFiles",
+            Output::Video(_) => "spec.output.video",
+            Output::Dataset(_) => "spec.output.dataset",
+        }
+    }
+
+    /// The directory below its volume.
+    pub fn directory(&self) -> &str {
+        match self {
+            Output::JpegFiles(files) => &files.directory,
+            Output::Video(video) => &video.directory,
+            Output::Dataset(dataset) => &dataset.directory,
+        }
+    }
 }
 
 /// One JPEG file a frame.
@@ -353,10 +377,6 @@ pub struct Video {
     /// holds while a broker stalls for up to 10 s. From `0s` to `5s`. Default: `250ms`.
     #[serde(default = "merge_window")]
     pub merge_window: Duration,
-}
-
-fn merge_window() -> Duration {
-    Duration::millis(250)
 }
 
 /// Bytes for the `_2` of a name that is taken, of up to six digits.

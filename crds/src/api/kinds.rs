@@ -2,6 +2,7 @@
 
 use crate::api::{
     camera_stream::CameraStream,
+    camera_worker::CameraWorker,
     declared::{About, Declared},
     frame_sink::FrameSink,
     kafka_connection::KafkaConnection,
@@ -39,6 +40,8 @@ macro_rules! kinds {
 kinds! {
     /// Where a Kafka cluster is.
     KafkaConnection,
+    /// One pod for many cameras.
+    CameraWorker,
     /// A camera on its way to a topic.
     CameraStream,
     /// A topic on its way to a disk.

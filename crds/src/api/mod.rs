@@ -2,7 +2,9 @@
 
 pub mod active_hours;
 pub mod camera_stream;
+pub mod camera_worker;
 pub mod common;
+pub mod dataset;
 pub mod declared;
 pub mod fields;
 pub mod frame_sink;

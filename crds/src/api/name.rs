@@ -38,7 +38,7 @@ impl Kind {
     /// The program that runs its resources; none where others refer to them and nothing runs.
     pub fn program(self) -> Option<Program> {
         match self {
-            Kind::KafkaConnection => None,
+            Kind::KafkaConnection | Kind::CameraWorker => None,
             Kind::CameraStream | Kind::FrameSink => Some(WORKER),
         }
     }

@@ -39,6 +39,34 @@ pub struct CameraStreamStatus {
     /// The node that the pod runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The `CameraWorker` whose pod captures it; none where it has a pod of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+}
+
+/// What a pod for many cameras does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CameraWorkerStatus {
+    /// The `metadata.generation` that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled` and `FiguresAvailable`, each with its reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// How many cameras name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cameras: Option<i32>,
+    /// How many of them are ready, as the worker says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cameras_ready: Option<i32>,
+    /// The node that the pod runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
 }
 
 /// What a sink does. Figures of several workers are added up.
@@ -132,7 +160,7 @@ macro_rules! resource_status {
         }
     )*};
 }
-resource_status!(CameraStreamStatus, FrameSinkStatus, KafkaConnectionStatus);
+resource_status!(CameraStreamStatus, CameraWorkerStatus, FrameSinkStatus, KafkaConnectionStatus);
 
 /// A list that is merged by `type`, as every condition list of Kubernetes.
 fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {

@@ -219,13 +219,18 @@ fn description(schema: &Value) -> String {
 mod tests {
     use super::*;
     use crate::api::{
-        camera_stream::CameraStreamSpec, frame_sink::FrameSinkSpec, kafka_connection::KafkaConnectionSpec,
+        camera_stream::CameraStreamSpec, camera_worker::CameraWorkerSpec, frame_sink::FrameSinkSpec,
+        kafka_connection::KafkaConnectionSpec,
     };
 
     #[test]
     fn every_kind_has_a_shape() {
-        for shape in [Shape::of::<KafkaConnectionSpec>(), Shape::of::<CameraStreamSpec>(), Shape::of::<FrameSinkSpec>()]
-        {
+        for shape in [
+            Shape::of::<KafkaConnectionSpec>(),
+            Shape::of::<CameraWorkerSpec>(),
+            Shape::of::<CameraStreamSpec>(),
+            Shape::of::<FrameSinkSpec>(),
+        ] {
             assert!(matches!(shape, Ok(Shape::Object(_))), "{shape:?}");
         }
     }

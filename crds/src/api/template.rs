@@ -52,6 +52,10 @@ pub enum Field {
     Sequence,
     /// The video segment's number, from 1.
     Segment,
+    /// What a labelled picture shows.
+    Annotation,
+    /// The name of a labelled picture's file.
+    File,
 }
 
 /// How a value is written.
@@ -68,7 +72,7 @@ const MAX_WIDTH: usize = 20;
 
 impl Field {
     /// All of them, in the order in which messages name them.
-    pub const ALL: [Field; 7] = [
+    pub const ALL: [Field; 9] = [
         Field::Camera,
         Field::Topic,
         Field::Partition,
@@ -76,6 +80,8 @@ impl Field {
         Field::Timestamp,
         Field::Sequence,
         Field::Segment,
+        Field::Annotation,
+        Field::File,
     ];
 
     /// The name between the braces.
@@ -88,12 +94,14 @@ impl Field {
             Field::Timestamp => "timestamp",
             Field::Sequence => "sequence",
             Field::Segment => "segment",
+            Field::Annotation => "annotation",
+            Field::File => "file",
         }
     }
 
     fn format(self, spec: &str) -> Result<Format, String> {
         match self {
-            Field::Camera | Field::Topic => {
+            Field::Camera | Field::Topic | Field::Annotation | Field::File => {
                 Err(format!("`{{{self}:{spec}}}`: `{self}` takes no format; write `{{{self}}}`"))
             }
             Field::Timestamp => strftime(spec),
@@ -240,7 +248,8 @@ mod tests {
 
     #[test]
     fn every_mistake_says_how_to_write_it() {
-        let all = "`{camera}`, `{topic}`, `{partition}`, `{offset}`, `{timestamp}`, `{sequence}`, `{segment}`";
+        let all = "`{camera}`, `{topic}`, `{partition}`, `{offset}`, `{timestamp}`, `{sequence}`, `{segment}`, \
+                   `{annotation}`, `{file}`";
         let table = [
             ("{frame}.jpg", format!("there is no field `{{frame}}`; the fields are {all}")),
             ("{}.jpg", format!("there is no field `{{}}`; the fields are {all}")),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{FieldProblem, FileNames, Report, Resource, references::Resolved};
 use crate::api::name::Kind;
 use crate::{
-    api::{frame_sink::Output, storage::Storage},
+    api::storage::Storage,
     plan::{CameraPlan, Connection, SinkPlan},
     problem::listed,
 };
@@ -80,12 +80,8 @@ fn shared_group(sink: &SinkPlan, other: &SinkPlan, report: &mut Report<'_>) {
 
 fn shared_files(sink: &SinkPlan, other: &SinkPlan, report: &mut Report<'_>) {
     if FileNames::of(sink).below(&volume(sink)).could_meet(&FileNames::of(other).below(&volume(other))) {
-        let output = match sink.spec.output {
-            Output::JpegFiles(_) => "spec.output.jpegFiles",
-            Output::Video(_) => "spec.output.video",
-        };
         report.add(
-            output,
+            sink.spec.output.field(),
             format!(
                 "{} could write files of the same names into the same directory",
                 Kind::FrameSink.label(&other.name)

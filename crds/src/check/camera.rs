@@ -12,6 +12,7 @@ use crate::{
             CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
         },
         common::{FrameFormat, LocalRef, has_login},
+        pod::PodTemplate,
         template::zone::zone,
         units::ByteSize,
     },
@@ -56,6 +57,7 @@ pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     check_topic(&spec.topic, record_bytes(spec), report);
     check_producer(&spec.producer, report);
     pod::template(&spec.template, report);
+    check_worker(spec, report);
     if let Some(hours) = &spec.active_hours {
         check_hours(hours, report);
     }
@@ -65,6 +67,17 @@ pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
         "it is zero: every camera would count as broken",
         "give the time without a frame, as in `10s`",
     );
+}
+
+/// Of a camera in the pod of a `CameraWorker`, that one says where it runs and what it is like.
+fn check_worker(spec: &CameraStreamSpec, report: &mut Report<'_>) {
+    let Some(worker) = &spec.worker_ref else { return };
+    let set =
+        [("spec.placement", spec.placement.is_some()), ("spec.template", spec.template != PodTemplate::default())];
+    for (field, _) in set.iter().filter(|(_, set)| *set) {
+        let message = format!("the camera runs in the pod of CameraWorker `{}`, whose own counts", shown(&worker.name));
+        report.add(*field, message, "take it out, and write it there");
+    }
 }
 
 fn check_hours(hours: &ActiveHours, report: &mut Report<'_>) {

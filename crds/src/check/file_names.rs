@@ -18,22 +18,34 @@ pub struct FileNames {
     below: String,
     /// `fileName`.
     template: String,
+    /// Other files that it writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more: Vec<String>,
     topics: Vec<String>,
 }
 
 impl FileNames {
     /// The names in the output's own directory.
     pub fn new(template: &str, topics: &[String]) -> Self {
-        FileNames { below: String::new(), template: template.to_owned(), topics: topics.to_vec() }
+        FileNames { below: String::new(), template: template.to_owned(), more: vec![], topics: topics.to_vec() }
+    }
+
+    /// The names that an output gives in its own directory.
+    pub fn of_output(output: &Output, topics: &[String]) -> Self {
+        match output {
+            Output::JpegFiles(files) => FileNames::new(&files.file_name, topics),
+            Output::Video(video) => FileNames::new(video.file_name(), topics),
+            Output::Dataset(dataset) => {
+                let picture = |ending| format!("{}{ending}", dataset.file_name);
+                let more = vec![picture(".png"), picture(".webp"), dataset.annotations().to_owned()];
+                FileNames { more, ..FileNames::new(&picture(".jpg"), topics) }
+            }
+        }
     }
 
     /// The names in the sink's volume.
     pub fn of(sink: &SinkPlan) -> Self {
-        let (directory, template) = match &sink.spec.output {
-            Output::JpegFiles(files) => (&files.directory, files.file_name.as_str()),
-            Output::Video(video) => (&video.directory, video.file_name()),
-        };
-        FileNames::new(template, &sink.topics).below(directory)
+        FileNames::of_output(&sink.spec.output, &sink.topics).below(sink.spec.output.directory())
     }
 
     /// The same names from further up: these directories lead to where they were seen from.
@@ -44,22 +56,30 @@ impl FileNames {
 
     /// Whether some file could be of both.
     pub fn could_meet(&self, other: &FileNames) -> bool {
-        matches!((self.tokens(), other.tokens()), (Some(mine), Some(theirs)) if overlap(&mine, &theirs))
+        let theirs = other.all();
+        self.all().iter().any(|mine| theirs.iter().any(|theirs| overlap(mine, theirs)))
     }
 
-    fn tokens(&self) -> Option<Vec<Token>> {
+    /// The patterns of all its files.
+    fn all(&self) -> Vec<Vec<Token>> {
+        [&self.template].into_iter().chain(&self.more).filter_map(|template| self.tokens(template)).collect()
+    }
+
+    fn tokens(&self, template: &str) -> Option<Vec<Token>> {
         let mut tokens = Vec::new();
         for part in self.below.split('/').filter(|part| !part.is_empty() && *part != ".") {
             tokens.extend(part.chars().map(Token::Is));
             tokens.push(Token::Is('/'));
         }
-        for piece in Template::parse(&self.template).ok()?.pieces() {
+        for piece in Template::parse(template).ok()?.pieces() {
             match piece {
                 Piece::Text(text) => tokens.extend(text.to_lowercase().chars().map(Token::Is)),
                 Piece::Field { field: Field::Topic, .. } if self.topics.len() == 1 => {
                     tokens.extend(self.topics[0].to_lowercase().chars().map(Token::Is));
                 }
-                Piece::Field { field: Field::Camera | Field::Topic, .. } => tokens.push(Token::Any),
+                Piece::Field { field: Field::Camera | Field::Topic | Field::Annotation | Field::File, .. } => {
+                    tokens.push(Token::Any);
+                }
                 Piece::Field { field: Field::Timestamp, format: Some(_) } => tokens.push(Token::Any),
                 Piece::Field { .. } => tokens.push(Token::Digits),
             }

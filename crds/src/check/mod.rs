@@ -1,15 +1,17 @@
 //! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
 //! out. Pure: no files, no network, no clock.
 //!
-//! [`connection`], [`camera`] and [`sink`] look at one resource; [`references`] follows names from one to another and
+//! [`connection`], [`camera`] and [`sink`] (with [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
 //! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
 //! files they could both write.
 
 mod across;
 mod camera;
 mod connection;
+mod dataset;
 mod file_names;
 mod names;
+mod output_names;
 pub mod overrides;
 mod paths;
 mod pod;
@@ -27,7 +29,7 @@ pub use crate::api::name::{Kind, label};
 
 use crate::{
     api::{
-        camera_stream::CameraStreamSpec, common::LocalRef, frame_sink::FrameSinkSpec,
+        camera_stream::CameraStreamSpec, camera_worker::CameraWorkerSpec, common::LocalRef, frame_sink::FrameSinkSpec,
         kafka_connection::KafkaConnectionSpec, name::ObjectName,
     },
     plan::Plan,
@@ -53,6 +55,8 @@ pub struct References {
     pub connection: Option<LocalRef>,
     /// `spec.from.streamRef`.
     pub stream: Option<LocalRef>,
+    /// `spec.workerRef`.
+    pub worker: Option<LocalRef>,
 }
 
 /// Resources that refer to each other.
@@ -60,6 +64,8 @@ pub struct References {
 pub struct Resources {
     /// The Kafka clusters.
     pub connections: Vec<Resource<KafkaConnectionSpec>>,
+    /// The pods for many cameras.
+    pub workers: Vec<Resource<CameraWorkerSpec>>,
     /// The cameras.
     pub cameras: Vec<Resource<CameraStreamSpec>>,
     /// The sinks.
@@ -98,6 +104,9 @@ pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     names::length(resources, &mut problems);
     for r in &resources.connections {
         connection::check(&r.spec, &mut Report::on(Kind::KafkaConnection, r, &mut problems));
+    }
+    for r in &resources.workers {
+        pod::template(&r.spec.template, &mut Report::on(Kind::CameraWorker, r, &mut problems));
     }
     for r in &resources.cameras {
         camera::check(&r.spec, &mut Report::on(Kind::CameraStream, r, &mut problems));

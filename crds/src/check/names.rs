@@ -33,6 +33,7 @@ fn plain<S>(kind: Kind, all: &[Resource<S>]) -> impl Iterator<Item = (Kind, &Obj
 /// All resources that could be read.
 fn readable(resources: &Resources) -> impl Iterator<Item = (Kind, &ObjectName, usize)> {
     plain(Kind::KafkaConnection, &resources.connections)
+        .chain(plain(Kind::CameraWorker, &resources.workers))
         .chain(plain(Kind::CameraStream, &resources.cameras))
         .chain(plain(Kind::FrameSink, &resources.sinks))
 }

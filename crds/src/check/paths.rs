@@ -48,7 +48,10 @@ pub(super) fn host_path(path: &str) -> Result<(), Refusal> {
     plain(path)
 }
 
-/// A file name template with one of the endings.
+/// The endings of pictures.
+const PICTURES: [&str; 4] = [".jpg", ".jpeg", ".png", ".webp"];
+
+/// A file name template with one of the endings; without any, of a picture that gets its ending by what it is.
 pub(super) fn file_name(name: &str, endings: &[&str]) -> Result<Template, Refusal> {
     if name.is_empty() {
         return refuse("it is empty", "give a name, or take it out for the default");
@@ -70,6 +73,14 @@ pub(super) fn file_name(name: &str, endings: &[&str]) -> Result<Template, Refusa
         return refuse(format!("`{}` has an empty part", shown(name)), "write one `/` between names");
     }
     let lower = name.to_lowercase();
+    if endings.is_empty() {
+        return match PICTURES.iter().find(|ending| lower.ends_with(*ending)) {
+            Some(ending) => {
+                refuse(format!("`{ending}` would stand twice: each picture gets its own ending"), "take it out")
+            }
+            None => Ok(template),
+        };
+    }
     let ending = endings.iter().find(|ending| lower.ends_with(*ending));
     match ending.zip(template.pieces().last()) {
         Some((ending, Piece::Text(last)))

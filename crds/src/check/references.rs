@@ -17,6 +17,7 @@ use crate::{
 /// The fields that hold a name.
 const CONNECTION: &str = "spec.kafka.connectionRef.name";
 const STREAM: &str = "spec.from.streamRef.name";
+const WORKER: &str = "spec.workerRef.name";
 
 /// Resources whose references all lead somewhere, each with its document's number.
 pub(super) struct Resolved {
@@ -36,6 +37,9 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
     let mut resolved = Resolved { cameras: Vec::new(), sinks: Vec::new() };
     for camera in &resources.cameras {
         let mut report = Report::on(Kind::CameraStream, camera, problems);
+        if let Some(reference) = &camera.spec.worker_ref {
+            follow(reference, WORKER, Kind::CameraWorker, &resources.workers, resources, &mut report);
+        }
         let reference = &camera.spec.kafka.connection_ref;
         if let Some(connection) = connection(reference, CONNECTION, resources, &mut report) {
             let plan = CameraPlan { name: camera.name.clone(), spec: camera.spec.clone(), connection };
@@ -54,12 +58,15 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
     }
     for (kind, unreadable) in &resources.unreadable {
         let mut report = Report::on(*kind, unreadable, problems);
-        let References { connection: to_kafka, stream } = &unreadable.spec;
+        let References { connection: to_kafka, stream, worker } = &unreadable.spec;
         if let Some(reference) = to_kafka {
             connection(reference, CONNECTION, resources, &mut report);
         }
         if let Some(reference) = stream {
             follow(reference, STREAM, Kind::CameraStream, &resources.cameras, resources, &mut report);
+        }
+        if let Some(reference) = worker {
+            follow(reference, WORKER, Kind::CameraWorker, &resources.workers, resources, &mut report);
         }
     }
     resolved
@@ -88,7 +95,7 @@ fn sink_plan(sink: &Resource<FrameSinkSpec>, resources: &Resources, report: &mut
             (vec![camera.spec.topic.name.clone()], Some(camera.name.name.clone()), connection)
         }
     };
-    super::sink::names_fit(&spec.output, &topics, report);
+    super::output_names::names_fit(&spec.output, &topics, report);
     let connection = own.unwrap_or(of_camera)?;
     let mut unique: Vec<String> = Vec::new();
     for topic in topics {

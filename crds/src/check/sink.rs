@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Report, names, paths, pod};
+use super::{Report, dataset, names, output_names, paths, pod};
 use crate::{
     api::{
-        frame_sink::{
-            Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, VIDEO_COPY, Video,
-        },
+        frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Video},
         storage::{Storage, VolumeClaimTemplate},
-        template::{Field, Template, zone::zone},
+        template::Field,
         units::ByteSize,
     },
     problem::{FieldPath, shown},
@@ -27,12 +25,11 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
         Output::JpegFiles(files) => check_jpeg_files(files, topics, report),
         Output::Video(video) => {
             check_video(video, report);
-            report.unless(
-                spec.replicas <= 1,
-                "spec.replicas",
-                format!("{} workers cannot write one video", spec.replicas),
-                "set `replicas: 1`, or use one sink for each camera",
-            );
+            one_writer(spec, "video", report);
+        }
+        Output::Dataset(dataset) => {
+            dataset::check(dataset, topics, report);
+            one_writer(spec, "data set", report);
         }
     }
     report.unless(
@@ -52,6 +49,15 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     pod::template(&spec.template, report);
     check_durability(&spec.durability, report);
     check_dead_letter(spec, report);
+}
+
+fn one_writer(spec: &FrameSinkSpec, what: &str, report: &mut Report<'_>) {
+    report.unless(
+        spec.replicas <= 1,
+        "spec.replicas",
+        format!("{} workers cannot write one {what}", spec.replicas),
+        "set `replicas: 1`, or use one sink for each camera",
+    );
 }
 
 /// Reports what is wrong with `from`, and gives the topics that it names; a camera's is not known here.
@@ -78,68 +84,23 @@ fn check_from<'a>(spec: &'a FrameSinkSpec, report: &mut Report<'_>) -> &'a [Stri
 
 fn check_jpeg_files(files: &JpegFiles, topics: &[String], report: &mut Report<'_>) {
     let at = FieldPath::of("spec.output.jpegFiles");
-    directory(&files.directory, &at, report);
-    time_zone(files.time_zone.as_deref(), &at, report);
-    let Some(name) = file_name(&files.file_name, &[".jpg", ".jpeg"], &at, report) else { return };
-    let needed = [Field::Partition, Field::Offset, Field::Topic];
-    let (needed, known) = if topics.len() > 1 { (&needed[..], &[][..]) } else { needed.split_at(2) };
-    let (there, missing): (Vec<_>, Vec<_>) = needed.iter().partition(|field| name.has(**field));
-    let in_words = |fields: &[Field]| {
-        let fields: Vec<_> = fields.iter().map(|field| format!("`{{{field}}}`")).collect();
-        fields.join(" and ")
-    };
-    let unclear = name.unclear(&there, known);
-    if !missing.is_empty() {
-        let message = format!("without {} two frames could get the same name", in_words(&missing));
-        report.add(at.key("fileName"), message, "add it");
-    } else if !unclear.is_empty() {
-        let message = format!(
-            "where {} ends cannot be told in a name, so that two frames could get the same one",
-            in_words(&unclear)
-        );
-        let remedy = "put a character that cannot stand in the values between the fields, such as `-` between numbers or \
-                      `/` after names";
-        report.add(at.key("fileName"), message, remedy);
-    }
-    if name.has(Field::Segment) {
-        report.add(at.key("fileName"), "only videos have a `{segment}`", "take it out");
-    }
-    one_name_a_topic(topics, report);
-}
-
-/// No file name begins with a dot of a topic's: the worker writes `_` instead.
-fn one_name_a_topic(topics: &[String], report: &mut Report<'_>) {
-    let written = |topic: &str| {
-        let plain = topic.trim_start_matches('.');
-        "_".repeat(topic.len() - plain.len()) + plain
-    };
-    for (n, topic) in topics.iter().enumerate() {
-        let same = |other: &&String| *other != topic && written(other) == written(topic);
-        if let Some(other) = topics[..n].iter().find(same) {
-            let message = format!("in file names `{}` and `{}` are the same", shown(topic), shown(other));
-            report.add(FieldPath::of("spec.from.topics").index(n), message, "use one sink for each");
-        }
-    }
-}
-
-/// Whether files can have every name that frames of these topics lead to.
-pub(super) fn names_fit(output: &Output, topics: &[String], report: &mut Report<'_>) {
-    let (at, name, more) = match output {
-        Output::JpegFiles(files) => ("spec.output.jpegFiles", files.template(), 0),
-        Output::Video(video) => ("spec.output.video", video.template(), VIDEO_COPY),
-    };
-    // A template that cannot be read has been reported.
-    if let Ok(Err(error)) = name.map(|name| name.fits(topics, more)) {
-        let (message, remedy) = error.split_once("; ").unwrap_or((&error, ""));
-        report.add(FieldPath::of(at).key("fileName"), message, remedy);
+    output_names::directory(&files.directory, &at, report);
+    output_names::time_zone(files.time_zone.as_deref(), &at, report);
+    if let Some(name) = output_names::file_name(&files.file_name, &[".jpg", ".jpeg"], &at, "fileName", report) {
+        output_names::one_record_a_name(&name, topics, &at, report);
+        output_names::no_labels(&name, &at, "fileName", report);
     }
 }
 
 fn check_video(video: &Video, report: &mut Report<'_>) {
     let at = FieldPath::of("spec.output.video");
-    directory(&video.directory, &at, report);
-    time_zone(video.time_zone.as_deref(), &at, report);
-    let name = video.file_name.as_ref().and_then(|name| file_name(name, &[".avi"], &at, report));
+    output_names::directory(&video.directory, &at, report);
+    output_names::time_zone(video.time_zone.as_deref(), &at, report);
+    let read = |name: &String| output_names::file_name(name, &[".avi"], &at, "fileName", report);
+    let name = video.file_name.as_ref().and_then(read);
+    if let Some(name) = &name {
+        output_names::no_labels(name, &at, "fileName", report);
+    }
     report.unless(
         *video.merge_window <= Duration::from_secs(5),
         "spec.output.video.mergeWindow",
@@ -177,23 +138,6 @@ fn check_segment(segment: &Segment, report: &mut Report<'_>) {
             "write at least `1Mi`",
         );
     }
-}
-
-fn directory(directory: &str, at: &FieldPath, report: &mut Report<'_>) {
-    if let Err((message, remedy)) = paths::directory(directory) {
-        report.add(at.key("directory"), message, remedy);
-    }
-}
-
-fn time_zone(name: Option<&str>, at: &FieldPath, report: &mut Report<'_>) {
-    if let Err(error) = zone(name) {
-        let (message, remedy) = error.split_once("; ").unwrap_or((&error, ""));
-        report.add(at.key("timeZone"), message, remedy);
-    }
-}
-
-fn file_name(name: &str, endings: &[&str], at: &FieldPath, report: &mut Report<'_>) -> Option<Template> {
-    paths::file_name(name, endings).map_err(|(message, remedy)| report.add(at.key("fileName"), message, remedy)).ok()
 }
 
 fn check_claim_template(claim: &VolumeClaimTemplate, report: &mut Report<'_>) {

@@ -250,6 +250,9 @@ impl Read {
             Kind::KafkaConnection => spec(&mut context)
                 .zip(with_name.as_ref())
                 .map(|(spec, r)| resources.connections.push(with_spec(r, spec))),
+            Kind::CameraWorker => {
+                spec(&mut context).zip(with_name.as_ref()).map(|(spec, r)| resources.workers.push(with_spec(r, spec)))
+            }
             Kind::CameraStream => {
                 spec(&mut context).zip(with_name.as_ref()).map(|(spec, r)| resources.cameras.push(with_spec(r, spec)))
             }
@@ -461,12 +464,16 @@ pub fn part<T: DeserializeOwned + JsonSchema + 'static>(text: &str, at: &str) ->
 
 /// The names in a spec, as far as they are there.
 fn references(node: &Node) -> References {
-    let name = |path: [&str; 2]| {
+    let name = |path: &[&str]| {
         let reference = path.iter().try_fold(node.get("spec")?, |node, key| node.get(key))?;
         let name = reference.get("name").and_then(Node::text).filter(|name| !name.is_empty())?;
         Some(LocalRef { name: name.to_owned() })
     };
-    References { connection: name(["kafka", "connectionRef"]), stream: name(["from", "streamRef"]) }
+    References {
+        connection: name(&["kafka", "connectionRef"]),
+        stream: name(&["from", "streamRef"]),
+        worker: name(&["workerRef"]),
+    }
 }
 
 fn with_spec<S>(resource: &Resource<()>, spec: S) -> Resource<S> {

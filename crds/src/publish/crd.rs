@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn each_kind_has_its_columns_its_category_and_its_short_name() {
         let short: Vec<_> = crds().into_iter().flat_map(|crd| crd.spec.names.short_names.unwrap_or_default()).collect();
-        assert_eq!(short, ["kc", "cam", "fsink"]);
+        assert_eq!(short, ["kc", "cw", "cam", "fsink"]);
         for crd in crds() {
             assert_eq!(crd.spec.names.categories, Some(vec!["edgereel".to_owned()]));
             assert!(crd.spec.versions[0].additional_printer_columns.as_ref().is_some_and(|c| c.len() >= 3));

@@ -50,13 +50,13 @@ fn documents_say_what_they_are() {
             "kind: FrameSink",
             "kind: Pod",
             "17:7: kind: there is no kind `Pod` in `edgereel.dev/v1alpha1`; the kinds are \
-             `KafkaConnection`, `CameraStream`, `FrameSink`",
+             `KafkaConnection`, `CameraWorker`, `CameraStream`, `FrameSink`",
         ),
         (
             "kind: FrameSink",
             "",
             "16:1: kind: it is missing, or not a text; begin with `apiVersion: edgereel.dev/v1alpha1` \
-             and `kind: KafkaConnection|CameraStream|FrameSink`",
+             and `kind: KafkaConnection|CameraWorker|CameraStream|FrameSink`",
         ),
         (
             "edgereel.dev/v1alpha1\nkind: FrameSink",

@@ -6,6 +6,7 @@ mod connection;
 mod document;
 mod pod;
 mod sink;
+mod worker;
 
 use edgereel_crds::load;
 

@@ -160,7 +160,7 @@ fn a_sink_keeps_to_its_rules() {
             "jpegFiles: {fileName: \"{partition}-{ofset}.jpg\"}\n",
             "22:27: FrameSink/files: spec.output.jpegFiles.fileName: there is no field `{ofset}`; the \
              fields are `{camera}`, `{topic}`, `{partition}`, `{offset}`, `{timestamp}`, `{sequence}`, \
-             `{segment}`",
+             `{segment}`, `{annotation}`, `{file}`",
         ),
         (
             output,
@@ -177,8 +177,8 @@ fn a_sink_keeps_to_its_rules() {
         (
             output,
             "jpegFiles: {fileName: \"{partition}-{offset}-{segment}.jpg\"}\n",
-            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: only videos have a `{segment}`; \
-             take it out",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: a picture has no `{segment}`; take it \
+             out",
         ),
         (output, "jpegFiles: {fileName: \"day/{timestamp:%Y-%m-%d}/{partition}/{offset}.JPEG\"}\n", ""),
         (
@@ -206,6 +206,12 @@ fn a_sink_keeps_to_its_rules() {
             "jpegFiles: {fileName: \"{timestamp:%A %A %A %A %A %A %A %A %A %A %A %A %A %A}{timestamp:%A %A %A %A %A %A %A %A %A %A %A %A %A %A}-{partition}-{offset}.jpg\"}\n",
             "22:27: FrameSink/files: spec.output.jpegFiles.fileName: a name can have 313 bytes, more than the 255 that \
              there may be; make it shorter, or leave fields out",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \"{partition}-{offset}-{file}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: only the pictures of a data set have `{file}`; take it \
+             out, or use `output.dataset`",
         ),
         (
             "path: /data",
@@ -273,6 +279,71 @@ fn a_sink_keeps_to_its_rules() {
             "video: {frameRate: 0}",
             "32:24: FrameSink/video: spec.output.video.frameRate: `0` is not a video's rate; write \
              `source` or a whole number of frames a second from 1 to 240",
+        ),
+    ]);
+}
+
+#[test]
+fn a_data_set_keeps_to_its_rules() {
+    let output = "jpegFiles: {directory: frames}\n";
+    table(&[
+        (output, "dataset: {}\n", ""),
+        (
+            output,
+            "dataset: {directory: set, rotate: {every: day, maxBytes: 1Mi}, timeZone: Europe/Rome, formulas: keep}\n",
+            "",
+        ),
+        (output, "dataset: {fileName: \"{annotation}/{partition}-{offset}\", annotations: \"{segment:04}.csv\"}\n", ""),
+        (
+            output,
+            "dataset: {fileName: \"{partition}-{offset}.png\"}\n",
+            "22:25: FrameSink/files: spec.output.dataset.fileName: `.png` would stand twice: each picture gets its own ending; \
+             take it out",
+        ),
+        (
+            output,
+            "dataset: {fileName: \"{file}\"}\n",
+            "22:25: FrameSink/files: spec.output.dataset.fileName: without `{partition}` and `{offset}` two frames could get the \
+             same name; add it",
+        ),
+        (
+            output,
+            "dataset: {annotations: labels.txt}\n",
+            "22:28: FrameSink/files: spec.output.dataset.annotations: `labels.txt` does not end in `.csv`; add the ending",
+        ),
+        (
+            output,
+            "dataset: {annotations: a.csv, rotate: {every: day}}\n",
+            "22:28: FrameSink/files: spec.output.dataset.annotations: every file would get the same name; add `{timestamp}` or \
+             `{segment}`",
+        ),
+        (
+            output,
+            "dataset: {rotate: {}}\n",
+            "22:15: FrameSink/files: spec.output.dataset.rotate: it has no limit; give `every` or `maxBytes`; for one file that \
+             grows on, take `rotate` out",
+        ),
+        (
+            output,
+            "dataset: {rotate: {maxBytes: 1k}}\n",
+            "22:34: FrameSink/files: spec.output.dataset.rotate.maxBytes: `1k` is too small; write at least `1Ki`",
+        ),
+        (
+            output,
+            "dataset: {mergeWindow: 6s}\n",
+            "22:28: FrameSink/files: spec.output.dataset.mergeWindow: `6s` is out of range; write `0s` to `5s`",
+        ),
+        (
+            output,
+            "dataset: {}\n  replicas: 2\n",
+            "23:13: FrameSink/files: spec.replicas: 2 workers cannot write one data set; set `replicas: 1`, or use one sink for \
+             each camera",
+        ),
+        (
+            "video: {directory: archive}",
+            "dataset: {directory: frames, fileName: \"frame_{partition}-{offset:06}_{timestamp}\"}",
+            "32:5: FrameSink/video: spec.output.dataset: FrameSink/files could write files of the same names into the same \
+             directory; give each sink its own `directory`, or another `fileName`",
         ),
     ]);
 }

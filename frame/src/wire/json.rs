@@ -1,5 +1,5 @@
-//! `{"frame": <base64 JPEG>, "timestamp": …}` from any producer. The text of a frame is decoded where it stands; only
-//! escapes and line breaks cost a copy.
+//! `{"frame": <base64 JPEG>, "timestamp": …}` from any producer, and labelled pictures. The text of a picture is decoded where
+//! it stands; only escapes and line breaks cost a copy.
 
 use std::{borrow::Cow, fmt};
 
@@ -14,8 +14,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
-use super::{Invalid, time};
+use super::{Invalid, Label, Take, time};
 use crate::reasons::InvalidReason;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -31,17 +32,28 @@ pub(super) fn looks_like(value: &[u8]) -> bool {
     object(value).is_some()
 }
 
-/// The JPEG, not yet inspected, and the time if it names an instant.
-pub(super) fn read(value: &[u8]) -> Result<(Bytes, Option<Timestamp>), Invalid> {
+/// The picture, not yet inspected, the time if it names an instant, and what is said of it.
+pub(super) fn read(value: &[u8], take: Take) -> Result<(Bytes, Option<Timestamp>, Label), Invalid> {
     let bad = |detail: &dyn fmt::Display| Invalid::new(InvalidReason::bad_json, format!("bad JSON: {detail}"));
     let text = object(value).ok_or_else(|| bad(&"it is not a JSON object"))?;
-    let fields: Fields<'_> = serde_json::from_slice(text).map_err(|e| bad(&e))?;
-    let Some(Field::Text(base64)) = fields.frame else {
-        return Err(Invalid::new(InvalidReason::no_frame_field, "the JSON has no text `frame`"));
+    let (names, picture, timestamp, label) = match take {
+        Take::Frames => {
+            let Fields { frame, timestamp } = serde_json::from_slice(text).map_err(|e| bad(&e))?;
+            ("`frame`", frame, timestamp, Label::default())
+        }
+        Take::Labelled => {
+            let fields: Labelled<'_> = serde_json::from_slice(text).map_err(|e| bad(&e))?;
+            let (picture, timestamp, label) = fields.sorted();
+            ("`frame`, `image_file` or `image`", picture, timestamp, label)
+        }
     };
-    let jpeg = decode_base64(&base64)
-        .map_err(|e| Invalid::new(InvalidReason::bad_base64, format!("the JSON field `frame` is not base64: {e}")))?;
-    Ok((jpeg.into(), fields.timestamp.and_then(|t| t.instant())))
+    let Some(Field::Text(base64)) = picture else {
+        let message = format!("the JSON has no text {names}");
+        return Err(Invalid::new(InvalidReason::no_frame_field, message));
+    };
+    let picture = decode_base64(&base64)
+        .map_err(|e| Invalid::new(InvalidReason::bad_base64, format!("the JSON's picture is not base64: {e}")))?;
+    Ok((picture.into(), timestamp.and_then(|t| t.instant()), label))
 }
 
 #[derive(Deserialize)]
@@ -50,6 +62,45 @@ struct Fields<'a> {
     frame: Option<Field<'a>>,
     #[serde(borrow, default)]
     timestamp: Option<Field<'a>>,
+}
+
+/// A labelled picture, by the names that producers give its parts.
+#[derive(Deserialize)]
+struct Labelled<'a> {
+    #[serde(borrow, default)]
+    frame: Option<Field<'a>>,
+    #[serde(borrow, default)]
+    image_file: Option<Field<'a>>,
+    #[serde(borrow, default)]
+    image: Option<Field<'a>>,
+    #[serde(borrow, default)]
+    timestamp: Option<Field<'a>>,
+    #[serde(default)]
+    annotation: Option<Value>,
+    #[serde(default)]
+    file: Option<Value>,
+    #[serde(default)]
+    image_name: Option<Value>,
+    #[serde(default)]
+    filename: Option<Value>,
+}
+
+impl<'a> Labelled<'a> {
+    /// Of each part, the first that is there.
+    fn sorted(self) -> (Option<Field<'a>>, Option<Field<'a>>, Label) {
+        let file = [self.file, self.image_name, self.filename].into_iter().flatten().find_map(text);
+        let label = Label { annotation: self.annotation.and_then(text), file };
+        (self.frame.or(self.image_file).or(self.image), self.timestamp, label)
+    }
+}
+
+/// A text as it is, anything else as JSON; null is nothing.
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
 }
 
 /// A value of which only texts and numbers matter.
@@ -143,7 +194,9 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
         Ok(bytes) => return Ok(bytes),
         Err(error) => error,
     };
-    let text = text.strip_prefix("data:image/jpeg;base64,").unwrap_or(text);
+    // `data:image/png;base64,…`
+    let head = text.strip_prefix("data:image/").and_then(|rest| rest.split_once(";base64,"));
+    let text = head.map_or(text, |(_, data)| data);
     let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let url_safe = text.contains(['-', '_']) && !text.contains(['+', '/']);
     let engine = if url_safe { &URL_SAFE } else { &STANDARD };

@@ -190,6 +190,13 @@ impl Written {
         (kept.stored == stored()).then(|| kept.meant.clone())
     }
 
+    /// The watch has brought another version of the resource: what was written over the one before is in it, or out of date.
+    pub fn brought(&self, uid: &str, version: Option<&str>) {
+        if let Some(memory) = lock(&self.0).get_mut(uid) {
+            memory.status = memory.status.take().filter(|(seen, _)| seen.as_deref() == version);
+        }
+    }
+
     /// The status that was written over this version of the resource and has not come back yet.
     pub fn ahead(&self, uid: &str, version: Option<&str>) -> Option<Value> {
         let mut all = lock(&self.0);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use edgereel_crds::{
-    KafkaConnection,
+    CameraStream, CameraStreamSpec, KafkaConnection,
     check::{References, Resource as Checked, Resources},
     declared::Declared,
     fields::Fields,
@@ -45,8 +45,34 @@ pub struct Found {
     pub remarks: Vec<String>,
     /// The cameras and sinks that use a connection.
     pub users: BTreeSet<Node>,
-    /// How long it is until a Secret that has just changed is believed.
+    /// Those in whose pods some of these run.
+    pub hosts: BTreeSet<Node>,
+    /// How long it is until a Secret that has just changed is believed, or what is waited for is looked at again.
     pub settles: Option<Duration>,
+    /// The cameras that run in its pods.
+    pub guests: Vec<Guest>,
+    /// The files of the configuration that its pods follow now.
+    pub before: BTreeMap<String, String>,
+    /// Those of them that are to stay, for nobody can read what they are to be.
+    pub keeps: BTreeSet<String>,
+    /// The Secrets that its pods have.
+    pub mounted: SecretUses,
+}
+
+/// A camera that runs in the pod of another resource.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// It.
+    pub camera: CameraStream,
+    /// What it refers to.
+    pub found: Found,
+    /// It is still captured elsewhere.
+    pub elsewhere: bool,
+}
+
+/// A camera's spec for those to whom it is the same wherever it runs.
+pub fn elsewhere(spec: CameraStreamSpec) -> CameraStreamSpec {
+    CameraStreamSpec { worker_ref: None, ..spec }
 }
 
 impl Found {
@@ -56,7 +82,7 @@ impl Found {
     /// Only what was set is passed on. Who reads it decides the defaults: a version that adds one changes no document, and
     /// starts no pod anew.
     pub fn document(&mut self, kind: &str, name: &ObjectName, spec: &impl Fields) -> usize {
-        let spec = without(&["placement", "suspend", "template"], spec);
+        let spec = without(&["placement", "suspend", "template", "workerRef"], spec);
         self.documents.push(json!({
             "apiVersion": API_VERSION,
             "kind": kind,

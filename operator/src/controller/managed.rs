@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     dereference::Found,
     figures::WorthWriting,
+    guest::Host,
     observe::{PodView, Rollout},
     validate::Refusal,
     workload::{Runs, Workload},
@@ -26,6 +27,8 @@ pub struct Observed {
     pub pods: Vec<PodView>,
     /// How many use it, for a connection.
     pub users: i32,
+    /// The resource in whose pods it runs.
+    pub host: Option<String>,
     /// What the workers of those who use it know of it.
     pub reached: Vec<ConnectionReport>,
     /// Its fields that this version passes over, in words; none where it knows all.
@@ -50,6 +53,8 @@ pub trait Managed:
     const MEETS_ACROSS_NAMESPACES: bool = false;
     /// Whether its status says how many use it.
     const COUNTS_USERS: bool = false;
+    /// Whether those that refer to it run in its pods.
+    const HOSTS: bool = false;
 
     /// Collects what it refers to.
     fn dereference(&self, caches: &Caches) -> Found;
@@ -58,6 +63,14 @@ pub trait Managed:
     /// # Errors
     /// Why it is not acted on.
     fn validate(&self, found: &Found, settings: &Settings) -> Result<Option<Workload>, Refusal>;
+    /// The resource in whose pods it runs; none: in its own.
+    fn host(&self, _caches: &Caches) -> Option<Host> {
+        None
+    }
+    /// The resource in whose pods it ran when its status was written.
+    fn was_in(&self, _caches: &Caches) -> Option<Host> {
+        None
+    }
     /// The status without its conditions; `old` is the last one.
     fn figures(&self, observed: &Observed, old: &Self::Status) -> Self::Status;
     /// Puts the conditions in.

@@ -7,7 +7,7 @@
 //! - [`observe`] looks at rollout and pods, and at what the workers have said, [`events`] at what stands still; [`verdict`] and
 //!   [`figures`] judge them (pure); [`status`] writes.
 //!
-//! [`managed`] is the trait that the [`kinds`](crate::kinds) implement; nothing here names one of them.
+//! [`guest`] is for those that run in the pods of another resource. [`managed`] is the trait that the [`kinds`](crate::kinds) implement; nothing here names one of them.
 
 pub mod apply;
 pub mod build;
@@ -16,6 +16,7 @@ pub mod context;
 pub mod dereference;
 pub mod events;
 pub mod figures;
+pub mod guest;
 pub mod managed;
 pub mod names;
 pub mod observe;
@@ -47,6 +48,7 @@ use self::{
     build::Children,
     context::Context,
     dereference::object_name,
+    guest::Step,
     managed::{Managed, Observed},
     names::FORCE_MOVE_ANNOTATION,
     observe::{PodView, Rollout},
@@ -94,16 +96,52 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     read.map_err(|source| Error::Api { what: "cannot read a Secret or ConfigMap", source })?;
     let owner = owner(resource);
     let place = Place { client: &context.client, caches: &context.caches, owner: &owner };
+    let (host, was_in) = (resource.host(&context.caches), resource.was_in(&context.caches));
+    // As long as a guest has pods of its own, it is there.
+    let seat = host.as_ref().filter(|_| !guest::has_own(&owner, &context.caches)).and_then(|host| host.owner.as_ref());
+    let at = Place { owner: seat.unwrap_or(&owner), ..place };
+    let left = was_in.as_ref().filter(|was| host.as_ref().is_none_or(|host| host.node != was.node));
+    let left = left.filter(|was| guest::holds(resource, was, place, &context));
+    let mut is_in = was_in.as_ref().map(|host| host.node.name.name.clone());
+    let mut follows = None;
     let (node, paused) = (Node::of::<K>(&object_name(resource)), pause::is_paused(resource));
     let apart = || context.board.note(&node, 0, State::Apart);
     let (mut further, mut again) = (Vec::new(), None);
-    let (rollout, judged, outcome) = match resource.validate(&found, &context.settings) {
-        Err(refusal) => {
+    let (rollout, judged, outcome) = match (resource.validate(&found, &context.settings), &host, left) {
+        (Err(refusal), ..) => {
             apart();
-            (left_alone(place), Judged::Said(verdict::refused(&refusal)), Ok(()))
+            (left_alone(at), Judged::Said(verdict::refused(&refusal)), Ok(()))
         }
-        Ok(None) => (Rollout::default(), Judged::ByUsers, Ok(())),
-        Ok(Some(workload)) if paused => {
+        (Ok(None), ..) => (Rollout::default(), Judged::ByUsers, Ok(())),
+        (Ok(Some(_)), _, Some(left)) => {
+            apart();
+            again = Some(guest::HANDING_OVER);
+            (left_alone(place), Judged::Said(verdict::held(&left.label())), Ok(()))
+        }
+        (Ok(Some(workload)), Some(host), None) => {
+            apart();
+            further.extend(host.up_to_date.clone());
+            match guest::step(&workload, host, paused, place) {
+                Step::Stays => {
+                    is_in = None;
+                    found.remarks.push(format!("it moves into the pod of {} once that can take it in", host.label()));
+                    (left_alone(place), Judged::ByPods(asked(&workload)), Ok(()))
+                }
+                Step::Moves => {
+                    is_in = None;
+                    let kinds = K::RUNS.map(Runs::children).unwrap_or_default();
+                    match apply::prune(&kinds, &BTreeSet::new(), place).await {
+                        Ok(()) => (left_alone(place), Judged::Said(verdict::moves(&host.label())), Ok(())),
+                        Err(error) => (left_alone(place), Judged::Said(verdict::failed(&error)), Err(error)),
+                    }
+                }
+                Step::There => {
+                    is_in = Some(host.node.name.name.clone());
+                    (left_alone(at), Judged::ByHost(workload.suspended, host.label()), Ok(()))
+                }
+            }
+        }
+        (Ok(Some(workload)), None, None) if paused => {
             apart();
             let rollout = left_alone(place);
             further.push(turn::of_paused(&workload, &context.settings, &rollout));
@@ -113,7 +151,9 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
             };
             (rollout, judged, Ok(()))
         }
-        Ok(Some(workload)) => {
+        (Ok(Some(workload)), None, None) => {
+            is_in = None;
+            follows = workload.follows().map(str::to_owned);
             let turn = turn::take(resource, &found, workload, place, &context).await;
             let mut turn = turn.map_err(|source| Error::Api { what: "cannot fetch an image beforehand", source })?;
             let in_turn = !turn.keeps && turn.is_of(&context.settings);
@@ -138,17 +178,25 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
             }
         }
     };
-    let mut pods = observe::pods(&context.caches.pods.of(&owner), &rollout);
+    let mut pods = observe::pods(&context.caches.pods.of(at.owner), &rollout);
     context.nodes.tell(&mut pods);
     if paused {
         further.push(pause::condition());
-    } else {
-        clear_the_way(&rollout, &pods, place).await?;
     }
-    give_up(observe::forced(resource.annotations().get(FORCE_MOVE_ANNOTATION), &pods), place).await?;
-    let mut observed = look(rollout, pods, &namespace, &context).await;
+    if seat.is_none() {
+        if !paused {
+            clear_the_way(&rollout, &pods, place).await?;
+        }
+        give_up(observe::forced(resource.annotations().get(FORCE_MOVE_ANNOTATION), &pods), place).await?;
+    }
+    if let Some(revision) = &follows {
+        guest::hurry(&pods, revision, place).await?;
+    }
+    let mut observed = look(rollout, pods, &node, seat.is_none(), &context).await;
     observed.users = i32::try_from(found.users.len()).unwrap_or(i32::MAX);
-    observed.reached = context.reports.of_connection(&context.caches.pods.of_all(&found.users), &object_name(resource));
+    observed.host = is_in;
+    let of_users = context.caches.pods.of_all(found.users.iter().chain(&found.hosts));
+    observed.reached = context.reports.of_connection(&of_users, &object_name(resource));
     let unknown = context.definitions.set_by_somebody(K::NAME, &guarded.1.unknown, &context.client).await;
     observed.unknown = unknown::in_words(&unknown);
     // A worker is just being asked why its readiness changed: what it says is worth the moment. It wakes the resource.
@@ -183,6 +231,8 @@ enum Judged {
     Said(Verdict),
     /// What its pods do.
     ByPods(Asked),
+    /// What is said of it in the pods of this one; whether it is suspended.
+    ByHost(bool, String),
     /// What those say who use it: nothing runs for it.
     ByUsers,
 }
@@ -194,6 +244,9 @@ impl Judged {
             (Judged::Said(verdict), Some(aspect)) => verdict::with_aspect(verdict, &observed.pods, aspect),
             (Judged::Said(verdict), None) => verdict,
             (Judged::ByPods(asked), aspect) => verdict::of_workload(asked, &observed.rollout, &observed.pods, aspect),
+            (Judged::ByHost(suspended, host), aspect) => {
+                verdict::of_guest(suspended, &host, &observed.rollout, &observed.pods, aspect)
+            }
             (Judged::ByUsers, _) => verdict::of_connection(observed.users, &observed.reached),
         };
         match K::RUNS {
@@ -268,11 +321,13 @@ fn still_read(rollout: &Rollout, place: Place<'_>) -> Vec<Key> {
     all.filter(|map| !rollout.done() || read.contains(&map.name_any())).map(|map| map.key()).collect()
 }
 
-/// What the workers have said last, and the events of what stands still.
-async fn look(mut rollout: Rollout, pods: Vec<PodView>, namespace: &str, context: &Context) -> Observed {
+/// What the workers have said last, and the events of what stands still, where the pods are the resource's own.
+async fn look(mut rollout: Rollout, pods: Vec<PodView>, of: &Node, own: bool, context: &Context) -> Observed {
     let mut pods = observe::standing(pods, &rollout);
-    context.reports.tell(namespace, &mut pods);
-    events::explain(&mut rollout, &mut pods, namespace, &context.client).await;
+    context.reports.tell(of, &mut pods);
+    if own {
+        events::explain(&mut rollout, &mut pods, &of.name.namespace, &context.client).await;
+    }
     Observed { rollout, pods, ..Observed::default() }
 }
 

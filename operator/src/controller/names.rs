@@ -25,6 +25,8 @@ pub const CONFIG_CHECKSUM: &str = "edgereel.dev/config-checksum";
 pub const REVISION_ANNOTATION: &str = "edgereel.dev/revision";
 /// On pods: a hash of the Secrets' values.
 pub const SECRETS_CHECKSUM: &str = "edgereel.dev/secrets-checksum";
+/// On pods for several resources: what stands for the configuration that the kubelet was last told to look at.
+pub const FOLLOWS_ANNOTATION: &str = "edgereel.dev/follows";
 /// On children: a hash of what the operator last applied.
 pub const APPLIED_ANNOTATION: &str = "edgereel.dev/applied";
 
@@ -55,6 +57,11 @@ impl Names {
     /// Of the ConfigMap with some content.
     pub fn config(&self, hash: &str) -> String {
         format!("{}-config-{}", self.workload, &hash[..8.min(hash.len())])
+    }
+
+    /// Of the ConfigMap that pods follow.
+    pub fn followed(&self) -> String {
+        format!("{}-config", self.workload)
     }
 
     /// The labels that select the pods. They never change: a Deployment's selector cannot.

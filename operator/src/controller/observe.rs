@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use super::{
     apply::{Child, Desired, Key, Place},
     build::pod::CONFIG_VOLUME,
-    names::{RESOURCE_ANNOTATION, REVISION_ANNOTATION},
+    names::{FOLLOWS_ANNOTATION, RESOURCE_ANNOTATION, REVISION_ANNOTATION},
     program::CONTAINER,
 };
 use crate::nodes::Lost;
@@ -137,6 +137,8 @@ pub struct PodView {
     pub finished: bool,
     /// The ConfigMap that it reads.
     pub config: Option<String>,
+    /// What stands for the configuration that its kubelet was last told to look at, where it follows one.
+    pub follows: Option<String>,
     /// Why it does not work, in the scheduler's or the kubelet's words.
     pub trouble: Option<(Reason, String)>,
     /// Since when it is ready.
@@ -268,6 +270,7 @@ pub fn view(pod: &Pod, rollout: &Rollout) -> PodView {
         declared: rollout.declared.is_none() || pod.annotations().get(REVISION_ANNOTATION) == rollout.declared.as_ref(),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         config: config.map(|map| map.name.clone()),
+        follows: pod.annotations().get(FOLLOWS_ANNOTATION).cloned(),
         trouble: trouble(pod),
         ready_since: condition("Ready")
             .filter(|c| c.status == "True")

@@ -51,6 +51,18 @@ pub fn run_args(owner: &Owner) -> Vec<String> {
     ]
 }
 
+/// The arguments by which a worker runs whatever is in its configuration, and follows it.
+pub fn follow_args() -> Vec<String> {
+    vec![
+        "run".to_owned(),
+        format!("--filename={CONFIG}"),
+        "--follow".into(),
+        format!("--secrets-dir={SECRETS}"),
+        format!("--http=0.0.0.0:{PORT}"),
+        "--log-format=json".into(),
+    ]
+}
+
 /// A worker's image may be older than the operator that wrote its documents: it runs without what it does not know, and says
 /// so. (In the environment, where one that does not know the flag passes over it.)
 pub fn passes_over_unknown_fields() -> EnvVar {

@@ -20,7 +20,7 @@ use super::{
     dereference::{Found, RIVAL, object_name, without},
     managed::Managed,
     names::{Names, RESTART_ANNOTATION},
-    program::{CONTAINER, Program, passes_over_unknown_fields, run_args},
+    program::{CONTAINER, FILE, Program, passes_over_unknown_fields, run_args},
     workload::{Owner, Runtime, Workload},
 };
 use crate::{hash::hash_of, settings::Settings};
@@ -56,6 +56,7 @@ pub fn plan(found: &Found, kind: Kind, name: &edgereel_crds::name::ObjectName) -
                 true => {
                     let mut alone = found.resources.clone();
                     alone.connections.retain(|r| r.document != RIVAL);
+                    alone.workers.retain(|r| r.document != RIVAL);
                     alone.cameras.retain(|r| r.document != RIVAL);
                     alone.sinks.retain(|r| r.document != RIVAL);
                     check(&alone).map_err(|problems| {
@@ -206,7 +207,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         program,
         args: run_args(&owner),
         env: vec![passes_over_unknown_fields()],
-        documents: documents.join("---\n"),
+        documents: [(FILE.to_owned(), documents.join("---\n"))].into(),
         checksum: String::new(),
         secrets: found.uses.clone(),
         secrets_checksum: hash_of(&found.values),
@@ -215,7 +216,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         capped_from: None,
         suspended: false,
         restart: object.annotations().get(RESTART_ANNOTATION).cloned(),
-        buffers: 0,
+        buffers: Some(0),
         stamp: BTreeMap::new(),
         owner,
     }

@@ -81,6 +81,11 @@ impl Runs {
 pub enum Runtime {
     /// One pod, never two at once.
     Singleton,
+    /// The same, for several resources: which, and how they are configured, changes while it runs.
+    Shared {
+        /// What stands for the configuration that it is to have now.
+        revision: String,
+    },
     /// Numbered pods that share the work.
     Sharded {
         /// How many.
@@ -120,8 +125,8 @@ pub struct Workload {
     pub args: Vec<String>,
     /// The program's environment, before what the template adds: a name that stands here is not taken from there.
     pub env: Vec<EnvVar>,
-    /// The resource documents that the program reads, as YAML.
-    pub documents: String,
+    /// The resource documents that the program reads, as YAML, by their files' names.
+    pub documents: BTreeMap<String, String>,
     /// A hash of what the program does: it changes when a running one would have to be started anew.
     pub checksum: String,
     /// The Secrets that the program reads, and which keys of them.
@@ -138,8 +143,8 @@ pub struct Workload {
     pub suspended: bool,
     /// The value of `edgereel.dev/restart`: another value starts the pods anew.
     pub restart: Option<String>,
-    /// What the program may hold in memory, in bytes, beside itself.
-    pub buffers: u64,
+    /// What the program may hold in memory, in bytes, beside itself; none where that changes while it runs.
+    pub buffers: Option<u64>,
     /// What is noted at the workload itself, not at its pods: annotations.
     pub stamp: BTreeMap<String, String>,
 }
@@ -151,7 +156,7 @@ impl Workload {
             return 0;
         }
         match &self.runtime {
-            Runtime::Singleton | Runtime::Batch(_) => 1,
+            Runtime::Singleton | Runtime::Shared { .. } | Runtime::Batch(_) => 1,
             Runtime::Sharded { replicas, .. } => *replicas,
         }
     }
@@ -160,7 +165,15 @@ impl Workload {
     pub fn storage(&self) -> Option<&Storage> {
         match &self.runtime {
             Runtime::Sharded { storage, .. } => Some(storage),
-            Runtime::Singleton | Runtime::Batch(_) => None,
+            Runtime::Singleton | Runtime::Shared { .. } | Runtime::Batch(_) => None,
+        }
+    }
+
+    /// What stands for the configuration that running pods are to have now; none where theirs never changes.
+    pub fn follows(&self) -> Option<&str> {
+        match &self.runtime {
+            Runtime::Shared { revision } => Some(revision),
+            Runtime::Singleton | Runtime::Sharded { .. } | Runtime::Batch(_) => None,
         }
     }
 
@@ -173,7 +186,7 @@ impl Workload {
     pub fn move_after(&self) -> Option<Duration> {
         let declared = self.placement.as_ref().and_then(|placement| placement.move_after);
         match self.runtime {
-            Runtime::Singleton => Some(declared.map_or(MOVE_AFTER, |wait| *wait)),
+            Runtime::Singleton | Runtime::Shared { .. } => Some(declared.map_or(MOVE_AFTER, |wait| *wait)),
             Runtime::Sharded { .. } | Runtime::Batch(_) => declared.map(|wait| *wait),
         }
     }
@@ -182,6 +195,7 @@ impl Workload {
     pub fn well(&self) -> &'static str {
         match &self.runtime {
             Runtime::Singleton | Runtime::Sharded { .. } => "frames flow",
+            Runtime::Shared { .. } => "its pod runs; each camera says how it fares",
             Runtime::Batch(_) => "it runs when its schedule says so",
         }
     }

@@ -1,11 +1,11 @@
 //! `CameraStream`: one pod that captures a camera.
 
 use edgereel_crds::{
-    CameraStream,
+    CameraStream, CameraWorker, CameraWorkerSpec,
     check::Resource as Checked,
     declared::Declared,
     fields::Fields,
-    name::Kind,
+    name::{Kind, ObjectName},
     plan::CameraPlan,
     resource_status::CameraStreamStatus,
     secret_uses::{camera_secrets, merged},
@@ -17,8 +17,9 @@ use serde_json::json;
 use crate::{
     cache::Caches,
     controller::{
-        dereference::{Found, RIVAL, object_name, older},
+        dereference::{Found, RIVAL, elsewhere, lookup, object_name, older},
         figures::{WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, rate_matters, rounded},
+        guest::Host,
         managed::{Managed, Observed},
         observe::{self, PodView},
         program::Program,
@@ -46,8 +47,20 @@ impl Managed for CameraStream {
         });
         for rival in rivals.iter().filter_map(|r| r.0.as_ref().ok()) {
             if found.rival_connection(&rival.spec.kafka.connection_ref.name, &name.namespace, caches) {
-                let rival = Checked { name: object_name(rival), spec: rival.spec.clone(), document: RIVAL };
+                let rival = Checked { name: object_name(rival), spec: elsewhere(rival.spec.clone()), document: RIVAL };
                 found.resources.cameras.push(rival);
+            }
+        }
+        if let Some(worker) = &self.spec.worker_ref {
+            let worker = ObjectName { namespace: name.namespace.clone(), name: worker.name.clone() };
+            match lookup::<CameraWorker>(caches, &worker) {
+                Some(Ok(there)) => {
+                    // Its own problems are told at its place.
+                    let spec = CameraWorkerSpec::default();
+                    found.resources.workers.push(Checked { name: object_name(&there), spec, document: RIVAL });
+                }
+                Some(Err(())) => found.unreadable(Kind::CameraWorker, worker),
+                None => {}
             }
         }
         let uses = found.connection(&self.spec.kafka.connection_ref.name, &name.namespace, caches);
@@ -76,15 +89,29 @@ impl Managed for CameraStream {
             template: spec.template.clone(),
             suspended: spec.suspend,
             // The queue, and a frame in each step beside it.
-            buffers: spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4,
+            buffers: Some(spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4),
             ..validate::workload(self, found, Runtime::Singleton, Program::worker(settings))
         }))
     }
 
     fn figures(&self, observed: &Observed, old: &CameraStreamStatus) -> CameraStreamStatus {
-        let mut status = CameraStreamStatus { node: observe::nodes(&observed.pods), ..CameraStreamStatus::default() };
+        let (node, worker) = (observe::nodes(&observed.pods), observed.host.clone());
+        let mut status = CameraStreamStatus { node, worker, ..CameraStreamStatus::default() };
         figures(&observed.pods, old, &mut status);
         status
+    }
+
+    fn host(&self, caches: &Caches) -> Option<Host> {
+        let worker = self.spec.worker_ref.as_ref()?;
+        Some(Host::of::<CameraWorker>(
+            &ObjectName { namespace: object_name(self).namespace, name: worker.name.clone() },
+            caches,
+        ))
+    }
+
+    fn was_in(&self, caches: &Caches) -> Option<Host> {
+        let name = self.status.as_ref()?.worker.clone()?;
+        Some(Host::of::<CameraWorker>(&ObjectName { namespace: object_name(self).namespace, name }, caches))
     }
 
     fn with_conditions(
@@ -124,7 +151,7 @@ impl WorthWriting for CameraStreamStatus {
     fn matters(&self, old: &Self) -> bool {
         conditions_matter(&self.conditions, &old.conditions)
             || self.observed_generation != old.observed_generation
-            || self.node != old.node
+            || (&self.node, &self.worker) != (&old.node, &old.worker)
             || rate_matters(self.fps, old.fps)
             || amount_matters(self.frame_kilobytes, old.frame_kilobytes, 5)
             || count_matters(self.frames_acknowledged, old.frames_acknowledged, false)

@@ -8,7 +8,7 @@ use edgereel_crds::{
     check::{FileNames, Resource as Checked},
     declared::Declared,
     fields::Fields,
-    frame_sink::{From, Output},
+    frame_sink::From,
     name::{Kind, ObjectName},
     plan::SinkPlan,
     resource_status::FrameSinkStatus,
@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::{
     cache::{Caches, Guarded},
     controller::{
-        dereference::{Found, RIVAL, lookup, object_name, older},
+        dereference::{Found, RIVAL, elsewhere, lookup, object_name, older},
         figures::{
             WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, of_workers, rate_matters,
             rounded,
@@ -100,7 +100,7 @@ impl Managed for FrameSink {
             template: spec.template.clone(),
             capped_from: (asked > most).then_some(asked),
             suspended: spec.suspend,
-            buffers: 256 << 20,
+            buffers: Some(256 << 20),
             ..validate::workload(self, found, runtime, Program::worker(settings))
         };
         workload.args.extend([format!("--storage-root={DATA}"), format!("--replica=$({REPLICA})")]);
@@ -148,7 +148,8 @@ fn add_stream(found: &mut Found, spec: &FrameSinkSpec, namespace: &str, caches: 
         Ok(stream) => {
             let connection = stream.spec.kafka.connection_ref.name.clone();
             let document = found.document(CameraStream::NAME, &name, &stream.spec);
-            found.resources.cameras.push(Checked { name, spec: stream.spec, document });
+            let spec = elsewhere(stream.spec);
+            found.resources.cameras.push(Checked { name, spec, document });
             Some(connection)
         }
         Err(()) => {
@@ -189,7 +190,7 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
         (Storage::PersistentVolumeClaim(a), Storage::PersistentVolumeClaim(b)) if a == b => ("", ""),
         _ => return false,
     };
-    let (mut a, mut b) = (names(roots.0, directory(a)), names(roots.1, directory(b)));
+    let (mut a, mut b) = (names(roots.0, a.output.directory()), names(roots.1, b.output.directory()));
     loop {
         match (a.next(), b.next()) {
             (Some(a), Some(b)) if a == b => {}
@@ -201,13 +202,6 @@ fn may_share_files(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
 
 fn may_share_node(a: &FrameSinkSpec, b: &FrameSinkSpec) -> bool {
     a.placement.as_ref().zip(b.placement.as_ref()).is_none_or(|(a, b)| a.may_share_node(b))
-}
-
-fn directory(spec: &FrameSinkSpec) -> &str {
-    match &spec.output {
-        Output::JpegFiles(files) => &files.directory,
-        Output::Video(video) => &video.directory,
-    }
 }
 
 /// The names on the way to a directory below a root.
@@ -226,11 +220,8 @@ fn files(sink: &FrameSink, caches: &Caches) -> Option<FileNames> {
             vec![stream.spec.topic.name]
         }
     };
-    let template = match &sink.spec.output {
-        Output::JpegFiles(files) => &files.file_name,
-        Output::Video(video) => video.file_name(),
-    };
-    Some(FileNames::new(template, &topics).below(directory(&sink.spec)).below(&host.path))
+    let output = &sink.spec.output;
+    Some(FileNames::of_output(output, &topics).below(output.directory()).below(&host.path))
 }
 
 fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {
@@ -241,7 +232,7 @@ fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {
         let Some(Ok(stream)) = lookup::<CameraStream>(caches, &name) else { return };
         references.push(stream.spec.kafka.connection_ref.name.clone());
         if !found.resources.cameras.iter().any(|known| known.name == name) {
-            found.resources.cameras.push(Checked { name, spec: stream.spec, document: RIVAL });
+            found.resources.cameras.push(Checked { name, spec: elsewhere(stream.spec), document: RIVAL });
         }
     }
     if references.iter().all(|reference| found.rival_connection(reference, namespace, caches)) {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use edgereel_crds::{
-    KafkaConnection, check::Resource as Checked, name::Kind, resource_status::KafkaConnectionStatus,
-    secret_uses::connection_secrets,
+    CameraWorker, KafkaConnection, check::Resource as Checked, declared::Declared, name::Kind,
+    resource_status::KafkaConnectionStatus, secret_uses::connection_secrets,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -30,6 +30,8 @@ impl Managed for KafkaConnection {
         let mut found = Found { uses: connection_secrets(&self.spec), ..Found::default() };
         let name = object_name(self);
         found.users = caches.references.users(&Node::of::<Self>(&name));
+        let used = found.users.iter().flat_map(|user| caches.references.used(user));
+        found.hosts = used.filter(|node| node.kind == CameraWorker::NAME).collect();
         found.resources.connections.push(Checked { name, spec: self.spec.clone(), document: 0 });
         found
     }

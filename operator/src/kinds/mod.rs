@@ -4,12 +4,13 @@
 //! rights in the chart) goes over [`Kinds`] and names none of them.
 
 pub mod camera_stream;
+pub mod camera_worker;
 pub mod frame_sink;
 pub mod kafka_connection;
 
 use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, name::ObjectName};
+use edgereel_crds::{CameraStream, CameraWorker, FrameSink, KafkaConnection, name::ObjectName};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -34,7 +35,7 @@ pub struct Kinds(Vec<Arc<dyn Registered>>);
 
 impl Default for Kinds {
     fn default() -> Self {
-        Kinds(Vec::new()).with::<KafkaConnection>().with::<CameraStream>().with::<FrameSink>()
+        Kinds(Vec::new()).with::<KafkaConnection>().with::<CameraWorker>().with::<CameraStream>().with::<FrameSink>()
     }
 }
 
@@ -109,6 +110,8 @@ pub trait Registered: Watched {
     fn schema(&self) -> Value;
     /// Whether its status says how many use it.
     fn counts_users(&self) -> bool;
+    /// Whether others run in its pods.
+    fn hosts(&self) -> bool;
     /// The kinds of children that its workloads have.
     fn children(&self) -> Vec<ChildKind>;
     /// Works on its resources as they are woken, until `shutdown`.
@@ -153,6 +156,10 @@ impl<K: Managed> Registered for Of<K> {
 
     fn counts_users(&self) -> bool {
         K::COUNTS_USERS
+    }
+
+    fn hosts(&self) -> bool {
+        K::HOSTS
     }
 
     fn children(&self) -> Vec<ChildKind> {
@@ -255,7 +262,7 @@ mod tests {
         need(&["get", "create", "update"], "coordination.k8s.io", "leases");
         need(&["list", "patch"], "", "persistentvolumeclaims");
         need(&["get", "list", "watch"], "", "secrets");
-        need(&["get", "list", "watch", "create", "delete"], "", "pods");
+        need(&["get", "list", "watch", "create", "patch", "delete"], "", "pods");
         need(&["list", "create", "patch"], "events.k8s.io", "events");
         assert_eq!(rules(), needed);
     }

@@ -179,7 +179,7 @@ pub fn operator_revision(settings: &Settings) -> String {
         program: Program::worker(settings),
         args: run_args(&owner),
         env: Vec::new(),
-        documents: String::new(),
+        documents: BTreeMap::new(),
         checksum: String::new(),
         secrets: [(Source::Secret("sample".into()), ["key".to_owned()].into())].into(),
         secrets_checksum: String::new(),
@@ -188,7 +188,7 @@ pub fn operator_revision(settings: &Settings) -> String {
         capped_from: None,
         suspended: false,
         restart: None,
-        buffers: 0,
+        buffers: Some(0),
         stamp: BTreeMap::new(),
         owner,
     };

@@ -7,7 +7,7 @@ use edgereel_crds::{
     plan::{Plan, Planned},
 };
 
-use super::place::Loaded;
+use super::{place::Loaded, refused::WantedRefused};
 use crate::{
     run::Asked,
     secrets::Secrets,
@@ -55,7 +55,7 @@ impl<K: Kinds> All<K> {
         Asked { wanted: self.of(loaded), secrets: loaded.secrets.clone(), unknown: loaded.unknown.clone() }
     }
 
-    /// All that the files ask for: what this program runs, then what others do.
+    /// All that the files ask for: what this program runs, what others do, and what nobody can.
     pub fn of(&self, loaded: &Loaded) -> Vec<Box<dyn Wanted>> {
         let mut own = loaded.plan.clone();
         own.retain(|kind, _| self.programs.other(kind).is_none());
@@ -65,6 +65,9 @@ impl<K: Kinds> All<K> {
                 all.extend(self.siblings(&planned, &program, loaded));
             }
         }
+        all.extend(
+            loaded.refused.iter().map(|refused| -> Box<dyn Wanted> { Box::new(WantedRefused(refused.clone())) }),
+        );
         all
     }
 

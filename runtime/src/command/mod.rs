@@ -1,13 +1,17 @@
 //! What every worker program's commands have in common, and the one that all of them have: `run`.
 //!
-//! - [`place`] is which files a command is about, [`documents`] reads them. [`kinds`] is what of them the program runs.
+//! - [`place`] is which files a command is about, [`documents`] reads them, [`follow`] notices that they change. [`kinds`] is what of
+//!   them the program runs, [`refused`] what it cannot.
 
 pub mod documents;
+pub mod follow;
 pub mod kinds;
 pub mod place;
+pub mod refused;
 
 use std::{
     fmt::Display,
+    future::pending,
     io::{self, IsTerminal, Write as _},
     process::ExitCode,
     sync::Arc,
@@ -18,6 +22,7 @@ use anyhow::{Context, anyhow};
 use edgereel_crds::{
     document::Reading,
     name::{Kind, Program},
+    problem::Problem,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -28,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use self::{
+    follow::Follow,
     kinds::{All, Kinds, Options},
     place::{Loaded, Place},
 };
@@ -73,6 +79,11 @@ pub struct Args {
     /// told. Default: all `spec.replicas` of them.
     #[arg(long, env = "EDGEREEL_REPLICA", value_name = "N")]
     replica: Option<u32>,
+    /// Read the files again when they change, or those below --secrets-dir, as on SIGHUP. What is wrong with one resource then
+    /// keeps no other from running: it is told of at its place. There may be nothing to run yet. For files that are replaced as a
+    /// whole, as Kubernetes does it.
+    #[arg(long, conflicts_with_all = ["only", "supervised"])]
+    follow: bool,
     /// What becomes of a field that this version does not know: `refuse` takes it for a mistake, `report` passes over it and
     /// names it in the log and in /status, which is for documents that another version may have written.
     #[arg(long, env = "EDGEREEL_UNKNOWN_FIELDS", value_enum, default_value_t)]
@@ -106,6 +117,8 @@ enum UnknownFields {
 
 /// Runs the command of a program, whose kinds `make` makes.
 pub fn run<K: Kinds>(program: Program, args: Args, make: impl FnOnce(Options, &mut Metrics) -> K) -> ExitCode {
+    // What changes while it is read is noticed afterwards.
+    let follow = args.follow.then(|| Follow::new(args.place.all_files()));
     let loaded = match args.read().and_then(|loaded| args.wanted(loaded).map_err(refused)) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -124,7 +137,7 @@ pub fn run<K: Kinds>(program: Program, args: Args, make: impl FnOnce(Options, &m
     };
     let own = make(args.options(), &mut metrics);
     let kinds = All { own, programs, replica: args.replica, launch: Arc::new(args.launch(lines)) };
-    match run_loaded(loaded, args, kinds, metrics, screen) {
+    match run_loaded(loaded, args, kinds, metrics, screen, follow) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             say(plain(format_args!("{e:#}")));
@@ -167,13 +180,23 @@ impl Args {
     /// What the files ask for; or, the problems being printed, the exit status.
     fn read(&self) -> Result<Loaded, ExitCode> {
         if !self.supervised {
-            return self.place.read(self.reading());
+            return self.load().map_err(|problems| {
+                documents::print_problems(&problems);
+                ExitCode::FAILURE
+            });
         }
         let documents = supervised::documents().map_err(refused)?;
         self.place.load_texts(self.reading(), documents).map_err(|problems| {
             documents::print_problems(&problems);
             ExitCode::FAILURE
         })
+    }
+
+    fn load(&self) -> Result<Loaded, Vec<Problem>> {
+        match self.follow {
+            true => self.place.load_apart(self.reading()),
+            false => self.place.load(self.reading()),
+        }
     }
 
     fn reading(&self) -> Reading {
@@ -194,7 +217,7 @@ impl Args {
                 ));
             }
         }
-        if plan.runs().is_empty() {
+        if plan.runs().is_empty() && !self.follow {
             return Err("the files hold no CameraStream and no FrameSink: nothing to run".into());
         }
         Ok(loaded)
@@ -207,6 +230,7 @@ fn run_loaded<K: Kinds>(
     kinds: All<K>,
     metrics: Metrics,
     screen: Option<Screen>,
+    follow: Option<Follow>,
 ) -> anyhow::Result<()> {
     // One thread is enough to move bytes, and saves waking another for each packet; what computes or blocks leaves it
     // (`block_in_place`, sinks' own threads).
@@ -233,6 +257,7 @@ fn run_loaded<K: Kinds>(
             true => debug!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting"),
             false => info!(cameras = plan.cameras.len(), sinks = plan.sinks.len(), "starting"),
         }
+        loaded.problems.iter().for_each(|problem| error!("{problem}"));
         run.turn_to(kinds.asked(&loaded)).await;
         if let Some(listener) = listener {
             let address = listener.local_addr()?;
@@ -249,7 +274,7 @@ fn run_loaded<K: Kinds>(
             None => Some(tokio::spawn(table::log_forever(fleet.clone()))),
         };
         let (asking, asked) = mpsc::channel(1);
-        tokio::spawn(read_again(args, kinds, hangup, shutdown, asking));
+        tokio::spawn(read_again(args, kinds, hangup, follow, shutdown, asking));
         run.run(asked).await;
         if let Some(view) = view {
             view.abort();
@@ -273,33 +298,43 @@ fn run_loaded<K: Kinds>(
     Ok(())
 }
 
-/// Reads the files again at each hangup, and asks for what they hold now. Files with a problem change nothing.
+/// Reads the files again at each hangup, or when they change, and asks for what they hold now. Files with a problem change
+/// nothing, unless they are followed: then the problem concerns its resource alone.
 async fn read_again<K: Kinds>(
     args: Args,
     kinds: All<K>,
     hangup: Arc<Notify>,
+    mut follow: Option<Follow>,
     shutdown: CancellationToken,
     asking: mpsc::Sender<Asked>,
 ) {
     let args = Arc::new(args);
     loop {
-        hangup.notified().await;
+        let change = async {
+            match &mut follow {
+                Some(follow) => follow.changed().await,
+                None => pending().await,
+            }
+        };
+        let why = tokio::select! {
+            () = hangup.notified() => "SIGHUP",
+            () = change => "the files have changed",
+        };
         if args.place.reads_stdin() {
-            info!("SIGHUP, and standard input cannot be read again: stopping");
+            info!("{why}, and standard input cannot be read again: stopping");
             return shutdown.cancel();
         }
-        info!("SIGHUP: reading the files again");
+        info!("{why}: reading the files again");
         let args = args.clone();
         // Disks may block.
         let read = tokio::task::spawn_blocking(move || {
-            let loaded = args
-                .place
-                .load(args.reading())
-                .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            let loaded =
+                args.load().map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             args.wanted(loaded).map_err(|problem| vec![problem])
         });
         match read.await {
             Ok(Ok(loaded)) => {
+                loaded.problems.iter().for_each(|problem| error!("{problem}"));
                 // Nobody listens any more when it is stopping.
                 let _ = asking.send(kinds.asked(&loaded)).await;
             }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use edgereel_crds::{
     document::Reading,
-    load::load_as,
+    load::{Apart, Refused, load_apart, load_as},
     plan::{Plan, UnknownField},
     problem::Problem,
 };
@@ -35,6 +35,10 @@ pub struct Loaded {
     pub plan: Plan,
     /// Fields that were passed over, and who passed over them; none where all were known.
     pub unknown: Option<String>,
+    /// Resources that cannot run, where that keeps the others from nothing.
+    pub refused: Vec<Refused>,
+    /// All that is wrong with the files, where that keeps the rest of them from nothing.
+    pub problems: Vec<Problem>,
     /// Those of the files, and those below `--secrets-dir`.
     pub secrets: Secrets,
     /// The files' texts.
@@ -63,10 +67,29 @@ impl Place {
     /// # Errors
     /// Every problem of them.
     pub fn load_texts(&self, reading: Reading, documents: Documents) -> Result<Loaded, Vec<Problem>> {
-        let mut plan = load_as(reading, &documents)?;
+        let plan = load_as(reading, &documents)?;
+        Ok(self.loaded(Apart { plan, ..Apart::default() }, documents))
+    }
+
+    /// What of the files can run, whatever is wrong with the rest of them.
+    ///
+    /// # Errors
+    /// The files cannot be read at all.
+    pub fn load_apart(&self, reading: Reading) -> Result<Loaded, Vec<Problem>> {
+        let documents = read_documents(&self.files)?;
+        Ok(self.loaded(load_apart(reading, &documents), documents))
+    }
+
+    fn loaded(&self, apart: Apart, documents: Documents) -> Loaded {
+        let Apart { mut plan, refused, problems } = apart;
         let secrets = Secrets::new(self.secrets_dir.clone(), std::mem::take(&mut plan.secrets));
         let unknown = passed_over(&plan.unknown);
-        Ok(Loaded { plan, unknown, secrets, documents: Arc::new(documents) })
+        Loaded { plan, unknown, refused, problems, secrets, documents: Arc::new(documents) }
+    }
+
+    /// All files that decide what runs, and the directories that hold them.
+    pub fn all_files(&self) -> Vec<PathBuf> {
+        self.files.iter().chain(&self.secrets_dir).cloned().collect()
     }
 
     /// Whether standard input is one of the files: it can be read once.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{assert_verified, contents, in_time, jpeg_files, sorted, store_all, values};
 
-const ROUNDS: usize = 5;
+pub const ROUNDS: usize = 5;
 const FRAMES: usize = 600;
 
 /// A crash may come while the worker starts, joins, catches up or is at rest.
@@ -21,7 +21,7 @@ fn any_moment() -> Duration {
 }
 
 /// Lets the worker run until a random moment, and kills it.
-fn run_and_kill(file: &Path) {
+pub fn run_and_kill(file: &Path) {
     let worker = Edgereel::run([file]);
     let ended = worker.child().wait(any_moment());
     assert!(ended.is_err(), "the worker ended by itself: {ended:?}\n{}", worker.child().tail());

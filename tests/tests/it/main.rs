@@ -6,6 +6,7 @@ mod capture;
 mod check_command;
 mod closed_pipes;
 mod crash;
+mod dataset;
 mod documents;
 mod exposition;
 mod frozen_broker;

@@ -113,6 +113,59 @@ fn a_changed_camera_is_started_anew_and_the_others_frames_go_on_without_a_gap() 
 }
 
 #[test]
+fn followed_files_reach_the_cameras_that_they_are_about_and_no_others() {
+    let kafka = kafka::shared();
+    let [calm, other, added] = ["calm", "other", "added"].map(unique);
+    let dir = scratch::dir("followed");
+    let synthetic = |name: &str, topic: &str, rate: u32| {
+        let source = json!({"synthetic": {"size": "320x240", "frameBytes": "10k"}});
+        resources::camera(name, source, topic, json!({"frameRate": {"target": rate}}))
+    };
+    let put = |name: &str, document: Value| {
+        // As a whole, or not at all.
+        let (new, file) = (dir.join(".new"), dir.join(format!("{name}.yaml")));
+        resources::write_to(&new, &[document]).expect("written");
+        fs::rename(new, file).expect("renamed");
+    };
+    put("kafka", resources::connection(kafka.bootstrap()));
+    let worker = Edgereel::run_args([&dir], &["--follow", "--log-format", "text"]);
+    put("calm", synthetic("calm", &calm, 20));
+    put("other", synthetic("other", &other, 20));
+    worker.await_metrics("both work", |m| {
+        m.count("camera_frames_acknowledged", "calm") >= 10 && m.count("camera_frames_acknowledged", "other") >= 10
+    });
+    let ready = |name: &str, message: &str| {
+        wait::until_ok(&format!("{name} says {message:?}"), edgereel::PATIENCE, || {
+            let status = worker.status();
+            let one = status["resources"].as_array().and_then(|all| all.iter().find(|r| r["name"] == name).cloned());
+            let said = one.unwrap_or_default()["conditions"].to_string();
+            if said.contains(message) { Ok(()) } else { Err(status.to_string()) }
+        });
+    };
+
+    // One that is added, one that is edited, one whose edit is none.
+    put("added", synthetic("added", &added, 5));
+    worker.await_metrics("it works", |m| m.count("camera_frames_acknowledged", "added") >= 3);
+    put("other", synthetic("other", &other, 3));
+    worker.await_metrics("it has its rate", |m| m.sum("camera_frame_rate_target", &[("name", "other")]) == 3.0);
+    put("other", resources::camera("other", json!({"pigeon": {}}), &other, json!({})));
+    ready("other", "InvalidConfiguration");
+    ready("other", "pigeon");
+    ready("added", "Running");
+    put("other", synthetic("other", &other, 4));
+    worker.await_metrics("it is well again", |m| m.sum("camera_frame_rate_target", &[("name", "other")]) == 4.0);
+    fs::remove_file(dir.join("added.yaml")).expect("there");
+    let seen = worker.await_metrics("it is gone", |m| m.count("camera_frames_captured", "added") == 0);
+    let before = seen.count("camera_frames_acknowledged", "calm");
+    let after = worker.await_metrics("on and on", |m| m.count("camera_frames_acknowledged", "calm") > before + 10);
+    assert_eq!((after.count("camera_reconnects", "calm"), after.count("restarts", "calm")), (0, 0));
+    assert!(worker.stop().success());
+    let (sessions, numbers) = ids(&kafka.consume_all(&calm));
+    assert_eq!(sessions.len(), 1, "the camera was started anew");
+    assert_eq!(numbers, (numbers[0]..numbers[0] + numbers.len() as u64).collect::<Vec<_>>(), "a gap");
+}
+
+#[test]
 fn a_second_volume_below_a_storage_root_leaves_the_sinks_of_the_first_running() {
     let kafka = kafka::shared();
     let ([a, b], root) = (["one", "two"].map(unique), scratch::dir("root"));

@@ -15,7 +15,7 @@ use nix::{
 };
 
 use super::{Answer, Verdict};
-use crate::sink::{fault::OutputError, output::output_directory, volume};
+use crate::sink::{fault::OutputError, volume};
 
 /// Less than this is soon full: a camera of 30 frames a second and 85 KB fills it in seven minutes.
 const LITTLE: u64 = 1 << 30;
@@ -37,7 +37,7 @@ fn look(plan: &SinkPlan, storage_root: Option<&Path>) -> Answer {
         Ok(root) => root,
         Err(fault) => return (Verdict::Fail, fault.message),
     };
-    let directory = root.join(output_directory(&plan.spec.output));
+    let directory = root.join(plan.spec.output.directory());
     // What is not there yet is made where it will be.
     let found = directory.ancestors().find(|path| path.exists()).unwrap_or(&root);
     if let Err(error) = try_writing(found) {

@@ -113,12 +113,13 @@ fn sink(plan: &SinkPlan) -> String {
         Storage::PersistentVolumeClaim(claim) => format!("claim {}:", claim.claim_name),
         Storage::VolumeClaimTemplate(_) => "a claim for each worker:".to_owned(),
     };
-    let (what, directory, name) = match &plan.spec.output {
-        Output::JpegFiles(files) => ("JPEG files", &files.directory, files.file_name.as_str()),
-        Output::Video(video) => ("video", &video.directory, video.file_name.as_deref().unwrap_or_default()),
+    let (what, name) = match &plan.spec.output {
+        Output::JpegFiles(files) => ("JPEG files", files.file_name.as_str()),
+        Output::Video(video) => ("video", video.file_name()),
+        Output::Dataset(dataset) => ("data set", dataset.annotations()),
     };
     let parts: Vec<&str> =
-        [root.as_str(), directory.as_str(), name].into_iter().filter(|part| !part.is_empty()).collect();
+        [root.as_str(), plan.spec.output.directory(), name].into_iter().filter(|part| !part.is_empty()).collect();
     let suspended = if plan.spec.suspend { " (suspended)" } else { "" };
     let homeless = if plan.spec.stays_with_its_data() { "" } else { " (in Kubernetes it needs `placement`)" };
     let (label, topics) = (Kind::FrameSink.label(&plan.name), plan.topics.join(", "));

@@ -22,7 +22,6 @@ use super::moment;
 use crate::sink::{
     lag,
     metrics::{SinkFamilies, SinkMetrics},
-    output::output_directory,
     runner::{self, SinkEnv},
     volume,
 };
@@ -69,7 +68,7 @@ impl Wanted for WantedSink {
 
 /// Where its frames go, without asking the disk.
 pub fn goes_to(plan: &SinkPlan, storage_root: Option<&Path>) -> String {
-    let directory = output_directory(&plan.spec.output);
+    let directory = plan.spec.output.directory();
     let root = volume::locate(plan, storage_root).unwrap_or_default();
     root.components().chain(Path::new(directory).components()).collect::<PathBuf>().display().to_string()
 }

@@ -7,11 +7,13 @@ use edgereel_crds::template::{
     DEFAULT_TIME, Field, Format, Piece, Template,
     length::{CAMERA_MAX, NAME_MAX},
 };
-use edgereel_frame::reasons::InvalidReason;
+use edgereel_frame::{reasons::InvalidReason, wire::Label};
 use jiff::{Timestamp, Zoned, fmt::strtime, tz::TimeZone};
 
 use super::{fault::OutputError, output::SinkFrame};
 
+/// Endings that a file's name loses: each picture gets its own.
+const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 /// Years have four digits in names. A time before them is written as the first that there is.
 const YEAR_ZERO: Timestamp = Timestamp::constant(-62_167_219_200, 0);
 
@@ -32,6 +34,8 @@ pub struct Values<'a> {
     pub sequence: Option<u64>,
     /// `{segment}`; `none` for a frame's own file.
     pub segment: Option<u64>,
+    /// `{annotation}`, and what `{file}` comes from.
+    pub label: Option<&'a Label>,
 }
 
 impl<'a> From<&'a SinkFrame> for Values<'a> {
@@ -44,6 +48,7 @@ impl<'a> From<&'a SinkFrame> for Values<'a> {
             captured_at: frame.captured_at,
             sequence: frame.sequence,
             segment: None,
+            label: Some(&frame.label),
         }
     }
 }
@@ -82,6 +87,11 @@ fn push_field(
 ) -> Result<(), String> {
     match field {
         Field::Camera => push_clean(name, values.camera, CAMERA_MAX),
+        Field::Annotation => push_clean(name, annotation(values).unwrap_or_default(), CAMERA_MAX),
+        Field::File => match file_stem(values).or_else(|| annotation(values)) {
+            Some(stem) => push_clean(name, stem, CAMERA_MAX),
+            None => push_field(name, Field::Timestamp, None, values, zone)?,
+        },
         Field::Topic => push_clean(name, values.topic, NAME_MAX),
         Field::Partition => push_number(name, Some(i64::from(values.partition)), format),
         Field::Offset => push_number(name, Some(values.offset), format),
@@ -100,6 +110,20 @@ fn push_field(
         }
     }
     Ok(())
+}
+
+fn annotation<'a>(values: &Values<'a>) -> Option<&'a str> {
+    values.label?.annotation.as_deref().filter(|text| !text.is_empty())
+}
+
+/// The name of a picture's file without its directories, of whichever system, and without a picture's ending.
+fn file_stem<'a>(values: &Values<'a>) -> Option<&'a str> {
+    let name = values.label?.file.as_deref()?.rsplit(['/', '\\']).next()?;
+    let stem = match name.rsplit_once('.') {
+        Some((stem, ending)) if ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) => stem,
+        _ => name,
+    };
+    Some(stem).filter(|stem| !stem.is_empty())
 }
 
 /// The time there. Where the year has no four digits, the first that has.
@@ -154,6 +178,7 @@ mod tests {
         captured_at: Timestamp::UNIX_EPOCH,
         sequence: Some(7),
         segment: None,
+        label: None,
     };
 
     fn named(template: &str, values: &Values) -> Result<String, OutputError> {
@@ -186,6 +211,25 @@ mod tests {
         ] {
             let values = Values { camera, offset: 1, ..VALUES };
             assert_eq!(named("{camera}/{offset}.jpg", &values).expect("a name"), expected, "{camera:?}");
+        }
+    }
+
+    #[test]
+    fn a_labelled_picture_is_named_by_its_file_else_by_what_it_shows_else_by_its_time() {
+        let labelled = |file: Option<&str>, annotation: Option<&str>| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let label = Label { annotation: own(annotation), file: own(file) };
+            named("{annotation}-{file}", &Values { label: Some(&label), ..VALUES }).expect("a name")
+        };
+        for (file, annotation, expected) in [
+            (Some("2024-09-10.png"), Some("a cat"), "a cat-2024-09-10"),
+            (Some("../x/C:\\pics\\a.b.JPEG"), Some("a/b\n"), "a_b_-a.b"),
+            (Some("photo.bmp"), None, "_-photo.bmp"),
+            (Some("a/"), Some("..="), "__=-__="),
+            (None, None, "_-19700101_000000_000"),
+            (Some(".png"), Some(""), "_-19700101_000000_000"),
+        ] {
+            assert_eq!(labelled(file, annotation), expected);
         }
     }
 
@@ -293,7 +337,7 @@ mod tests {
             let mut names = std::collections::HashMap::new();
             for (camera, topic, partition, offset, sequence, day) in &records {
                 let captured_at = Timestamp::from_second(day * 86_400).expect("in range");
-                let values = Values { camera, topic, partition: *partition, offset: *offset, captured_at, sequence: *sequence, segment: None };
+                let values = Values { camera, topic, partition: *partition, offset: *offset, captured_at, sequence: *sequence, segment: None, label: None };
                 let Ok(name) = render(&template, &values) else { continue };
                 let record = (topic, partition, offset);
                 let other = names.insert(name.clone(), record);

@@ -15,8 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use edgereel_crds::frame_sink;
-use edgereel_frame::jpeg::JpegInfo;
+use edgereel_frame::{picture::Info, wire::Label};
 use jiff::Timestamp;
 
 use super::fault::OutputError;
@@ -29,10 +28,12 @@ pub struct SinkFrame {
     pub source: TopicPartition,
     /// The record's offset.
     pub offset: i64,
-    /// The JPEG, as it stood in the record.
-    pub jpeg: Bytes,
-    /// Its structure.
-    pub info: JpegInfo,
+    /// The picture, as it stood in the record: a JPEG, but for data sets.
+    pub picture: Bytes,
+    /// What it is.
+    pub info: Info,
+    /// For data sets: what it shows.
+    pub label: Label,
     /// When it was captured: `ce_time`, the JSON `timestamp` (if it has a zone), or the record's timestamp.
     pub captured_at: Timestamp,
     /// The camera's name: the last part of `ce_source`, else the record's key, else the sink's `streamRef`, else the topic.
@@ -150,14 +151,6 @@ pub trait Output: Send {
 impl Default for FlushJob {
     fn default() -> Self {
         FlushJob { run: Box::new(|| Ok(())), metadata: String::new() }
-    }
-}
-
-/// The directory of an output, below its volume.
-pub fn output_directory(output: &frame_sink::Output) -> &str {
-    match output {
-        frame_sink::Output::JpegFiles(files) => &files.directory,
-        frame_sink::Output::Video(video) => &video.directory,
     }
 }
 

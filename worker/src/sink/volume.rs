@@ -9,10 +9,7 @@ use std::path::{Path, PathBuf};
 use edgereel_crds::{plan::SinkPlan, status::Reason, storage::Storage};
 use edgereel_runtime::{fault::Fault, plain::plain};
 
-use super::{
-    output::output_directory,
-    private_dir::{self, make_directory},
-};
+use super::private_dir::{self, make_directory};
 
 /// Where the volume is; it may not be there.
 ///
@@ -63,7 +60,7 @@ pub fn open(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fau
 }
 
 fn below(root: &Path, plan: &SinkPlan) -> Result<PathBuf, Fault> {
-    let own = Path::new(output_directory(&plan.spec.output)).join(private_dir::place(&plan.name)?);
+    let own = Path::new(plan.spec.output.directory()).join(private_dir::place(&plan.name)?);
     let apart = root.join(&plan.volume.place);
     let (fitting, other) = if plan.volume.alone { (root.to_path_buf(), apart) } else { (apart, root.to_path_buf()) };
     if !fitting.join(&own).is_dir() && other.join(&own).is_dir() {

@@ -180,7 +180,7 @@ fn decode(record: &StoredRecord, plan: &SinkPlan) -> Option<Decoded> {
         key: record.key.as_deref(),
         timestamp: record.timestamp,
     };
-    let mut decoded = wire::decode(&view, plan.spec.format).ok()?;
+    let mut decoded = wire::decode(&view, plan.spec.format, (&plan.spec.output).into()).ok()?;
     if decoded.camera.is_none() {
         decoded.camera = Some(plan.camera.clone().unwrap_or_else(|| record.topic.clone()));
     }

@@ -1,6 +1,7 @@
 //! Compares what sinks wrote with what their topics hold, record by record.
 //!
-//! - [`jpeg_files`] (with [`names`]) and [`video`] each know an output's files.
+//! - [`pictures`], [`video`] and [`dataset`] each know an output's files; of those with rows, [`log`] lists the files and
+//!   [`side_by_side`] holds the rows against the records.
 //! - [`check`] judges each record, [`letters`] looks for those that are no frames, [`report`] is what was found.
 //! - [`past`] is what the sink's own folder says of its topics.
 //! - [`offsets`] is what keeps the memory small: whatever is remembered of a record is a bit.
@@ -12,13 +13,15 @@
 //! then), and what is committed is asked for before files are looked for (each committed record has its file then).
 
 mod check;
-mod jpeg_files;
+mod dataset;
 mod letters;
-mod names;
+mod log;
 mod offsets;
 mod past;
+mod pictures;
 mod plain_file;
 pub mod report;
+mod side_by_side;
 mod video;
 
 use std::{collections::BTreeMap, path::Path, rc::Rc};
@@ -37,24 +40,8 @@ use self::{
     past::Past,
     report::{Findings, Report},
 };
-use crate::sink::{fault::OutputError, output::output_directory, private_dir, runner::memory, volume};
-
-/// A place in Kafka.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
-    }
-}
+pub use crate::sink::record_name::Place;
+use crate::sink::{fault::OutputError, private_dir, runner::memory, volume};
 
 /// What is being done, for whoever waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,16 +123,17 @@ pub fn verify(
     progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
     let root = volume::find(plan, storage_root)?;
-    has_begun(&root.join(output_directory(&plan.spec.output)))?;
+    has_begun(&root.join(plan.spec.output.directory()))?;
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
     let mut listed = |count| progress(Step::Files, count, 0);
     let mut files: Box<dyn Files> = match &plan.spec.output {
         Output::JpegFiles(spec) => {
-            let known = everyones(&root, plan)?;
-            let topics = known.iter().flat_map(|worker| worker.topics.keys().cloned()).collect();
-            Box::new(jpeg_files::JpegFiles::list(&root, spec, plan, topics, &mut listed)?)
+            Box::new(pictures::Pictures::list(&root, spec, plan, &earlier(&root, plan)?, &mut listed)?)
         }
         Output::Video(spec) => Box::new(video::Video::list(&root, spec, plan, &mut listed)?),
+        Output::Dataset(spec) => {
+            Box::new(dataset::Dataset::list(&root, spec, plan, &earlier(&root, plan)?, &mut listed)?)
+        }
     };
     let ids =
         plan.topics.iter().map(|topic| Ok((topic.clone(), reader.id(topic)?))).collect::<Result<Vec<_>, Fault>>()?;
@@ -195,8 +183,14 @@ fn extents(reader: &TopicReader, plan: &SinkPlan, past: &Past) -> Result<Extents
     Ok(extents)
 }
 
+/// The topics that the sink has read.
+fn earlier(root: &Path, plan: &SinkPlan) -> Result<Vec<String>, OutputError> {
+    let known = everyones(root, plan)?;
+    Ok(known.iter().flat_map(|worker| worker.topics.keys().cloned()).collect())
+}
+
 /// What the sink's own folder says of what its workers have read.
 fn everyones(root: &Path, plan: &SinkPlan) -> Result<Vec<Earlier>, OutputError> {
-    let directory = output_directory(&plan.spec.output);
+    let directory = plan.spec.output.directory();
     memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))
 }

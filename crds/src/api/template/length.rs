@@ -6,7 +6,8 @@ use super::{Field, Format, Piece, Template};
 
 /// The longest name of a file or directory, in bytes (NAME_MAX of Linux's file systems).
 pub const NAME_MAX: usize = 255;
-/// The longest camera name that goes into a file name, in bytes: names come from record keys, which may be anything.
+/// The longest camera's, annotation's or file's name that goes into a file name, in bytes: they come from records, where they may be
+/// anything.
 pub const CAMERA_MAX: usize = 64;
 /// The longest name with its directories: a commit has room for so much.
 pub const WHOLE_MAX: usize = 1024;
@@ -59,7 +60,7 @@ impl Template {
 /// The most bytes that a field's value can have.
 fn longest(field: Field, format: Option<&Format>, zone: &TimeZone) -> usize {
     let digits = match field {
-        Field::Camera => return CAMERA_MAX,
+        Field::Camera | Field::Annotation | Field::File => return CAMERA_MAX,
         Field::Topic => return NAME_MAX,
         Field::Timestamp => {
             return match format {

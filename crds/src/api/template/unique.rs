@@ -124,7 +124,7 @@ fn may_hold(field: Field, c: char) -> bool {
         Field::Partition | Field::Offset | Field::Segment => c.is_ascii_digit(),
         Field::Sequence => c.is_ascii_digit() || "none".contains(c),
         Field::Topic => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
-        Field::Camera | Field::Timestamp => true,
+        Field::Camera | Field::Timestamp | Field::Annotation | Field::File => true,
     }
 }
 

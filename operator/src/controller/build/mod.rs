@@ -50,7 +50,9 @@ impl Children {
 pub fn build(workload: &Workload, settings: &Settings) -> Children {
     let config = Children::default().with(config_map::build(workload));
     match &workload.runtime {
-        Runtime::Singleton => config.with(service::build(workload)).with(deployment::build(workload, settings)),
+        Runtime::Singleton | Runtime::Shared { .. } => {
+            config.with(service::build(workload)).with(deployment::build(workload, settings))
+        }
         Runtime::Sharded { storage, .. } => {
             let set = stateful_set::build(workload, storage, settings);
             let children = config.with(service::build(workload)).with(set);

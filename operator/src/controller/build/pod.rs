@@ -34,6 +34,9 @@ use crate::{
 /// The volume with a workload's storage.
 pub const DATA_VOLUME: &str = "data";
 
+/// What the volumes with Secrets are called, before their number.
+pub const SECRET_VOLUME: &str = "secret-";
+
 /// The volume with the resource documents.
 pub const CONFIG_VOLUME: &str = "config";
 
@@ -117,6 +120,7 @@ fn pull_secrets(template: &PodTemplate, settings: &Settings) -> Vec<LocalObjectR
 
 fn container(workload: &Workload) -> Container {
     let template = &workload.template;
+    let shares = workload.follows().is_some();
     Container {
         name: CONTAINER.into(),
         image: Some(template.image.clone().unwrap_or_else(|| workload.program.image.clone())),
@@ -132,7 +136,7 @@ fn container(workload: &Workload) -> Container {
         }]),
         // A worker whose process works is left alone, whatever its camera, Kafka or disk does.
         liveness_probe: Some(probe("/healthz", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 5, 1)),
+        readiness_probe: Some(probe(if shares { "/readyz?any" } else { "/readyz" }, 5, 1)),
         resources: Some(template.resources.clone().unwrap_or_else(|| default_resources(workload.buffers))),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -171,13 +175,13 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-/// Requests that a small edge board has, and a memory limit that the resource's own buffers cannot reach.
-fn default_resources(buffers: u64) -> ResourceRequirements {
+/// Requests that a small edge board has, and a memory limit that the resource's own buffers cannot reach, where those are known.
+fn default_resources(buffers: Option<u64>) -> ResourceRequirements {
     let quantity = |text: &str| Quantity(text.into());
-    let limit = (buffers + PROGRAM_BYTES).next_multiple_of(1 << 20);
+    let limit = |buffers: u64| Quantity(ByteSize((buffers + PROGRAM_BYTES).next_multiple_of(1 << 20)).to_string());
     ResourceRequirements {
         requests: Some([("cpu".to_owned(), quantity("50m")), ("memory".to_owned(), quantity("64Mi"))].into()),
-        limits: Some([("memory".to_owned(), Quantity(ByteSize(limit).to_string()))].into()),
+        limits: buffers.map(|buffers| [("memory".to_owned(), limit(buffers))].into()),
         claims: None,
     }
 }
@@ -262,18 +266,20 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
             ..Volume::default()
         },
     ];
+    // Of several resources, one whose Secret is gone keeps no other from running.
+    let optional = workload.follows().map(|_| true);
     volumes.extend(workload.secrets.iter().enumerate().map(|(n, (source, keys))| {
         // The keys that are used and no others.
         let items =
             Some(keys.iter().map(|key| KeyToPath { key: key.clone(), path: key.clone(), mode: None }).collect());
-        let volume = Volume { name: format!("secret-{n}"), ..Volume::default() };
+        let volume = Volume { name: format!("{SECRET_VOLUME}{n}"), ..Volume::default() };
         match source {
             Source::Secret(name) => Volume {
                 secret: Some(SecretVolumeSource {
                     secret_name: Some(name.clone()),
                     default_mode: Some(READABLE),
                     items,
-                    optional: None,
+                    optional,
                 }),
                 ..volume
             },
@@ -282,7 +288,7 @@ fn volumes(workload: &Workload) -> Vec<Volume> {
                     name: name.clone(),
                     default_mode: Some(READABLE),
                     items,
-                    optional: None,
+                    optional,
                 }),
                 ..volume
             },
@@ -355,7 +361,7 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
             .secrets
             .keys()
             .enumerate()
-            .map(|(n, source)| mount(&format!("secret-{n}"), format!("{SECRETS}/{}", source.folder()), true)),
+            .map(|(n, source)| mount(&format!("{SECRET_VOLUME}{n}"), format!("{SECRETS}/{}", source.folder()), true)),
     );
     if workload.storage().is_some() {
         mounts.push(mount(DATA_VOLUME, DATA.into(), false));

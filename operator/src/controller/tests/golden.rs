@@ -4,22 +4,22 @@
 
 use std::{fs, path::Path};
 
-use super::{Lab, settings};
+use edgereel_crds::{CameraStream, CameraWorker, FrameSink};
+
+use super::{Lab, pool, settings};
 use crate::{
+    controller::managed::Managed,
     kinds::Kinds,
     settings::{Settings, worker_defaults},
 };
 
-async fn children(name: &str, text: &str, sink: bool, resource: &str) {
-    children_of(settings(), name, text, sink, resource).await;
+async fn children<K: Managed>(name: &str, text: &str, resource: &str) {
+    children_of::<K>(settings(), name, text, resource).await;
 }
 
-async fn children_of(settings: Settings, name: &str, text: &str, sink: bool, resource: &str) {
+async fn children_of<K: Managed>(settings: Settings, name: &str, text: &str, resource: &str) {
     let lab = Lab::of_operator(settings, Kinds::default(), &[], text);
-    let (path, requests) = match sink {
-        true => (format!("framesinks/{resource}"), lab.sink(resource).await),
-        false => (format!("camerastreams/{resource}"), lab.camera(resource).await),
-    };
+    let (path, (requests, _)) = (format!("{}/{resource}", K::plural(&())), lab.reconcile::<K>(resource).await);
     let refusal = lab.object(&path)["status"].clone();
     let applied: Vec<String> = requests
         .iter()
@@ -48,12 +48,17 @@ async fn children_of(settings: Settings, name: &str, text: &str, sink: bool, res
 
 #[tokio::test]
 async fn golden_camera() {
-    children("camera.yaml", super::RESOURCES, false, "gate").await;
+    children::<CameraStream>("camera.yaml", super::RESOURCES, "gate").await;
+}
+
+#[tokio::test]
+async fn golden_worker_of_two_cameras() {
+    children::<CameraWorker>("worker.yaml", &pool::resources(), "hall").await;
 }
 
 #[tokio::test]
 async fn golden_sink_on_a_host_path() {
-    children("sink-host-path.yaml", super::RESOURCES, true, "files").await;
+    children::<FrameSink>("sink-host-path.yaml", super::RESOURCES, "files").await;
 }
 
 #[tokio::test]
@@ -107,7 +112,7 @@ spec:
     volumes: [{name: extra, source: {hostPath: {path: /data/extra}}}]
     volumeMounts: [{name: extra, mountPath: /mnt/extra, readOnly: true}]
 ";
-    children("sink-with-everything.yaml", text, true, "archive").await;
+    children::<FrameSink>("sink-with-everything.yaml", text, "archive").await;
 }
 
 #[tokio::test]
@@ -137,5 +142,5 @@ async fn golden_camera_with_overrides_and_defaults_of_the_operator() {
 ",
         1,
     );
-    children_of(settings, "camera-with-overrides.yaml", &text, false, "gate").await;
+    children_of::<CameraStream>(settings, "camera-with-overrides.yaml", &text, "gate").await;
 }

@@ -8,6 +8,7 @@ mod golden;
 mod newer;
 mod nodes;
 mod overrides;
+mod pool;
 mod progress;
 mod reports;
 mod rollouts;
@@ -22,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::{CameraStream, FrameSink, KafkaConnection, document::yaml};
+use edgereel_crds::{CameraStream, CameraWorker, FrameSink, KafkaConnection, document::yaml};
 use http::{Method, Request, Response};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
@@ -53,7 +54,7 @@ use super::{
 };
 use crate::{
     cache::{Caches, Guarded, Writers},
-    cold::Cold,
+    cold::{Cold, put_away},
     kinds::Kinds,
     metrics::Metrics,
     reports::Reports,
@@ -128,6 +129,14 @@ impl Server {
                 stored["status"] = body["status"].clone();
                 stored["metadata"]["resourceVersion"] = json!(version);
                 (200, stored.clone())
+            }
+            Method::PATCH if tail.starts_with("pods/") => {
+                let annotations = body["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+                let Some(pod) = self.objects.get_mut(&object) else { return failure(404, "not found") };
+                for (name, value) in annotations {
+                    pod["metadata"]["annotations"][name] = value;
+                }
+                (200, pod.clone())
             }
             Method::PATCH => {
                 let version = self.version();
@@ -272,6 +281,7 @@ impl Lab {
         let wakes = Arc::new(Wakes::new(context.clone(), triggers));
         let mut feeds = BTreeMap::<_, Feed>::from([
             ("CameraStream", of_kind::<CameraStream> as Feed),
+            ("CameraWorker", of_kind::<CameraWorker>),
             ("FrameSink", of_kind::<FrameSink>),
             ("KafkaConnection", of_kind::<KafkaConnection>),
             ("ConfigMap", |lab, event| {
@@ -297,8 +307,8 @@ impl Lab {
                 lab.wakes.secret(&event);
             }),
             ("Pod", |lab, event| {
-                let event = typed(event);
-                lab.writers.of::<Pod>().apply_watcher_event(&event);
+                let event = put_away(typed::<Pod>(event));
+                lab.writers.of::<Cold<Pod>>().apply_watcher_event(&event);
                 lab.wakes.pod(&event);
             }),
         ]);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use edgereel_crds::{CameraStream, FrameSink, document::yaml};
+use edgereel_crds::{CameraStream, CameraWorker, FrameSink, document::yaml};
 use kube::{ResourceExt, core::object::HasSpec};
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ fn newer(mut document: Value) -> Value {
     let kind = document["kind"].as_str().unwrap_or_default().to_owned();
     document["spec"] = match kind.as_str() {
         "CameraStream" => every_default::<CameraStream>(&document),
+        "CameraWorker" => every_default::<CameraWorker>(&document),
         "FrameSink" => every_default::<FrameSink>(&document),
         "KafkaConnection" => every_default::<edgereel_crds::KafkaConnection>(&document),
         _ => return document,
@@ -73,6 +74,9 @@ fn workloads<K: Managed>(lab: &Lab) -> BTreeMap<String, Workload> {
     let all = lab.context.caches.of::<K>().state();
     let workload = |stored: &std::sync::Arc<crate::cache::Guarded<K>>| {
         let resource = stored.0.as_ref().unwrap_or_else(|invalid| panic!("{invalid}"));
+        if resource.host(&lab.context.caches).is_some() {
+            return None;
+        }
         let mut found = resource.dereference(&lab.context.caches);
         let there = found
             .uses
@@ -88,6 +92,7 @@ fn workloads<K: Managed>(lab: &Lab) -> BTreeMap<String, Workload> {
 
 fn everything(lab: &Lab) -> BTreeMap<String, Workload> {
     let mut all = workloads::<CameraStream>(lab);
+    all.extend(workloads::<CameraWorker>(lab));
     all.extend(workloads::<FrameSink>(lab));
     all
 }
@@ -102,6 +107,7 @@ fn examples() -> Vec<(&'static str, String)> {
         ("quickstart", read("quickstart/quickstart.yaml")),
         ("secure", read("secure/secure.yaml")),
         ("topics", read("topics/topics.yaml")),
+        ("many-cameras", read("kubernetes/many-cameras/cameras.yaml")),
     ]
 }
 

@@ -51,6 +51,7 @@ fn pod() -> PodView {
         declared: true,
         finished: false,
         config: None,
+        follows: None,
         trouble: None,
         ready_since: None,
         report: Some(Ok(report(ConditionStatus::True, Reason::Running, "30 fps"))),

@@ -34,6 +34,7 @@ pub struct Kube {
 #[allow(missing_docs)]
 pub enum Kind {
     Camera,
+    Worker,
     Sink,
     Connection,
     Pod,
@@ -52,6 +53,7 @@ impl Kind {
     fn path(self) -> (&'static str, &'static str) {
         match self {
             Kind::Camera => ("apis/edgereel.dev/v1alpha1", "camerastreams"),
+            Kind::Worker => ("apis/edgereel.dev/v1alpha1", "cameraworkers"),
             Kind::Sink => ("apis/edgereel.dev/v1alpha1", "framesinks"),
             Kind::Connection => ("apis/edgereel.dev/v1alpha1", "kafkaconnections"),
             Kind::Pod => ("api/v1", "pods"),

@@ -256,10 +256,11 @@ impl<'a> Lab<'a> {
         message.unwrap_or_default()
     }
 
-    /// The workload that a resource owns: a camera's Deployment, a sink's StatefulSet.
+    /// The workload that a resource owns: a camera's or its worker's Deployment, a sink's StatefulSet.
     pub fn workload(&self, kind: Kind, name: &str) -> Result<Value> {
         let (child, owner) = match kind {
             Kind::Sink => (Kind::StatefulSet, "FrameSink"),
+            Kind::Worker => (Kind::Deployment, "CameraWorker"),
             _ => (Kind::Deployment, "CameraStream"),
         };
         let all = self.kube().try_list(child, Some(&self.namespace), "")?;

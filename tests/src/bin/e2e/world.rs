@@ -273,6 +273,16 @@ pub fn is_ready_pod(pod: &Value) -> bool {
 /// # Panics
 /// When it does not run there.
 pub fn kill_process(pod: &Value, program: &str) {
+    let pid = process_of(pod, program);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        .unwrap_or_else(|e| panic!("cannot kill {pid}: {e}"));
+}
+
+/// A program in a pod, as this machine numbers it. Waits until it runs.
+///
+/// # Panics
+/// When it does not.
+pub fn process_of(pod: &Value, program: &str) -> i32 {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
     // The kernel keeps 15 bytes of a program's name.
     let name = &program[..program.len().min(15)];
@@ -280,14 +290,12 @@ pub fn kill_process(pod: &Value, program: &str) {
         let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
         read("comm").trim() == name && read("cgroup").contains(uid)
     };
-    let pid = until(&format!("{program} runs in {}", pod["metadata"]["name"]), || {
+    until(&format!("{program} runs in {}", pod["metadata"]["name"]), || {
         let all = fs::read_dir("/proc")?.flatten().map(|e| e.path());
         let dir = all.into_iter().find(runs).context("no such process")?;
         let number = dir.file_name().and_then(|n| n.to_str()).context("a number")?;
-        number.parse().context("a number")
-    });
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-        .unwrap_or_else(|e| panic!("cannot kill {pid}: {e}"));
+        number.parse::<i32>().context("a number")
+    })
 }
 
 /// Gives a directory to the workers' user.

@@ -1,14 +1,21 @@
 //! Frames that a disk lost, or that went where nobody looks for them, are not committed.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{tests::*, *};
-use crate::sink::disk::{Call, faults::LosesWrites};
+use crate::sink::{
+    disk::{Call, faults::LosesWrites},
+    picture_files::FEW,
+};
 
 /// A sink that has written so many frames.
 fn written(root: &Path, sink: &str, frames: i64, disk: &Disk) -> JpegFiles {

@@ -2,14 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use edgereel_crds::template::Template;
-use edgereel_frame::jpeg::JpegInfo;
+use edgereel_frame::{picture::Info, wire::Label};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -17,6 +21,7 @@ use super::*;
 use crate::sink::{
     disk::faults::{CountSyncs, FailAt},
     output::{Standing, TopicPartition},
+    picture_files::FEW,
 };
 
 pub(super) fn sink() -> ObjectName {
@@ -29,16 +34,17 @@ pub(super) fn spec(file_name: &str) -> frame_sink::JpegFiles {
 
 pub(super) const NAME: &str = "{topic}/frame_{partition}-{offset:06}_{timestamp}.jpg";
 
-fn info() -> JpegInfo {
-    edgereel_frame::jpeg::inspect(crate::sink::testing::JPEG).expect("a JPEG")
+fn info() -> Info {
+    edgereel_frame::picture::inspect(crate::sink::testing::JPEG).expect("a JPEG")
 }
 
 pub(super) fn frame(offset: i64) -> SinkFrame {
     SinkFrame {
         source: TopicPartition { topic: "AgriCam3".into(), partition: 1 },
         offset,
-        jpeg: Bytes::from(format!("picture {offset} ").repeat(50 + offset as usize)),
+        picture: Bytes::from(format!("picture {offset} ").repeat(50 + offset as usize)),
         info: info(),
+        label: Label::default(),
         captured_at: Timestamp::from_millisecond(1_700_000_000_000 + offset * 33).expect("in range"),
         camera: "agricam3".into(),
         sequence: None,
@@ -74,7 +80,7 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
 pub(super) fn expected(offsets: impl IntoIterator<Item = i64>) -> BTreeMap<String, Vec<u8>> {
     let template = Template::parse(NAME).expect("a template");
     let name = |f: &SinkFrame| file_name::render(&template, &f.into()).expect("a name");
-    offsets.into_iter().map(|o| (name(&frame(o)), frame(o).jpeg.to_vec())).collect()
+    offsets.into_iter().map(|o| (name(&frame(o)), frame(o).picture.to_vec())).collect()
 }
 
 fn failing(call: i64, kind: io::ErrorKind, for_good: bool) -> Disk {
@@ -122,10 +128,10 @@ fn a_picture_is_never_overwritten_by_another() {
     let before = files(root.path());
     let path = root.path().join("out").join(before.keys().next().expect("one"));
     // As from a topic that was made anew: shorter; and with one byte changed.
-    let mut changed = frame(3).jpeg.to_vec();
+    let mut changed = frame(3).picture.to_vec();
     changed[100] ^= 1;
     for other in [b"another picture".to_vec(), changed] {
-        let anew = SinkFrame { jpeg: other.into(), ..frame(3) };
+        let anew = SinkFrame { picture: other.into(), ..frame(3) };
         let error = output.write(&anew).expect_err("taken");
         assert!(matches!(error, OutputError::Storage { reason: Reason::StorageError, .. }), "{error:?}");
         let error = error.to_string();
@@ -162,7 +168,8 @@ fn of_two_sinks_that_write_the_same_names_at_once_each_file_is_one_sinks() {
                     let name = ObjectName { namespace: "lab".into(), name: sink.into() };
                     let mut output = JpegFiles::with(root, &spec(NAME), &name, 0, &[], Disk::default()).expect("opens");
                     output.resume(&[], Lease::endless()).expect("resumes");
-                    let of = |offset| SinkFrame { jpeg: format!("{sink} {offset}").repeat(99).into(), ..frame(offset) };
+                    let of =
+                        |offset| SinkFrame { picture: format!("{sink} {offset}").repeat(99).into(), ..frame(offset) };
                     (0..200).filter(|offset| output.write(&of(*offset)).is_err()).collect()
                 })
             })

@@ -10,7 +10,7 @@ use edgereel_crds::{
     frame_sink::{Output, SinkFormat},
     plan::SinkPlan,
 };
-use edgereel_frame::wire::{self, Invalid, RecordView, time};
+use edgereel_frame::wire::{self, Invalid, RecordView, Take, time};
 use edgereel_kafka::consumer::{Begun, Record, TopicPartition};
 use jiff::Timestamp;
 
@@ -38,13 +38,18 @@ impl Entry {
 /// Turns records into entries.
 pub struct Decoder {
     format: SinkFormat,
+    take: Take,
     camera: Option<Arc<str>>,
 }
 
 impl Decoder {
     /// As the sink asks for.
     pub fn new(plan: &SinkPlan) -> Self {
-        Decoder { format: plan.spec.format, camera: plan.camera.as_deref().map(Arc::from) }
+        Decoder {
+            format: plan.spec.format,
+            take: (&plan.spec.output).into(),
+            camera: plan.camera.as_deref().map(Arc::from),
+        }
     }
 
     /// Decodes a record.
@@ -55,11 +60,12 @@ impl Decoder {
             key: record.key.as_deref(),
             timestamp: record.timestamp_ms,
         };
-        let content = wire::decode(&view, self.format).map(|frame| SinkFrame {
+        let content = wire::decode(&view, self.format, self.take).map(|frame| SinkFrame {
             source: record.source.clone(),
             offset: record.offset,
-            jpeg: frame.jpeg,
+            picture: frame.picture,
             info: frame.info,
+            label: frame.label,
             captured_at: frame.captured_at,
             camera: match (frame.camera, &self.camera) {
                 (Some(camera), _) => camera.into(),
@@ -71,9 +77,9 @@ impl Decoder {
         });
         // A picture that was taken out of JSON is held beside its record.
         if let Ok(frame) = &content
-            && record.value.as_ref().is_none_or(|value| value.as_ptr() != frame.jpeg.as_ptr())
+            && record.value.as_ref().is_none_or(|value| value.as_ptr() != frame.picture.as_ptr())
         {
-            record.charge.add(frame.jpeg.len());
+            record.charge.add(frame.picture.len());
         }
         Entry { record, content }
     }
@@ -94,6 +100,7 @@ impl Queue {
         match output {
             Output::JpegFiles(_) => Queue::Plain(VecDeque::new()),
             Output::Video(video) => Queue::Merged(Merge::new(sources, *video.merge_window, Instant::now())),
+            Output::Dataset(dataset) => Queue::Merged(Merge::new(sources, *dataset.merge_window, Instant::now())),
         }
     }
 

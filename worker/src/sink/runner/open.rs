@@ -20,7 +20,9 @@ use edgereel_runtime::{backoff::Backoff, fault::Fault, throttle::Throttle};
 use super::{
     LOG_INTERVAL, Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage,
 };
-use crate::sink::{dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume};
+use crate::sink::{
+    dataset::Dataset, dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume,
+};
 
 /// Bytes of records that may wait between the consumer and the output.
 const MEMORY: usize = 16 << 20;
@@ -100,5 +102,6 @@ fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Out
             Box::new(JpegFiles::open(root, spec, &plan.name, replica, &plan.topics, Disk::default())?)
         }
         frame_sink::Output::Video(spec) => Box::new(Video::open(root, spec, &plan.name, &plan.topics)?),
+        frame_sink::Output::Dataset(spec) => Box::new(Dataset::open(root, spec, &plan.name, &plan.topics)?),
     })
 }

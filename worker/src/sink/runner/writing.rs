@@ -147,7 +147,7 @@ fn is_first(metrics: &SinkMetrics, record: &Record) -> bool {
 fn count(metrics: &SinkMetrics, frame: &SinkFrame, written: Written, late: bool) {
     if written.stored {
         metrics.stored.inc();
-        metrics.stored_bytes.inc_by(frame.jpeg.len() as u64);
+        metrics.stored_bytes.inc_by(frame.picture.len() as u64);
         if let Some(age) = time::age(frame.captured_at, Timestamp::now()) {
             metrics.file_latency.observe(age.as_secs_f64());
             metrics.last_frame.set(frame.captured_at.as_microsecond() as f64 / 1e6);

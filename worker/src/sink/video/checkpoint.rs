@@ -24,17 +24,17 @@ pub struct Checkpoint {
     pub open: Option<OpenAt>,
 }
 
-/// Where an open segment stood.
+/// Where an open segment stood: a video with its CSV, or a data set's CSV, which is both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenAt {
-    /// The AVI file, below the output's directory.
+    /// The file, below the output's directory.
     pub name: String,
     /// Its bytes.
     pub end: u64,
-    /// Its frames, repetitions included.
+    /// Its frames, repetitions included, or its rows.
     pub frames: u64,
-    /// Bytes of the CSV file beside it.
+    /// Bytes of the CSV.
     pub csv: u64,
     /// When its first frame was captured, in microseconds since 1970.
     pub began: i64,
@@ -74,7 +74,7 @@ impl Checkpoint {
         }
         let Ok(Version { v }) = serde_json::from_str(text) else {
             return Err(format!(
-                "`{}` was not written by a video sink",
+                "`{}` is no checkpoint of a sink's files",
                 text.chars().take(80).collect::<String>().escape_debug()
             ));
         };
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn foreign_and_newer_metadata_are_refused_in_words() {
         for (text, word) in [
-            ("hello", "not written by a video sink"),
+            ("hello", "no checkpoint of a sink"),
             (r#"{"v":2,"segment":1}"#, "version 2"),
             (r#"{"v":1,"segment":-1}"#, "damaged"),
             (r#"{"v":1,"segment":1,"other":1}"#, "damaged"),

@@ -199,7 +199,7 @@ proptest! {
         let (offsets, pictures) = stored(clean.path());
         prop_assert_eq!(&offsets, &expected_offsets);
         if spec.frame_rate != VideoRate::Source {
-            let all: Vec<_> = frames.iter().map(|f| f.jpeg.to_vec()).collect();
+            let all: Vec<_> = frames.iter().map(|f| f.picture.to_vec()).collect();
             prop_assert_eq!(&pictures, &all);
         }
         // The header's many zeros make most byte positions alike: half of the crashes happen among the rest.

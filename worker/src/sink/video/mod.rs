@@ -13,10 +13,11 @@
 
 pub mod avi;
 pub mod checkpoint;
+pub mod committed;
 mod files;
 mod place;
 mod relist;
-mod resume;
+pub mod resume;
 pub mod segment;
 pub mod segment_log;
 pub mod sheet;
@@ -48,8 +49,9 @@ use edgereel_crds::{
 use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
+    committed::Committed,
     place::{Place, Why},
-    resume::{BEGIN_ANEW, Committed},
+    resume::BEGIN_ANEW,
     segment::Segment,
     segment_log::SegmentLog,
     timing::Timing,
@@ -208,7 +210,7 @@ impl Video {
         let segment = self.current.as_mut().expect("a place in the current segment was found for it, or it was begun");
         let (Some(transcoder), Some(picture)) = (&mut self.transcoder, picture) else {
             let again = if repeats > 0 { segment.avi.last_picture()? } else { Vec::new() };
-            return segment.show(frame, &vec![again.as_slice(); repeats as usize], &frame.jpeg);
+            return segment.show(frame, &vec![again.as_slice(); repeats as usize], &frame.picture);
         };
         let packets = transcoder.encode(frame, picture, repeats, rate)?;
         let contents: Vec<&[u8]> = packets.iter().map(|packet| packet.data().unwrap_or_default()).collect();
@@ -275,13 +277,13 @@ impl Output for Video {
         let picture = self.transcoder.as_mut().map(|transcoder| transcoder.decode(frame)).transpose()?;
         let (width, height) = match &picture {
             Some(picture) => (picture.width() as u16, picture.height() as u16),
-            None => (frame.info.width, frame.info.height),
+            None => (frame.info.width as u16, frame.info.height as u16),
         };
         let format = Format { codec: self.codec(), width, height };
         if let Some(segment) = &mut self.current {
             segment.make_room()?;
         }
-        let (place, timing) = self.place(frame.standing, format, frame.jpeg.len());
+        let (place, timing) = self.place(frame.standing, format, frame.picture.len());
         match place {
             Place::Here { repeats } => {
                 self.show(frame, repeats, picture)?;

@@ -181,7 +181,7 @@ fn xvid_is_decodable_frame_by_frame_also_after_a_crash_and_a_damaged_jpeg() {
     drop(video);
     let mut video = open(dir.path(), &spec, committed);
     let mut damaged = frames[25].clone();
-    damaged.jpeg = bytes::Bytes::from_static(&[0xFF, 0xD8, 1, 2, 3, 0xFF, 0xD9]);
+    damaged.picture = bytes::Bytes::from_static(&[0xFF, 0xD8, 1, 2, 3, 0xFF, 0xD9]);
     let error = video.write(&damaged).unwrap_err();
     assert!(matches!(error, OutputError::Frame { reason: InvalidReason::undecodable, .. }), "{error:?}");
     assert!(!error.to_string().contains("permitted"), "{error}");

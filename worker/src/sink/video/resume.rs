@@ -1,13 +1,17 @@
 //! Takes up where the group's commit says the files stood: the way back after a crash.
 
-use std::io::{self, BufRead, BufReader};
+use std::{
+    io::{self, BufRead, BufReader},
+    path::Path,
+};
 
-use edgereel_crds::{frame_sink::VideoRate, name::ObjectName, status::Reason};
+use edgereel_crds::{frame_sink::VideoRate, status::Reason};
 
 use super::{
     Video,
     avi::{Rate, recover::Misfit},
-    checkpoint::{Checkpoint, OpenAt},
+    checkpoint::OpenAt,
+    committed::Committed,
     place::Why,
     segment::{self, Segment},
     segment_log::Line,
@@ -16,9 +20,11 @@ use super::{
 use crate::sink::{
     disk::standing::Standing,
     fault::OutputError,
-    output::{Assigned, At, TopicPartition},
+    output::{At, TopicPartition},
 };
 
+/// How a video's name ends.
+const ENDING: &str = ".avi";
 /// A file of this name in the sink's folder says: the last segment is gone or changed on purpose, begin a new one.
 pub const BEGIN_ANEW: &str = "begin-anew";
 
@@ -39,6 +45,11 @@ impl Video {
 
     /// Takes up the segment of a checkpoint.
     pub(super) fn reopen(&mut self, at: &OpenAt) -> Result<(), OutputError> {
+        // The resource asked for another output before.
+        if !at.name.ends_with(ENDING) {
+            self.begins = Why::Edited;
+            return Ok(());
+        }
         let segment = match Segment::resume(&self.directory, at, self.limits, &self.disk) {
             Ok(segment) => segment,
             Err((_, Misfit::Output(error))) => return Err(error),
@@ -73,104 +84,34 @@ impl Video {
         }
         Ok(())
     }
-}
 
-impl Video {
     /// Looks whether the files hold frames of partitions with an older checkpoint from behind it: see [`Committed`].
     pub(super) fn check_older(&mut self, committed: &Committed) -> Result<(), OutputError> {
-        let newest = &committed.newest;
-        for (source, offset, older) in &committed.older {
-            let from = older.segment.saturating_sub(u64::from(older.open.is_some()));
-            let mut last = None;
-            for line in self.log.after(from)? {
-                if line.segment > newest.segment {
-                    break;
-                }
-                let rows = |at: &Checkpoint| {
-                    at.open.as_ref().filter(|open| at.segment == line.segment && open.name == line.file).map(|o| o.csv)
-                };
-                let (begin, end) = (rows(older).unwrap_or(0), rows(newest).unwrap_or(u64::MAX));
-                last = last.max(self.last_offset(&line, source, begin..end)?);
-            }
-            if let Some(last) = last.filter(|last| last >= offset) {
-                let TopicPartition { topic, partition } = source;
-                let message = format!(
-                    "sink {}: the video holds frames of {topic}[{partition}] up to offset {last}, and the committed offset is \
-                     {offset}: its commit was refused, others of the same frames were not. Stop the sink and set the offset of \
-                     this partition to {} (kafka-consumer-groups --reset-offsets --to-offset)",
-                    self.sink,
-                    last + 1
-                );
-                return Err(OutputError::storage(Reason::InvalidConfiguration, message));
-            }
-        }
-        Ok(())
-    }
-
-    /// The last offset of a partition among these bytes of a segment's CSV. One that was moved away tells nothing.
-    fn last_offset(
-        &self,
-        line: &Line,
-        source: &TopicPartition,
-        bytes: std::ops::Range<u64>,
-    ) -> Result<Option<i64>, OutputError> {
-        let path = segment::csv_path(&self.directory.join(&line.file));
-        let mut file = match std::fs::File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.at("open", &path)?,
-        };
-        io::Seek::seek(&mut file, io::SeekFrom::Start(bytes.start)).at("read", &path)?;
-        let rows = BufReader::new(io::Read::take(file, bytes.end.saturating_sub(bytes.start)));
-        let mut last = None;
-        for row in rows.lines() {
-            let row = row.at("read", &path)?;
-            let ours =
-                |(topic, partition, _): &(&str, i32, i64)| (*topic, *partition) == (&*source.topic, source.partition);
-            last = last.max(sheet::place(&row).filter(ours).map(|(_, _, offset)| offset));
-        }
-        Ok(last)
+        let directory = &self.directory;
+        committed.check(&self.sink, &mut self.log, |line, source, bytes| last_offset(directory, line, source, bytes))
     }
 }
 
-/// What the group's commits say.
-///
-/// A commit sets all partitions of the assignment to one checkpoint. Partitions differ where the list of topics was changed
-/// and changed back: those that were not read meanwhile have the older one. **The newest, with each partition's own offset,
-/// is exact.** Files only grow: what they held at an older checkpoint is the beginning of what they hold at the newest. Of a
-/// partition that was not read since, nothing was added; so the newest holds exactly its frames before its own offset, as the
-/// older one did. What was added is of the others, whose offsets were committed with it.
-///
-/// One thing else makes them differ: a broker that took a commit for some partitions and refused it for others. Then the
-/// files do hold frames of the older ones from behind their offsets, and their CSVs show it ([`Video::check_older`]).
-#[derive(Debug)]
-pub struct Committed {
-    /// Where the files stand.
-    pub newest: Checkpoint,
-    /// The partitions with another checkpoint, with their offsets.
-    pub older: Vec<(TopicPartition, i64, Checkpoint)>,
-}
-
-impl Committed {
-    /// None if no partition has a checkpoint.
-    pub fn read(sink: &ObjectName, assigned: &[Assigned]) -> Result<Option<Committed>, OutputError> {
-        let fault = |what: String| {
-            let message = format!(
-                "sink {sink}: the committed checkpoint {what}; stop the sink and set its group's offsets anew \
-                 (kafka-consumer-groups --reset-offsets), it then begins a new file"
-            );
-            OutputError::storage(Reason::InvalidConfiguration, message)
-        };
-        let mut all = Vec::new();
-        for partition in assigned {
-            // Offsets that a tool or another program set have no metadata.
-            if let Some((offset, text)) = partition.committed.as_ref().filter(|(_, text)| !text.is_empty()) {
-                all.push((partition.source.clone(), *offset, Checkpoint::from_metadata(text).map_err(fault)?));
-            }
-        }
-        let Some(newest) = all.iter().map(|(_, _, checkpoint)| checkpoint).max_by_key(|c| c.age()).cloned() else {
-            return Ok(None);
-        };
-        all.retain(|(_, _, checkpoint)| *checkpoint != newest);
-        Ok(Some(Committed { newest, older: all }))
+/// The last offset of a partition among these bytes of a segment's CSV. One that was moved away tells nothing.
+fn last_offset(
+    directory: &Path,
+    line: &Line,
+    source: &TopicPartition,
+    bytes: std::ops::Range<u64>,
+) -> Result<Option<i64>, OutputError> {
+    let path = segment::csv_path(&directory.join(&line.file));
+    let mut file = match std::fs::File::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.at("open", &path)?,
+    };
+    io::Seek::seek(&mut file, io::SeekFrom::Start(bytes.start)).at("read", &path)?;
+    let rows = BufReader::new(io::Read::take(file, bytes.end.saturating_sub(bytes.start)));
+    let mut last = None;
+    for row in rows.lines() {
+        let row = row.at("read", &path)?;
+        let ours =
+            |(topic, partition, _): &(&str, i32, i64)| (*topic, *partition) == (&*source.topic, source.partition);
+        last = last.max(sheet::place(&row).filter(ours).map(|(_, _, offset)| offset));
     }
+    Ok(last)
 }

@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use edgereel_crds::{frame_sink::Segment as SegmentSpec, units::Duration};
-use edgereel_frame::jpeg::JpegInfo;
+use edgereel_frame::{
+    picture::{Info, Kind},
+    wire::Label,
+};
 use jiff::Timestamp;
 
 use super::*;
@@ -39,17 +42,9 @@ pub(super) fn frame(offset: i64, time: i64, jpeg: Vec<u8>, (width, height): (u16
     SinkFrame {
         source: partition(),
         offset,
-        jpeg: Bytes::from(jpeg),
-        info: JpegInfo {
-            width,
-            height,
-            components: 3,
-            sampling: (2, 2),
-            sequential: true,
-            has_huffman_tables: true,
-            scan_start: 0,
-            length: 0,
-        },
+        picture: Bytes::from(jpeg),
+        info: Info { kind: Kind::Jpeg, width: width.into(), height: height.into() },
+        label: Label::default(),
         captured_at: Timestamp::from_microsecond(time).unwrap(),
         camera: "gate".into(),
         sequence: None,

@@ -67,8 +67,8 @@ impl Transcoder {
     /// [`OutputError::Frame`] when it is damaged, or of a size that cannot be encoded.
     pub fn decode(&mut self, frame: &SinkFrame) -> Result<Picture, OutputError> {
         // Its header's word for it is enough to refuse it: nothing is allocated for it.
-        self.accept(frame.info.width.into(), frame.info.height.into())?;
-        let picture = self.decoder.decode(&frame.jpeg)?;
+        self.accept(frame.info.width, frame.info.height)?;
+        let picture = self.decoder.decode(&frame.picture)?;
         self.accept(picture.width(), picture.height())?;
         Ok(picture)
     }

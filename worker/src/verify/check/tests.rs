@@ -23,7 +23,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    super::{jpeg_files::JpegFiles, past::Past, report::Counts, video::Video},
+    super::{dataset::Dataset, past::Past, pictures::Pictures, report::Counts, video::Video},
     *,
 };
 use crate::sink::{
@@ -58,13 +58,19 @@ fn frame(n: i64, plan: &SinkPlan) -> SinkFrame {
     SinkFrame {
         source: TopicPartition { topic: TOPIC.into(), partition: 0 },
         offset: n,
-        jpeg: decoded.jpeg,
+        picture: decoded.picture,
         info: decoded.info,
+        label: decoded.label,
         captured_at: decoded.captured_at,
         camera: TOPIC.into(),
         sequence: None,
         standing: Standing::at(decoded.captured_at),
     }
+}
+
+/// The place of a record, with any picture.
+fn frame_of(n: i64) -> SinkFrame {
+    frame(n, &plan(json!({"jpegFiles": {}}), Path::new("/")))
 }
 
 fn plan(output: Value, root: &Path) -> SinkPlan {
@@ -97,8 +103,9 @@ fn checked(plan: &SinkPlan, root: &Path, low: i64, records: &BTreeSet<i64>, high
 /// Holds the files of a plan against these records, with what the sink's folder says of its past.
 fn looked_at(plan: &SinkPlan, root: &Path, past: Past, extent: Extent, records: &BTreeSet<i64>) -> Report {
     let mut files: Box<dyn Files> = match &plan.spec.output {
-        Spec::JpegFiles(spec) => Box::new(JpegFiles::list(root, spec, plan, vec![], &mut |_| {}).expect("listed")),
+        Spec::JpegFiles(spec) => Box::new(Pictures::list(root, spec, plan, &[], &mut |_| {}).expect("listed")),
         Spec::Video(spec) => Box::new(Video::list(root, spec, plan, &mut |_| {}).expect("listed")),
+        Spec::Dataset(spec) => Box::new(Dataset::list(root, spec, plan, &[], &mut |_| {}).expect("listed")),
     };
     files.learn(Rc::new(past));
     let mut check = Check::new(plan, files.as_mut());
@@ -402,4 +409,80 @@ proptest! {
         let report = checked(&plan, dir.path(), 0, &(0..states.len() as i64).collect(), states.len() as i64);
         prop_assert_eq!((report.present, report.found.counts), (present, expected), "{:#?}", report.found);
     }
+}
+
+/// A record of a data set.
+fn labelled(n: i64, annotation: &str) -> StoredRecord {
+    let headers = vec![(Bytes::from("annotation"), Some(Bytes::from(annotation.to_owned())))];
+    let value = edgereel_frame::samples::png(&n.to_string());
+    StoredRecord { value: Some(Bytes::from(value)), headers, ..record(n) }
+}
+
+#[test]
+fn each_damage_to_a_data_set_is_found_by_its_kind() {
+    const RECORDS: i64 = 6;
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path();
+    let plan = plan(json!({"dataset": {"directory": "set", "fileName": "{partition}-{offset}"}}), root);
+    let Spec::Dataset(spec) = &plan.spec.output else { panic!("no data set") };
+    let annotation = |n: i64| ["a, \"b\"", "two\nlines", "=1", "-1"][n as usize % 4];
+    let mut output = crate::sink::dataset::Dataset::open(root, spec, &plan.name, &plan.topics).expect("opened");
+    output.resume(&[], Lease::endless()).expect("taken up");
+    for n in 0..RECORDS {
+        let decoded = decode(&labelled(n, annotation(n)), &plan).expect("a picture");
+        let frame = SinkFrame { picture: decoded.picture, info: decoded.info, label: decoded.label, ..frame_of(n) };
+        output.write(&frame).expect("written");
+    }
+    (output.seal().expect("sealed").run)().expect("synced");
+    output.finish().expect("finished");
+    let found = || {
+        let mut files = Dataset::list(root, spec, &plan, &[], &mut |_| {}).expect("listed");
+        files.learn(Rc::new(Past::default()));
+        let mut check = Check::new(&plan, &mut files);
+        check.begin(TOPIC, 0, all(RECORDS)).expect("begun");
+        for n in 0..RECORDS {
+            check.record(labelled(n, annotation(n))).expect("looked at");
+        }
+        while check.end(all(RECORDS)).expect("ended").is_some() {
+            for n in 0..RECORDS {
+                check.again(labelled(n, annotation(n))).expect("looked at");
+            }
+        }
+        let Check { files, mut report, missing, .. } = check;
+        files.finish(&BTreeMap::from([((TOPIC.to_owned(), 0), all(RECORDS))]), &mut report.found).expect("finished");
+        for place in missing.iter() {
+            report.found.add(Finding::Missing { place });
+        }
+        let Counts { missing, duplicate, torn, foreign } = report.found.counts;
+        ([missing, duplicate, torn, foreign], format!("{:?}", report.found.list))
+    };
+    let (csv, picture) = (root.join("set/annotation.csv"), root.join("set/0-2.png"));
+    let (rows, bytes) = (fs::read_to_string(&csv).expect("text"), fs::read(&picture).expect("read"));
+    let restore = || {
+        fs::write(&csv, &rows).expect("written");
+        fs::write(&picture, &bytes).expect("written");
+        assert_eq!(found().0, [0; 4], "{}", found().1);
+    };
+    restore();
+    let row = |n: i64| rows.split_inclusive('\n').find(|line| line.starts_with(&format!("0-{n}."))).expect("a row");
+    for (changed, expected, words) in [
+        (rows.replace(row(2), ""), [1, 0, 0, 0], "Missing"),
+        (format!("{rows}{}", row(2)), [0, 1, 0, 0], "Duplicate"),
+        (rows.replace("'=1", "other"), [0, 0, 1, 0], "another annotation of 0-2.png"),
+        (rows.replace("0-2.png", "0-2.jpg"), [0, 0, 1, 0], "names 0-2.jpg, the record 0-2.png"),
+        (format!("{rows}0-9.png,x\n"), [0, 0, 0, 1], "which the topic does not hold"),
+        (rows.replace(row(2), &format!("{}what is this\n", row(2))), [0, 0, 1, 0], "line"),
+    ] {
+        fs::write(&csv, changed).expect("written");
+        let (counts, list) = found();
+        assert!(counts == expected && list.contains(words), "{words}: {counts:?} {list}");
+        restore();
+    }
+    fs::write(&picture, b"other").expect("written");
+    assert_eq!(found().0, [0, 0, 1, 0]);
+    fs::remove_file(&picture).expect("removed");
+    assert_eq!(found().0, [1, 0, 0, 0]);
+    restore();
+    fs::write(root.join("set/notes.csv"), "x").expect("written");
+    assert_eq!(found().0, [0, 0, 0, 1]);
 }

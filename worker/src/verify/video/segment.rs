@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::{Place, plain_file};
+use super::super::{
+    Place, plain_file,
+    side_by_side::{End, Row},
+};
 use crate::sink::{
     fault::OutputError,
     output::At,
@@ -22,21 +25,6 @@ use crate::sink::{
 
 /// No row is longer.
 const LONGEST_ROW: u64 = 4096;
-
-/// Where a segment's CSV ended when it was looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End(u64);
-
-/// A row of the CSV.
-#[derive(Debug)]
-pub(super) struct Row {
-    /// The record.
-    pub(super) place: Place,
-    /// Where in the CSV it begins.
-    pub(super) begins: u64,
-    /// Its picture.
-    pub(super) shown: Shown,
-}
 
 /// Where a record's picture stands.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +125,7 @@ impl Rows {
     }
 
     /// The AVI.
-    pub(super) fn path(&self) -> &Path {
+    pub(super) fn avi(&self) -> &Path {
         &self.path
     }
 
@@ -147,7 +135,7 @@ impl Rows {
     }
 
     /// The next row of a partition that `fits`.
-    pub(super) fn next(&mut self, fits: impl Fn(&str, i32) -> bool) -> Result<Option<Row>, OutputError> {
+    pub(super) fn next_row(&mut self, fits: impl Fn(&str, i32) -> bool) -> Result<Option<Row<Shown>>, OutputError> {
         loop {
             let line = self.sheet.next().at("read", &csv_path(&self.path))?;
             let Some(Line { begins, row, .. }) = line else { return Ok(None) };
@@ -156,13 +144,13 @@ impl Rows {
                 continue;
             }
             let place = Place { topic: topic.to_owned(), partition, offset };
-            let shown = match number {
+            let said = match number {
                 None => Shown::LeftOut,
                 Some(number) => {
                     self.frames.number(number).at("read", &self.path)?.map_or(Shown::Nowhere(number), Shown::At)
                 }
             };
-            return Ok(Some(Row { place, begins, shown }));
+            return Ok(Some(Row { place, begins, said }));
         }
     }
 

@@ -7,10 +7,7 @@ use std::{collections::HashSet, fs, io::BufReader, path::Path};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{
-    log::Log,
-    segment::{Frames, Line, Sheet, parse},
-};
+use super::segment::{Frames, Line, Sheet, parse};
 use crate::{
     sink::{
         fault::OutputError,
@@ -23,7 +20,10 @@ use crate::{
             segment::csv_path,
         },
     },
-    verify::report::{Finding, Findings},
+    verify::{
+        log::Log,
+        report::{Finding, Findings},
+    },
 };
 
 /// What is wrong with the segments, one by one. How many rows are of other topics than these.

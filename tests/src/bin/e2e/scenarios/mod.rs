@@ -17,6 +17,8 @@ mod operators;
 mod others;
 mod overrides;
 mod pinning;
+mod policies;
+mod pool;
 mod quiet;
 mod rollouts;
 mod secured;
@@ -42,6 +44,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     edits::every_edit_of_a_camera_keeps_its_frames,
     edits::a_sink_scales_to_three_and_back_and_stores_every_frame_once,
     edits::what_is_no_configuration_restarts_no_pod,
+    pool::cameras_of_a_shared_pod_come_change_fail_and_go_alone,
+    pool::a_camera_moves_into_a_shared_pod_and_out_again,
     pinning::a_capture_pod_runs_on_the_node_that_has_the_label,
     pinning::without_a_matching_node_the_status_says_so_until_one_is_labelled,
     secured::a_claimed_volume_works_where_pod_security_is_restricted,
@@ -84,6 +88,7 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::a_restarted_api_server_is_found_again,
     idle::an_operator_that_nothing_happens_to_lives_on,
     idle::a_namespace_that_is_gone_stalls_no_other,
+    policies::enforced_policies_let_pass_what_has_to_and_nothing_else,
     nodes::a_dead_node_is_named_and_what_may_move_moves,
     rollouts::a_bad_image_darkens_one_camera_at_most_and_a_good_one_reaches_all,
     rollouts::a_roll_out_takes_seconds_of_each_camera_and_waits_for_its_window,

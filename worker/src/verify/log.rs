@@ -1,4 +1,4 @@
-//! The list of a sink's segments, read line by line.
+//! The list of the files that a sink has begun, read line by line.
 
 use std::{
     fs::File,
@@ -6,18 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgereel_crds::{
-    frame_sink::{Codec, Output},
-    plan::SinkPlan,
-    status::Reason,
-};
+use edgereel_crds::{plan::SinkPlan, status::Reason};
 
 use crate::sink::{fault::OutputError, output::At, private_dir, video::segment_log::Line};
 
 /// Where the list is.
+#[derive(Clone)]
 pub(super) struct Log {
     path: PathBuf,
-    codec: Codec,
 }
 
 /// The names in the list, in order.
@@ -32,18 +28,9 @@ pub(super) struct Lines {
 }
 
 impl Log {
-    /// The list of a sink that writes to this directory.
-    pub(super) fn of(directory: &Path, plan: &SinkPlan) -> Result<Self, OutputError> {
-        let codec = match &plan.spec.output {
-            Output::Video(video) => video.codec,
-            Output::JpegFiles(_) => Codec::Mjpeg,
-        };
-        Ok(Log { path: directory.join(private_dir::place(&plan.name)?).join("segments"), codec })
-    }
-
-    /// The codec of new segments.
-    pub(super) fn codec(&self) -> Codec {
-        self.codec
+    /// The list of this name, of a sink that writes to this directory.
+    pub(super) fn of(directory: &Path, plan: &SinkPlan, name: &str) -> Result<Self, OutputError> {
+        Ok(Log { path: directory.join(private_dir::place(&plan.name)?).join(name) })
     }
 
     /// The segments' names up to this line.

@@ -1,29 +1,67 @@
 //! From a file's name back to its record.
 
 use edgereel_crds::template::{Field, Piece, Template};
+use edgereel_frame::picture::Kind;
 use regex::Regex;
 
-use super::Place;
+/// A place in Kafka.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+}
 
 /// What the names of a template look like.
-pub(super) struct Names {
+pub struct Names {
     pattern: Regex,
+    /// The text that all of them begin with.
+    start: String,
     topics: Vec<String>,
     /// Whether each says its topic.
-    pub(super) with_topic: bool,
+    pub with_topic: bool,
 }
 
 impl Names {
     /// The names that a sink of these topics gives, and gave when it read these `earlier` ones.
-    pub(super) fn new(template: &Template, topics: &[String], earlier: &[String]) -> Result<Self, regex::Error> {
+    pub fn new(template: &Template, topics: &[String], earlier: &[String]) -> Result<Self, regex::Error> {
+        Self::with(template, "", topics, earlier)
+    }
+
+    /// The same of pictures that each have the ending of their kind.
+    pub fn of_pictures(template: &Template, topics: &[String], earlier: &[String]) -> Result<Self, regex::Error> {
+        let endings: Vec<String> = Kind::ALL.iter().map(|kind| regex::escape(kind.ending())).collect();
+        Self::with(template, &format!("(?:{})", endings.join("|")), topics, earlier)
+    }
+
+    fn with(template: &Template, ending: &str, topics: &[String], earlier: &[String]) -> Result<Self, regex::Error> {
         let with_topic =
             template.pieces().iter().any(|piece| matches!(piece, Piece::Field { field: Field::Topic, .. }));
         let all = [topics, earlier].concat();
-        Ok(Names { pattern: pattern(template, &all)?, topics: topics.to_vec(), with_topic })
+        let start = match template.pieces().first() {
+            Some(Piece::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        Ok(Names { pattern: pattern(template, ending, &all)?, start, topics: topics.to_vec(), with_topic })
+    }
+
+    /// Whether a name that was cut off may be one of ours.
+    pub fn could_begin_with(&self, cut: &str) -> bool {
+        let length = cut.len().min(self.start.len());
+        cut.as_bytes()[..length] == self.start.as_bytes()[..length]
     }
 
     /// The record that a name belongs to, if it is one of ours.
-    pub(super) fn place(&self, name: &str) -> Option<Place> {
+    pub fn place(&self, name: &str) -> Option<Place> {
         let parts = self.pattern.captures(name)?;
         let number = |field| parts.name(field)?.as_str().parse().ok();
         let topic = match (parts.name("topic"), self.topics.as_slice()) {
@@ -37,7 +75,7 @@ impl Names {
 
 /// A pattern that every name of the template fits, with groups for what names a record. The sink's own topics are looked
 /// for first: they may have in them what stands beside them in the name.
-fn pattern(template: &Template, topics: &[String]) -> Result<Regex, regex::Error> {
+fn pattern(template: &Template, ending: &str, topics: &[String]) -> Result<Regex, regex::Error> {
     let mut topics: Vec<String> = topics.iter().map(|topic| regex::escape(topic)).collect();
     topics.sort_by_key(|topic| std::cmp::Reverse(topic.len()));
     topics.push("[A-Za-z0-9._-]+?".into());
@@ -61,6 +99,7 @@ fn pattern(template: &Template, topics: &[String]) -> Result<Regex, regex::Error
             }
         }
     }
+    text.push_str(ending);
     text.push('$');
     Regex::new(&text)
 }

@@ -1,4 +1,4 @@
-//! The files of a `jpegFiles` output.
+//! Pictures, each a file: those of a `jpegFiles` output, and of a data set.
 //!
 //! Each record's file is looked for by its name, which is a function of the record. That nothing else is there is found by
 //! walking the directory, and needs one bit a file: the place that a name leads back to. Only where something is left over
@@ -12,13 +12,12 @@ use std::{
     rc::Rc,
 };
 
-use edgereel_crds::{frame_sink, plan::SinkPlan, status::Reason, template::Template};
+use edgereel_crds::{dataset::Dataset, frame_sink, plan::SinkPlan, status::Reason, template::Template};
 use edgereel_frame::wire::Decoded;
 use jiff::Timestamp;
 
 use super::{
     Extents, Files, Found, Look, Place,
-    names::Names,
     offsets::Places,
     past::Past,
     plain_file,
@@ -29,13 +28,18 @@ use crate::sink::{
     file_name::{self, Values},
     output::At,
     private_dir,
+    record_name::Names,
 };
 
 /// The output's directory, and what stood in it when it was walked.
-pub(super) struct JpegFiles {
+pub(super) struct Pictures {
     directory: PathBuf,
     template: Template,
     names: Names,
+    /// Whether each name ends as the picture's kind does, whatever it is.
+    by_kind: bool,
+    /// Other files that the sink writes there.
+    pub(super) own: HashSet<String>,
     /// How many directories a name leads down.
     deep: usize,
     /// The places of files that no record has claimed yet.
@@ -63,22 +67,50 @@ enum Judged {
     Wrong(Finding),
 }
 
-impl JpegFiles {
-    /// Walks the directory; the sink has read these `earlier` topics. `progress` hears of so many files.
+impl Pictures {
+    /// The files of a `jpegFiles` output, of a sink that has read these `earlier` topics. `progress` hears of so many files.
     pub(super) fn list(
         root: &Path,
         spec: &frame_sink::JpegFiles,
         plan: &SinkPlan,
-        earlier: Vec<String>,
+        earlier: &[String],
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, OutputError> {
-        let invalid = |e: String| OutputError::storage(Reason::InvalidConfiguration, e);
         let template = spec.template().map_err(invalid)?;
-        let mut files = JpegFiles {
-            directory: root.join(&spec.directory),
-            names: Names::new(&template, &plan.topics, &earlier).map_err(|e| invalid(e.to_string()))?,
+        let names = Names::new(&template, &plan.topics, earlier).map_err(|e| invalid(e.to_string()))?;
+        let deep = spec.file_name.matches('/').count();
+        Self::walk(root.join(&spec.directory), (template, names, deep), None, progress)
+    }
+
+    /// The pictures of a data set, which has these `own` files beside them.
+    pub(super) fn of_dataset(
+        root: &Path,
+        spec: &Dataset,
+        plan: &SinkPlan,
+        earlier: &[String],
+        own: HashSet<String>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, OutputError> {
+        let template = spec.template().map_err(invalid)?;
+        let names = Names::of_pictures(&template, &plan.topics, earlier).map_err(|e| invalid(e.to_string()))?;
+        let deep = spec.file_name.matches('/').count();
+        Self::walk(root.join(&spec.directory), (template, names, deep), Some(own), progress)
+    }
+
+    /// Walks the directory.
+    fn walk(
+        directory: PathBuf,
+        (template, names, deep): (Template, Names, usize),
+        own: Option<HashSet<String>>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, OutputError> {
+        let mut files = Pictures {
+            directory,
+            names,
             template,
-            deep: spec.file_name.matches('/').count(),
+            by_kind: own.is_some(),
+            own: own.unwrap_or_default(),
+            deep,
             unclaimed: Places::default(),
             several: Places::default(),
             right: HashMap::new(),
@@ -88,12 +120,12 @@ impl JpegFiles {
             former: 0,
         };
         let mut count = 0;
-        let JpegFiles { directory, names, deep, unclaimed, several, strangers, .. } = &mut files;
+        let Pictures { directory, names, own, deep, unclaimed, several, strangers, .. } = &mut files;
         walk(directory, *deep, &mut |name| {
             count += 1;
             progress(count);
             match names.place(name) {
-                None => *strangers = true,
+                None => *strangers |= !own.contains(name),
                 Some(place) if !unclaimed.insert(&place) => {
                     several.insert(&place);
                 }
@@ -103,6 +135,22 @@ impl JpegFiles {
         Ok(files)
     }
 
+    /// The name of a record's picture.
+    pub(super) fn name(&self, place: &Place, frame: &Decoded) -> Result<String, OutputError> {
+        let values = Values {
+            camera: frame.camera.as_deref().unwrap_or_default(),
+            topic: &place.topic,
+            partition: place.partition,
+            offset: place.offset,
+            captured_at: frame.captured_at,
+            sequence: frame.sequence,
+            segment: None,
+            label: Some(&frame.label),
+        };
+        let name = file_name::render(&self.template, &values)?;
+        Ok(if self.by_kind { name + frame.info.kind.ending() } else { name })
+    }
+
     /// What is wrong with a file, as far as its name tells. Files that came after the first walk are none of its.
     fn judge(&self, name: &str, extents: &Extents) -> Judged {
         let file = self.directory.join(name);
@@ -110,7 +158,10 @@ impl JpegFiles {
         if self.ambiguous.contains(name) {
             return Judged::Fine;
         }
-        let Some(place) = self.names.place(name) else { return foreign("not a name that this sink gives") };
+        let Some(place) = self.names.place(name) else {
+            let own = self.own.contains(name);
+            return if own { Judged::Fine } else { foreign("not a name that this sink gives") };
+        };
         let again = self.several.contains(&place) && self.right.get(&place).is_some_and(|right| right != name);
         if !again && !self.unclaimed.contains(&place) {
             return Judged::Fine;
@@ -173,24 +224,19 @@ fn difference(path: &Path, expected: &[u8]) -> io::Result<Option<String>> {
     Ok((bytes != expected).then(|| format!("{} has other bytes than the record", path.display())))
 }
 
-impl Files for JpegFiles {
+fn invalid(what: String) -> OutputError {
+    OutputError::storage(Reason::InvalidConfiguration, what)
+}
+
+impl Files for Pictures {
     fn learn(&mut self, past: Rc<Past>) {
         self.past = past;
     }
 
     fn find(&mut self, place: &Place, frame: &Decoded, _: &Look) -> Result<Found, OutputError> {
-        let values = Values {
-            camera: frame.camera.as_deref().unwrap_or_default(),
-            topic: &place.topic,
-            partition: place.partition,
-            offset: place.offset,
-            captured_at: frame.captured_at,
-            sequence: frame.sequence,
-            segment: None,
-        };
-        let name = file_name::render(&self.template, &values)?;
+        let name = self.name(place, frame)?;
         let path = self.directory.join(&name);
-        let difference = match difference(&path, &frame.jpeg) {
+        let difference = match difference(&path, &frame.picture) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
             result => result.at("read", &path)?,
         };

@@ -61,7 +61,7 @@ pub fn check(directory: &File, name: &str, path: &Path, frame: &SinkFrame) -> Re
     if !meta.is_file() {
         return Err(other(path, "is not a file", frame));
     }
-    if holds(&file, &frame.jpeg).at("read", path)? {
+    if holds(&file, &frame.picture).at("read", path)? {
         return Ok(());
     }
     let time = meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
@@ -85,7 +85,7 @@ fn other(path: &Path, what: &str, frame: &SinkFrame) -> OutputError {
          directory or a fileName of its own",
         path.display(),
         place(frame),
-        frame.jpeg.len()
+        frame.picture.len()
     );
     OutputError::storage(Reason::StorageError, message)
 }
