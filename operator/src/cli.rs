@@ -25,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     api_layer::Counting,
+    guard::Guard,
     http::{Probes, serve},
     kinds::Kinds,
     lease::Candidate,
@@ -177,8 +178,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     tokio::spawn(serve(listener, probes, shutdown.clone()));
     let (client, own_namespace) = connect(&metrics).await?;
     let identity = cli.identity.clone().or_else(host_name).unwrap_or_else(|| "edgereel-operator".into());
+    let lease_namespace = cli.lease_namespace.unwrap_or(own_namespace);
+    let guard = Guard::new(client.clone(), &lease_namespace, &cli.lease_name, metrics.clone());
     let operator = Operator {
         client: client.clone(),
+        guard: Arc::new(guard),
         kinds: Kinds::default(),
         settings: Settings {
             worker_image: cli.worker_image,
@@ -204,8 +208,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         metrics.set_leader(true);
         return operator.run(shutdown).await;
     }
-    let namespace = cli.lease_namespace.unwrap_or(own_namespace);
-    let mut candidate = Candidate::new(client, &namespace, &cli.lease_name, &identity);
+    let mut candidate = Candidate::new(client, &lease_namespace, &cli.lease_name, &identity);
     // One that waits is ready to take over.
     ready.store(true, Ordering::Relaxed);
     tokio::select! {

@@ -60,12 +60,14 @@ async fn healthz(State(probes): State<Probes>) -> Response {
     }
 }
 
-/// 200 once the caches are filled, or while another operator leads.
+/// 200 once the caches are filled, or while another operator leads, and while no namespace is another installation's.
 async fn readyz(State(probes): State<Probes>) -> Response {
-    match probes.ready.load(Ordering::Relaxed) {
-        true => "ok\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the caches are being filled\n").into_response(),
-    }
+    let text = match (probes.ready.load(Ordering::Relaxed), probes.metrics.contested_by().as_slice()) {
+        (true, []) => return "ok\n".into_response(),
+        (true, contested) => format!("another installation works on: {}\n", contested.join(", ")),
+        (false, _) => "the caches are being filled\n".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {

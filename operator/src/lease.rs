@@ -37,6 +37,8 @@ pub struct Candidate {
     asked: Instant,
     /// The lease as the API server last took it from us: the next renewal needs no look at it.
     held: Option<Lease>,
+    /// How long it holds without a renewal.
+    duration: Duration,
 }
 
 /// The lease as it was last seen, and when it was seen to change.
@@ -81,7 +83,25 @@ impl Candidate {
     /// A candidate called `identity` for the lease `namespace/name`.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         let api = Api::namespaced(client, namespace);
-        Candidate { api, name: name.into(), identity: identity.into(), seen: None, asked: Instant::now(), held: None }
+        Candidate {
+            api,
+            name: name.into(),
+            identity: identity.into(),
+            seen: None,
+            asked: Instant::now(),
+            held: None,
+            duration: DURATION,
+        }
+    }
+
+    /// The same, for a lease that holds so long without a renewal.
+    pub fn holding_for(self, duration: Duration) -> Self {
+        Candidate { duration, ..self }
+    }
+
+    /// Who held it when it was last looked at.
+    pub fn holder(&self) -> Option<String> {
+        self.seen.as_ref().and_then(|seen| seen.record.holder.clone())
     }
 
     /// Waits until the lease is ours.
@@ -94,7 +114,7 @@ impl Candidate {
                     return;
                 }
                 Ok(false) => {
-                    let holder = self.seen.as_ref().and_then(|seen| seen.record.holder.clone());
+                    let holder = self.holder();
                     if holder != told {
                         info!(lease = self.name, holder, "waiting for the leader to go");
                         told = holder;
@@ -146,7 +166,7 @@ impl Candidate {
     }
 
     /// One look at the lease, and what follows from it. Whether it is ours.
-    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+    pub(crate) async fn attempt(&mut self) -> Result<bool, kube::Error> {
         if let Some(held) = self.held.take() {
             let transitions = Record::of(&held).transitions;
             let lease = self.claimed(held, transitions);
@@ -203,7 +223,7 @@ impl Candidate {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..lease.metadata },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: Some(DURATION.as_secs() as i32),
+                lease_duration_seconds: Some(self.duration.as_secs() as i32),
                 acquire_time: if ours { old.acquire_time } else { Some(now.clone()) },
                 renew_time: Some(now),
                 lease_transitions: Some(transitions),

@@ -4,7 +4,7 @@
 //! - [`kinds`] has what differs between the kinds, one file each; nothing else names one.
 //! - [`rollout`] has changes of the operator itself reach the pods a few at a time.
 //! - [`watch`] fills the [`cache`] (children are kept [`cold`]), [`wakes`] finds out by the [`references`] whom that concerns; [`run`] puts it all
-//!   together, [`lease`] lets one operator work; [`definitions`] says whether the API server's are of another version.
+//!   together, [`lease`] lets one operator work, [`guard`] one installation; [`definitions`] says whether the API server's are of another version.
 //! - [`reports`] keeps what [`workers`] answer, asked by a poller of its own; [`metrics`], [`api_layer`] and [`http`] say how the operator fares.
 
 // A kind that is added must not fall into an arm for all the others.
@@ -19,6 +19,7 @@ pub mod config_maps;
 pub mod controller;
 pub mod definitions;
 pub mod groups;
+pub mod guard;
 pub mod hash;
 pub mod http;
 pub mod kinds;

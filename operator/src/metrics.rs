@@ -1,7 +1,7 @@
 //! The operator's own metrics: reconciles, what waits, API requests, and how the resources fare.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -45,6 +45,13 @@ struct KindLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ScopeLabels {
     watched: String,
+}
+
+/// A namespace that another installation works on, and which.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ContestLabels {
+    contested: String,
+    holder: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +130,8 @@ pub struct Metrics {
     rollout: Family<RolloutLabels, Gauge>,
     leader: Gauge<i64, AtomicI64>,
     failing: Family<ScopeLabels, Gauge>,
+    contests: Family<ContestLabels, Gauge>,
+    contested: Mutex<BTreeMap<String, String>>,
     lacking: Family<KindLabels, Gauge>,
     waiting: Mutex<HashSet<Key>>,
     /// Those that are there, and what was found of each.
@@ -151,6 +160,8 @@ impl Default for Metrics {
             rollout: Family::default(),
             leader: Gauge::default(),
             failing: Family::default(),
+            contests: Family::default(),
+            contested: Mutex::default(),
             lacking: Family::default(),
             waiting: Mutex::default(),
             verdicts: Arc::default(),
@@ -175,6 +186,11 @@ impl Default for Metrics {
             "watches_failing",
             "Watches that do not get through, by the namespace that is watched (empty: all)",
             metrics.failing.clone(),
+        );
+        ours.register(
+            "contested",
+            "1 for a namespace that another installation of the operator works on",
+            metrics.contests.clone(),
         );
         ours.register(
             "rollout_workloads",
@@ -213,6 +229,27 @@ impl Metrics {
     /// So many watches of a namespace (or, empty, of all) do not get through.
     pub fn set_failing(&self, namespace: &str, watches: usize) {
         self.failing.get_or_create(&ScopeLabels { watched: namespace.to_owned() }).set(watches as i64);
+    }
+
+    /// Whether a namespace is worked on by another installation, and by which.
+    pub fn contested(&self, namespace: &str, holder: &str, is_so: bool) {
+        let labels = ContestLabels { contested: namespace.to_owned(), holder: holder.to_owned() };
+        let mut contested = lock(&self.contested);
+        match is_so {
+            true => {
+                self.contests.get_or_create(&labels).set(1);
+                contested.insert(labels.contested, labels.holder);
+            }
+            false => {
+                self.contests.remove(&labels);
+                contested.remove(namespace);
+            }
+        }
+    }
+
+    /// The namespaces that other installations work on, each with which.
+    pub fn contested_by(&self) -> Vec<String> {
+        lock(&self.contested).iter().map(|(namespace, holder)| format!("{namespace}: {holder}")).collect()
     }
 
     /// How many fields the API server's definition of a kind lacks.
@@ -397,6 +434,7 @@ mod tests {
         let metrics = Metrics::default();
         // These have no series before there is something to say.
         metrics.set_failing("", 0);
+        metrics.contested("lab", "other", true);
         metrics.definition_lacks(FrameSink::NAME, 0);
         metrics.rollout(0, Some("rolling"), 1);
         metrics.requested("get", "pods".into(), 200);

@@ -41,9 +41,11 @@ use crate::{
         names::MANAGER,
     },
     definitions::{self, Definitions},
+    guard::{Guard, Standing},
     kinds::Kinds,
     metrics::Metrics,
     nodes::{self, Nodes},
+    references::Node,
     reports::{Reports, poll},
     rollout::{board::Board, stamp::operator_revision},
     settings::Settings,
@@ -72,6 +74,8 @@ pub struct Operator {
     pub nodes: Arc<Nodes>,
     /// Who this is, in events.
     pub identity: String,
+    /// Which namespaces are this installation's.
+    pub guard: Arc<Guard>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Set once the caches are filled.
@@ -101,6 +105,8 @@ impl Operator {
         let mut beside = JoinSet::new();
         let (client, kinds, metrics) = (operator.client.clone(), operator.kinds.clone(), operator.metrics.clone());
         beside.spawn(definitions::watch_over(client, kinds, metrics));
+        let guard = operator.guard.clone();
+        beside.spawn(async move { guard.keep().await });
         let board = Arc::new(Board::new(operator.settings.rollout.clone(), operator.metrics.clone()));
         for namespace in scopes {
             let (begins, has_begun) = oneshot::channel();
@@ -170,7 +176,8 @@ impl Operator {
         let mut controllers = JoinSet::new();
         for kind in self.kinds.iter() {
             let Some(woken) = woken.remove(kind.name()) else { continue };
-            let control = kind.control(woken, context.clone(), self.concurrency, shutdown.clone());
+            let (guard, shutdown) = (self.guard.clone(), shutdown.clone());
+            let control = kind.control(woken, context.clone(), Pace { concurrency: self.concurrency, guard }, shutdown);
             controllers.spawn(async move {
                 control.await;
                 Ok(())
@@ -224,13 +231,25 @@ fn ended_early(what: &str, ended: Option<Result<(), JoinError>>) -> anyhow::Erro
     }
 }
 
+/// How soon a resource of a namespace that another installation works on is looked at again.
+const CONTESTED: Duration = Duration::from_secs(15);
+
+/// How a kind is worked on.
+pub struct Pace {
+    /// How many resources at once.
+    pub concurrency: u16,
+    /// In which namespaces.
+    pub guard: Arc<Guard>,
+}
+
 /// One kind's controller: each resource by itself, several at a time, none twice at once.
 pub(crate) async fn control<K: Managed>(
     woken: UnboundedReceiver<ObjectName>,
     context: Arc<Context>,
-    concurrency: u16,
+    pace: Pace,
     shutdown: CancellationToken,
 ) {
+    let Pace { concurrency, guard } = pace;
     let reader = context.caches.of::<K>().clone();
     let metrics = context.metrics.clone();
     // Everything that wakes a resource comes from our own watches.
@@ -238,7 +257,7 @@ pub(crate) async fn control<K: Managed>(
         .reconcile_on(UnboundedReceiverStream::new(woken).map(|name| reference::<Guarded<K>>(&name)))
         .with_config(controller::Config::default().concurrency(concurrency))
         .graceful_shutdown_on(async move { shutdown.cancelled().await })
-        .run(measured, reconciler::retry, context)
+        .run(move |resource, context| measured(resource, context, guard.clone()), reconciler::retry, context)
         .for_each(|outcome| {
             let metrics = metrics.clone();
             async move {
@@ -260,9 +279,14 @@ pub(crate) async fn control<K: Managed>(
 async fn measured<K: Managed>(
     resource: Arc<Guarded<K>>,
     context: Arc<Context>,
+    guard: Arc<Guard>,
 ) -> Result<controller::Action, reconciler::Error> {
     let (name, begun) = (object_name(&*resource), Instant::now());
     context.metrics.started(K::NAME, &name);
+    if let Standing::Theirs(_) = guard.claim(&name.namespace).await {
+        context.board.give_up(&Node::of::<K>(&name));
+        return Ok(controller::Action::requeue(CONTESTED));
+    }
     // Boxed: the controller has places for as many as may run at once, and for more.
     let outcome = Box::pin(reconciler::reconcile(resource, context.clone())).await;
     context.metrics.reconciled(K::NAME, &name, outcome.is_ok(), begun.elapsed());

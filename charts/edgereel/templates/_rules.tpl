@@ -43,6 +43,15 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, patch, delete]
+# One Lease in each namespace that has resources: whether another installation works on it.
+# (One that is not there yet has no name to allow by.)
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [edgereel-operator-works-here]
+  verbs: [get, update]
 # What happened, in the words of `kubectl describe`; and what the kubelet and the StatefulSet's controller say only there of
 # a pod that does not start.
 - apiGroups: [events.k8s.io]

@@ -24,7 +24,7 @@ use crate::{
         managed::Managed,
     },
     definitions,
-    run::control,
+    run::{Pace, control},
     wakes::Wakes,
     watch::{self, Scope},
 };
@@ -119,7 +119,7 @@ pub trait Registered: Watched {
         &self,
         woken: UnboundedReceiver<ObjectName>,
         context: Arc<Context>,
-        concurrency: u16,
+        pace: Pace,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, ()>;
 }
@@ -170,10 +170,10 @@ impl<K: Managed> Registered for Of<K> {
         &self,
         woken: UnboundedReceiver<ObjectName>,
         context: Arc<Context>,
-        concurrency: u16,
+        pace: Pace,
         shutdown: CancellationToken,
     ) -> BoxFuture<'static, ()> {
-        Box::pin(control::<K>(woken, context, concurrency, shutdown))
+        Box::pin(control::<K>(woken, context, pace, shutdown))
     }
 }
 
@@ -259,6 +259,7 @@ mod tests {
         for child in kinds.children() {
             need(&["get", "list", "watch", "create", "patch", "delete"], &child.group(), &child.plural());
         }
+        need(&["get", "create", "update"], "coordination.k8s.io", "leases");
         need(&["list", "patch"], "", "persistentvolumeclaims");
         need(&["get", "list", "watch"], "", "secrets");
         need(&["get", "list", "watch", "create", "patch", "delete"], "", "pods");
