@@ -13,6 +13,7 @@ pub mod name;
 pub mod placement;
 pub mod pod;
 pub mod resource_status;
+pub mod retention;
 pub mod secret_uses;
 pub mod secret_value;
 pub mod shape;
