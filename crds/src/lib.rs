@@ -28,8 +28,8 @@ pub use api::{
     common, dataset, declared, fields,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
-    name, placement, pod, pod_overrides, resource_status, secret_uses, secret_value, shape, status, storage, template,
-    units, worker_status,
+    name, placement, pod, pod_overrides, resource_status, retention, secret_uses, secret_value, shape, status, storage,
+    template, units, worker_status,
 };
 pub use document::load::{self, load};
 pub use publish::crd::{crds, crds_yaml, json_schema};

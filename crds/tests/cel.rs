@@ -162,6 +162,11 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             format!("{sink}, output: {{dataset: {{}}}}, replicas: 2"),
             &["a data set is written by one worker: replicas has to be 1"],
         ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{}}}}, retention: {{maxAge: 1h}}"),
+            &["a data set is kept whole: it has no retention"],
+        ),
         ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{}}}}}}"), &["give every or maxBytes"]),
         (
             "FrameSink",

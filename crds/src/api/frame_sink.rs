@@ -18,6 +18,7 @@ use crate::api::{
     placement::{PINNED_RULE, Placement},
     pod::PodTemplate,
     resource_status::FrameSinkStatus,
+    retention::Retention,
     status::ConditionType,
     storage::{SAME_STORAGE, Storage},
     template::{Template, zone::zone},
@@ -67,6 +68,7 @@ use crate::api::{
 #[x_kube(validation = Rule::new("!has(self.onInvalid) || self.onInvalid == 'deadLetter' || !has(self.deadLetter)").message("deadLetter is for onInvalid: deadLetter"))]
 #[x_kube(validation = Rule::new("!has(self.output.video) || !has(self.replicas) || self.replicas <= 1").message("a video is written by one worker: replicas has to be 1"))]
 #[x_kube(validation = Rule::new("!has(self.output.dataset) || !has(self.replicas) || self.replicas <= 1").message("a data set is written by one worker: replicas has to be 1"))]
+#[x_kube(validation = Rule::new("!has(self.output.dataset) || !has(self.retention)").message("a data set is kept whole: it has no retention"))]
 #[x_kube(validation = Rule::new(PINNED_RULE).message("hostPath needs placement with nodes, nodeSelector or a required node affinity"))]
 #[x_kube(validation = Rule::new(SAME_STORAGE).message("storage cannot be changed but for the size of a claim, what was recorded would be left behind: make a new sink"))]
 #[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)").message("group cannot be changed, its committed offsets say what is stored: make a new sink"))]
@@ -101,6 +103,9 @@ pub struct FrameSinkSpec {
     /// How often what is written is made durable and its offsets are committed.
     #[serde(default)]
     pub durability: Durability,
+    /// What is deleted, oldest first. Without it nothing is, and a full disk is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// What to do with a record that is not a frame. Default: `deadLetter` if `deadLetter` is given, else `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_invalid: Option<OnInvalid>,

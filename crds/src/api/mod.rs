@@ -15,6 +15,7 @@ pub mod placement;
 pub mod pod;
 pub mod pod_overrides;
 pub mod resource_status;
+pub mod retention;
 pub mod secret_uses;
 pub mod secret_value;
 pub mod shape;

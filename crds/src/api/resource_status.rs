@@ -110,6 +110,15 @@ pub struct FrameSinkStatus {
     /// How full the output's file system is, as in `63%`; of several, the fullest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_used: Option<String>,
+    /// With `retention`: the days between now and the oldest frame; of several workers, the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_days: Option<f64>,
+    /// With `retention`: megabytes that are kept, and may be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_megabytes: Option<i64>,
+    /// With `retention`: for how many days of frames there is room at the present rate; of several workers, the fewest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_days: Option<f64>,
     /// The nodes that the pods run on, with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,

@@ -191,6 +191,15 @@ impl Template {
         &self.zone
     }
 
+    /// How many directories it leads down.
+    pub fn depth(&self) -> usize {
+        let slashes = |piece: &Piece| match piece {
+            Piece::Text(text) => text.matches('/').count(),
+            Piece::Field { .. } => 0,
+        };
+        self.pieces.iter().map(slashes).sum()
+    }
+
     /// Whether a field stands in it.
     pub fn has(&self, wanted: Field) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Field { field, .. } if *field == wanted))

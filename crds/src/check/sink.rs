@@ -6,6 +6,7 @@ use super::{Report, dataset, names, output_names, paths, pod};
 use crate::{
     api::{
         frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Video},
+        retention::Retention,
         storage::{Storage, VolumeClaimTemplate},
         template::Field,
         units::ByteSize,
@@ -48,6 +49,9 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     }
     pod::template(&spec.template, report);
     check_durability(&spec.durability, report);
+    if let Some(retention) = &spec.retention {
+        check_retention(retention, &spec.output, report);
+    }
     check_dead_letter(spec, report);
 }
 
@@ -163,6 +167,37 @@ fn check_durability(durability: &Durability, report: &mut Report<'_>) {
         format!("{} is out of range", durability.flush_frames),
         "write a whole number from 1 to 100000",
     );
+}
+
+fn check_retention(retention: &Retention, output: &Output, report: &mut Report<'_>) {
+    report.unless(
+        !matches!(output, Output::Dataset(_)),
+        "spec.retention",
+        "a data set is kept whole: rows would lead to pictures that are gone",
+        "take it out; to begin a data set anew, use another `directory`",
+    );
+    report.unless(
+        !matches!(output, Output::Video(video) if video.segment.is_none()),
+        "spec.retention",
+        "without `segment` a video is one file that grows on, of which nothing can go",
+        "give `output.video.segment`, or take `retention` out",
+    );
+    if let Some(age) = retention.max_age {
+        report.unless(
+            *age >= Duration::from_secs(60),
+            "spec.retention.maxAge",
+            format!("`{age}` is too short"),
+            "write at least `1m`",
+        );
+    }
+    if let Some(bytes) = retention.max_bytes {
+        report.unless(
+            bytes >= ByteSize::mebi(1),
+            "spec.retention.maxBytes",
+            format!("`{bytes}` is too small"),
+            "write at least `1Mi`",
+        );
+    }
 }
 
 fn check_dead_letter(spec: &FrameSinkSpec, report: &mut Report<'_>) {

@@ -347,3 +347,35 @@ fn a_data_set_keeps_to_its_rules() {
         ),
     ]);
 }
+
+#[test]
+fn a_retention_keeps_to_its_rules() {
+    let output = "jpegFiles: {directory: frames}\n";
+    let with = |retention: &str| format!("{output}  retention: {retention}\n");
+    table(&[
+        (output, &with("{}"), ""),
+        (output, &with("{maxAge: 168h, maxBytes: 400Gi, minFree: 10%, whenFull: wait}"), ""),
+        (
+            output,
+            &with("{maxAge: 1s}"),
+            "23:23: FrameSink/files: spec.retention.maxAge: `1s` is too short; write at least `1m`",
+        ),
+        (
+            output,
+            &with("{maxBytes: 1k}"),
+            "23:25: FrameSink/files: spec.retention.maxBytes: `1k` is too small; write at least `1Mi`",
+        ),
+        (
+            output,
+            "video: {}\n  retention: {}\n",
+            "23:3: FrameSink/files: spec.retention: without `segment` a video is one file that grows on, of which nothing can \
+             go; give `output.video.segment`, or take `retention` out",
+        ),
+        (
+            output,
+            "dataset: {}\n  retention: {}\n",
+            "23:3: FrameSink/files: spec.retention: a data set is kept whole: rows would lead to pictures that are gone; take it \
+             out; to begin a data set anew, use another `directory`",
+        ),
+    ]);
+}

@@ -272,6 +272,9 @@ pub fn figures(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.records_lost = figures.int("recordsLost");
             // One that is not known makes the sum unknown, and not smaller.
             status.lag_records = figures.int("lagRecords");
+            status.kept_days = figures.number("keptDays").map(rounded);
+            status.kept_megabytes = figures.int("keptBytes").map(|bytes| bytes / 1_000_000);
+            status.room_days = figures.number("roomDays").map(rounded);
             status.disk_used = pods.iter().filter_map(disk_used).max().map(|percent| format!("{percent}%"));
         }
         None => {
@@ -280,6 +283,9 @@ pub fn figures(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.frames_stored = old.frames_stored;
             status.records_dead_lettered = old.records_dead_lettered;
             status.records_lost = old.records_lost;
+            status.kept_days = old.kept_days;
+            status.kept_megabytes = old.kept_megabytes;
+            status.room_days = old.room_days;
             status.disk_used = old.disk_used.clone();
         }
     }
@@ -310,6 +316,9 @@ impl WorthWriting for FrameSinkStatus {
             || count_matters(self.frames_stored, old.frames_stored, false)
             || count_matters(self.records_dead_lettered, old.records_dead_lettered, true)
             || count_matters(self.records_lost, old.records_lost, true)
+            || rate_matters(self.kept_days, old.kept_days)
+            || amount_matters(self.kept_megabytes, old.kept_megabytes, 100)
+            || rate_matters(self.room_days, old.room_days)
             || disk
     }
 }

@@ -19,6 +19,7 @@ mod players;
 mod records;
 mod reload;
 mod replay;
+mod retention;
 mod rtsp;
 mod run_command;
 mod siblings;

@@ -146,7 +146,7 @@ fn show(report: &Report, all: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let word = if report.is_clean() { style("ok").green().bold() } else { style("wrong").red().bold() };
     let Report { sink, records, present, pending, left_out, invalid, letters_gone, .. } = report;
-    let Report { before_start, before_folder, former, .. } = report;
+    let Report { before_start, before_folder, former, deleted, .. } = report;
     write!(out, "{word} {sink}: {records} records, {present} frames present")?;
     for (count, what) in [
         (*left_out, "left out to keep real time"),
@@ -155,6 +155,7 @@ fn show(report: &Report, all: bool) -> io::Result<()> {
         (*before_folder, "from before the sink's folder was made"),
         (*invalid, "not frames"),
         (*letters_gone, "of them with dead letters that the topic may no longer hold"),
+        (*deleted, "deleted by retention"),
         (*former, "of former topics"),
     ] {
         if count > 0 {

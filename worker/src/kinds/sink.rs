@@ -108,6 +108,7 @@ impl Work for SinkWork {
         let seconds = m.lag.seconds().map(|seconds| (seconds * 1000.0).round() / 1000.0);
         // None before the group has spoken for the first time.
         let partitions = Some(m.topic_partitions.get()).filter(|count| *count > 0);
+        let keeps = self.plan.spec.retention.is_some();
         Figures::new()
             .with("fps", Semantics::Rate, Value::from(rate.fps))
             .with("frameBytes", Semantics::Mean, Value::from(rate.frame_bytes))
@@ -123,6 +124,10 @@ impl Work for SinkWork {
             .with("diskFreeBytes", Semantics::Least, Value::from(free))
             .with("diskSizeBytes", Semantics::Least, Value::from(size))
             .with("diskFreeRatio", Semantics::Least, (size > 0).then(|| Value::from(ratio(free, size))))
+            .count("filesDeleted", m.deleted.get())
+            .amount("keptBytes", keeps.then(|| m.kept_bytes.get()))
+            .with("keptDays", Semantics::Greatest, keeps.then(|| days(m.oldest_frame.get())).flatten().map(Value::from))
+            .with("roomDays", Semantics::Least, keeps.then(|| room_days(m.room.get(), rate)).flatten().map(Value::from))
             .amount("assignedPartitions", Some(m.assigned_partitions.get()))
             .with("topicPartitions", Semantics::Greatest, partitions.map(Value::from))
             .time("lastFrameTime", moment(m.last_frame.get()))
@@ -151,6 +156,18 @@ impl Work for SinkWork {
             told: format!("{stored} frames ({}) stored in {}", in_words(bytes), self.goes_to),
         }
     }
+}
+
+/// How many days ago a Unix time was; none of no time.
+fn days(time: f64) -> Option<f64> {
+    let age = jiff::Timestamp::now().as_second() as f64 - time;
+    (time > 0.0).then(|| (age.max(0.0) / 864.0).round() / 100.0)
+}
+
+/// For how many days there is room at this rate, where anything comes.
+fn room_days(room: i64, rate: Rate) -> Option<f64> {
+    let a_day = rate.fps * rate.frame_bytes as f64 * 86_400.0;
+    (room > 0 && a_day > 0.0).then(|| (room as f64 / a_day * 100.0).round() / 100.0)
 }
 
 /// A part of a whole, to three digits.

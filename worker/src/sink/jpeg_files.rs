@@ -1,6 +1,6 @@
 //! One JPEG file a frame: see [`picture_files`](super::picture_files) for what makes it exact.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use edgereel_crds::{check::FileNames, frame_sink, name::ObjectName, status::Reason, template::Template};
 
@@ -8,8 +8,13 @@ use super::{
     disk::Disk,
     fault::OutputError,
     file_name,
-    output::{Assigned, FlushJob, Lease, Output, SinkFrame, Written},
+    output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     picture_files::PictureFiles,
+    record_name::Names,
+    retention::{
+        Kept,
+        pictures::{self, Stock},
+    },
     sharing,
 };
 
@@ -17,12 +22,17 @@ use super::{
 pub struct JpegFiles {
     template: Template,
     files: PictureFiles,
+    /// Of which the oldest may go, where the sink is asked to delete any.
+    stock: Option<Stock>,
     lease: Option<Lease>,
 }
 
 impl JpegFiles {
     /// Opens the output below `root`, which has to be there; `spec.directory` is made if it is missing. `topics` are those
     /// that frames will come from.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidConfiguration`] when a file cannot have each name that there may be, and the usual storage faults.
     pub fn open(
         root: &Path,
         spec: &frame_sink::JpegFiles,
@@ -52,7 +62,20 @@ impl JpegFiles {
             OutputError::storage(Reason::InvalidConfiguration, format!("spec.output.jpegFiles.fileName: {e}"))
         })?;
         let files = PictureFiles::open(root, &spec.directory, sink, replica, disk)?;
-        Ok(JpegFiles { template, files, lease: None })
+        Ok(JpegFiles { template, files, stock: None, lease: None })
+    }
+
+    /// Has it list what it stores, so that the oldest can be found and deleted; `false`: it lists nothing, whatever it did before.
+    pub fn keep_stock(mut self, keep: bool, topics: &[String], disk: &Disk) -> Result<Self, OutputError> {
+        if !keep {
+            pictures::forget(self.files.folder())?;
+            return Ok(self);
+        }
+        let names = Names::new(&self.template, topics, &[])
+            .map_err(|e| OutputError::storage(Reason::InvalidConfiguration, e.to_string()))?;
+        let names = (names, self.template.depth());
+        self.stock = Some(Stock::open(self.files.directory(), self.files.folder(), names, disk)?);
+        Ok(self)
     }
 }
 
@@ -67,29 +90,51 @@ impl Output for JpegFiles {
 
     fn resume(&mut self, _: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         self.files.begin()?;
+        self.stock.as_mut().map_or(Ok(()), Stock::begin)?;
         self.lease = Some(lease);
         Ok(String::new())
     }
 
     fn write(&mut self, frame: &SinkFrame) -> Result<Written, OutputError> {
         let name = file_name::render(&self.template, &file_name::Values::from(frame))?;
+        self.stock.as_mut().map_or(Ok(()), Stock::make_room)?;
         let lease = &self.lease;
         self.files.write(&name, frame, || lease.as_ref().ok_or(OutputError::Superseded)?.check())?;
+        if let Some(stock) = &mut self.stock {
+            stock.add(name, frame);
+        }
         Ok(Written { stored: true, repeated: 0 })
     }
 
     fn seal(&mut self) -> Result<FlushJob, OutputError> {
-        let job = self.files.seal().map(|run| FlushJob { run, metadata: String::new() });
-        Ok(job.unwrap_or_default())
+        let listed = self.stock.as_mut().map_or(Ok(vec![]), Stock::seal)?;
+        let (sync, disk) = (self.files.seal(), self.files.disk().clone());
+        let run = move || {
+            sync.map_or(Ok(()), |sync| sync())?;
+            listed.iter().try_for_each(|each| disk.sync(each.file()).at("sync", each.path()))
+        };
+        Ok(FlushJob { run: Box::new(run), metadata: String::new() })
+    }
+
+    fn topics(&mut self, ids: &BTreeMap<String, String>) {
+        if let Some(stock) = &mut self.stock {
+            stock.topics(ids);
+        }
+    }
+
+    fn kept(&mut self) -> Option<&mut dyn Kept> {
+        self.stock.as_mut().map(|stock| stock as &mut dyn Kept)
     }
 
     fn finish(&mut self) -> Result<(), OutputError> {
         self.lease = None;
-        Ok(())
+        self.stock.as_mut().map_or(Ok(()), Stock::finish)
     }
 }
 
 #[cfg(test)]
 mod lost_tests;
+#[cfg(test)]
+mod retention_tests;
 #[cfg(test)]
 mod tests;

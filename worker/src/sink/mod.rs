@@ -6,6 +6,7 @@
 //! - [`disk`] is where all their writing goes through, so that tests can make any of it fail.
 //! - [`private_dir`] is a sink's own folder beside its output, with the lock that keeps a second process out.
 //! - [`volume`] says where the output's volume is, [`sharing`] keeps sinks of one directory out of each other's files.
+//! - [`retention`] makes room: it deletes the oldest of what was stored; [`walk`] lists what lies in a directory.
 //! - [`merge`] puts the frames of several partitions in the order of their capture.
 //! - [`runner`] reads from [`edgereel_kafka::consumer`], writes to an output, and commits what is durable.
 //! - [`lag`] asks how far the sink is behind while the runner cannot tell.
@@ -24,9 +25,11 @@ pub mod output;
 pub mod picture_files;
 pub mod private_dir;
 pub mod record_name;
+pub mod retention;
 pub mod runner;
 mod sharing;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod video;
 pub mod volume;
+pub mod walk;

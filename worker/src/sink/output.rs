@@ -6,6 +6,7 @@
 //! `committed`. At most one job is under way. At a stop or a revocation: `seal`, run, commit, `committed`, `finish`.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::Path,
     sync::{
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use edgereel_frame::{picture::Info, wire::Label};
 use jiff::Timestamp;
 
-use super::fault::OutputError;
+use super::{fault::OutputError, retention::Kept};
 pub use edgereel_kafka::consumer::{Assigned, TopicPartition, tenure::boot_time_ms};
 
 /// A frame that came from Kafka, ready to be written.
@@ -124,6 +125,14 @@ pub trait Output: Send {
     /// Whether that folder shows, by itself, that the sink has written before.
     fn has_written(&self) -> bool {
         false
+    }
+
+    /// The topics that are about to be assigned, each with its id, where the brokers give any: a name alone is no topic.
+    fn topics(&mut self, _ids: &BTreeMap<String, String>) {}
+
+    /// What of it may go to make room, where it is asked to delete anything.
+    fn kept(&mut self) -> Option<&mut dyn Kept> {
+        None
     }
 
     /// A new assignment. Cleans up what an earlier worker left beyond the committed state, so that after this call the

@@ -81,6 +81,11 @@ impl PictureFiles {
         self.directories.top().path()
     }
 
+    /// The way to the disk.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
     /// The path of a file below it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directories.path(name)

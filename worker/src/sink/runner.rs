@@ -10,7 +10,7 @@
 //! - [`stage`] is what it is doing, [`memory`] what its folder remembers of an earlier life;
 //! - [`assigned`] takes partitions up ([`assignment`] is what is known of them), [`writing`] writes their frames ([`intake`] decodes and queues them),
 //!   [`committing`] flushes ([`flusher`]) and commits ([`progress`]), [`handing_over`] gives the partitions back.
-//! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] looks at the disk.
+//! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] looks at the disk, [`tending`] makes room on it.
 
 mod assigned;
 mod assignment;
@@ -25,6 +25,7 @@ mod readiness;
 mod stage;
 pub mod storage;
 mod telling;
+mod tending;
 mod writing;
 
 use std::{
@@ -49,6 +50,7 @@ use self::{
     intake::Decoder,
     memory::Memory,
     stage::Stage,
+    tending::Tender,
     writing::Stuck,
 };
 use super::{dead_letter::DeadLetters, output::Output};
@@ -111,6 +113,7 @@ struct Runner<'a> {
     env: &'a SinkEnv,
     root: PathBuf,
     output: Box<dyn Output>,
+    tender: Option<Tender>,
     dead_letters: Option<Arc<DeadLetters>>,
     consumer: Consumer,
     flusher: Flusher,
@@ -274,6 +277,7 @@ impl Runner<'_> {
             self.disk_measured = Instant::now();
             storage::measure(&self.root, &self.env.metrics);
         }
+        self.tend()?;
         if self.state_told.is_none_or(|told| told.elapsed() >= TICK) {
             self.state_told = Some(Instant::now());
             self.tell_state();

@@ -9,7 +9,7 @@ use edgereel_kafka::reader::{Began, Extent, StoredRecord, TopicReader};
 use edgereel_runtime::fault::Fault;
 
 use super::{
-    Extents, Files, Found, Look, Place, Progress, letters,
+    Below, Extents, Files, Found, Look, Place, Progress, letters,
     offsets::{Offsets, Places},
     report::{Finding, Report},
 };
@@ -135,9 +135,11 @@ impl<'a> Check<'a> {
         self,
         reader: &TopicReader,
         now: &Extents,
+        gone: impl FnOnce() -> Result<Below, OutputError>,
         progress: &mut Progress<'_>,
     ) -> Result<Report, Fault> {
-        let Check { plan, files, mut report, mut invalid, mut missing, .. } = self;
+        let Check { plan, files, mut report, mut invalid, missing, .. } = self;
+        let mut missing = kept(missing, &gone()?, &mut report);
         files.finish(now, &mut report.found)?;
         report.former = files.former();
         if plan.on_invalid == OnInvalid::DeadLetter && !(invalid.is_empty() && missing.is_empty()) {
@@ -159,6 +161,19 @@ impl<'a> Check<'a> {
         report.found.list.sort();
         Ok(report)
     }
+}
+
+/// Those that are missing and were not deleted on purpose.
+fn kept(missing: Places, gone: &Below, report: &mut Report) -> Places {
+    let mut left = Places::default();
+    for place in missing.iter() {
+        if gone.get(&(place.topic.clone(), place.partition)).is_some_and(|below| place.offset < *below) {
+            report.deleted += 1;
+        } else {
+            left.insert(&place);
+        }
+    }
+    left
 }
 
 impl Partition {

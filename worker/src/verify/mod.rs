@@ -24,7 +24,11 @@ pub mod report;
 mod side_by_side;
 mod video;
 
-use std::{collections::BTreeMap, path::Path, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use edgereel_crds::{frame_sink::Output, plan::SinkPlan, status::Reason};
 use edgereel_frame::wire::Decoded;
@@ -41,7 +45,7 @@ use self::{
     report::{Findings, Report},
 };
 pub use crate::sink::record_name::Place;
-use crate::sink::{fault::OutputError, private_dir, runner::memory, volume};
+use crate::sink::{fault::OutputError, private_dir, retention::gone::Gone, runner::memory, volume};
 
 /// What is being done, for whoever waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +119,9 @@ pub(crate) trait Files {
 /// What each partition of each topic holds.
 pub(crate) type Extents = BTreeMap<(String, i32), Extent>;
 
+/// Of partitions, the offset below which frames may have been deleted on purpose.
+pub(crate) type Below = BTreeMap<(String, i32), i64>;
+
 /// Compares one sink's files with its topics.
 pub fn verify(
     plan: &SinkPlan,
@@ -155,7 +162,9 @@ pub fn verify(
             reader.read(topic, *partition, first..last + 1, |record| check.again(record))?;
         }
     }
-    check.finish(&reader, &self::extents(&reader, plan, &past)?, progress)
+    // What was deleted while records were looked for is known now.
+    let gone = || -> Result<Below, OutputError> { Ok(past.deleted(&Gone::everyones(&sink_folder(&root, plan)?)?)) };
+    check.finish(&reader, &self::extents(&reader, plan, &past)?, gone, progress)
 }
 
 /// A sink makes its directory when it is run for the first time.
@@ -191,6 +200,9 @@ fn earlier(root: &Path, plan: &SinkPlan) -> Result<Vec<String>, OutputError> {
 
 /// What the sink's own folder says of what its workers have read.
 fn everyones(root: &Path, plan: &SinkPlan) -> Result<Vec<Earlier>, OutputError> {
-    let directory = plan.spec.output.directory();
-    memory::everyones(&root.join(directory).join(private_dir::place(&plan.name)?))
+    memory::everyones(&sink_folder(root, plan)?)
+}
+
+fn sink_folder(root: &Path, plan: &SinkPlan) -> Result<PathBuf, OutputError> {
+    Ok(root.join(plan.spec.output.directory()).join(private_dir::place(&plan.name)?))
 }

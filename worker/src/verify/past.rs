@@ -11,7 +11,8 @@ use edgereel_kafka::{
 };
 use jiff::Timestamp;
 
-use crate::sink::video::checkpoint::Checkpoint;
+use super::Below;
+use crate::sink::{retention::gone::Gone, video::checkpoint::Checkpoint};
 
 /// What is known of the topics that are read, and of others that were.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ struct Topic {
     since: Option<Since>,
     /// Another topic of that name was read before.
     had_former: bool,
+    /// The id that it has now.
+    id: Option<TopicId>,
 }
 
 /// Which rows of a video are a former topic's.
@@ -71,6 +74,25 @@ impl Past {
         }
     }
 
+    /// What workers have deleted of the topics as they are now. Where they did not know a topic's id, it is this one if there never
+    /// was another of that name.
+    pub(super) fn deleted(&self, workers: &[Gone]) -> Below {
+        let mut below = Below::new();
+        let all = workers.iter().flat_map(|gone| &gone.below);
+        for (name, ids) in all {
+            let Some(topic) = self.topics.get(name) else { continue };
+            let ours = |id: &str| match topic.id.as_ref() {
+                Some(now) if !id.is_empty() => now.to_string() == id,
+                _ => !topic.had_former,
+            };
+            for (partition, offset) in ids.iter().filter(|(id, _)| ours(id)).flat_map(|(_, partitions)| partitions) {
+                let known = below.entry((name.clone(), *partition)).or_default();
+                *known = (*known).max(*offset);
+            }
+        }
+        below
+    }
+
     /// Which rows of a video are of a former topic of that name.
     pub(super) fn former_rows(&self, topic: &str) -> FormerRows {
         match self.topics.get(topic).filter(|topic| topic.had_former) {
@@ -105,6 +127,7 @@ impl Topic {
             // The last of the workers to go over to it: what it wrote until then was of the former one.
             since: ours.iter().filter_map(|topic| topic.since.clone()).max_by_key(|since| since.at),
             had_former: !former.is_empty() || ours.iter().any(|topic| topic.former.is_some()),
+            id: id.cloned(),
         }
     }
 }
@@ -226,5 +249,25 @@ mod tests {
         assert_eq!(rows(not_read), FormerRows::All);
         let only = EarlierTopic { id: id("b"), began: [(0, 0)].into(), ..EarlierTopic::default() };
         assert_eq!(rows(only), FormerRows::None);
+    }
+
+    #[test]
+    fn what_was_deleted_of_a_former_topic_excuses_nothing_of_its_successor() {
+        let gone = |id: &str, below: i64| {
+            let mut gone = Gone::default();
+            gone.note("gate", id, 0, below - 1);
+            gone
+        };
+        let of = |workers: &[Earlier], gone: &[Gone]| past(workers, &[("gate", "b")]).deleted(gone);
+        let place = ("gate".to_owned(), 0);
+        let only = [worker("gate", "b", 0, |_| {})];
+        let anew = [worker("gate", "b", 0, |topic| topic.former = id("a"))];
+        for workers in [&only, &anew] {
+            assert_eq!(of(workers, &[gone("b", 7), gone("b", 5), gone("a", 99)]), [(place.clone(), 7)].into());
+        }
+        // Nobody noted of which topic it was.
+        assert_eq!(of(&only, &[gone("", 7)]), [(place, 7)].into());
+        assert_eq!(of(&anew, &[gone("", 7)]), [].into());
+        assert_eq!(of(&only, &[Gone::default()]), [].into());
     }
 }

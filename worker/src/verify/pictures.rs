@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
     io::{self, Read},
     path::{Path, PathBuf},
     rc::Rc,
@@ -27,8 +26,8 @@ use crate::sink::{
     fault::OutputError,
     file_name::{self, Values},
     output::At,
-    private_dir,
     record_name::Names,
+    walk::walk,
 };
 
 /// The output's directory, and what stood in it when it was walked.
@@ -177,33 +176,6 @@ impl Pictures {
             Some(_) => Judged::Wrong(Finding::Duplicate { place, file }),
         }
     }
-}
-
-/// Names up to `deep` directories down, one after the other; our own folder is passed over. What goes away meanwhile is not
-/// there.
-fn walk(directory: &Path, deep: usize, take: &mut dyn FnMut(&str)) -> Result<(), OutputError> {
-    fn below(directory: &Path, name: &str, deep: usize, take: &mut dyn FnMut(&str)) -> Result<(), OutputError> {
-        for entry in fs::read_dir(directory).at("read", directory)? {
-            let entry = entry.at("read", directory)?;
-            if entry.file_name() == private_dir::FOLDER {
-                continue;
-            }
-            let own = entry.file_name().to_string_lossy().into_owned();
-            let name = if name.is_empty() { own } else { format!("{name}/{own}") };
-            match entry.file_type() {
-                Ok(kind) if !kind.is_dir() => take(&name),
-                Ok(_) if deep > 0 => match below(&entry.path(), &name, deep - 1, take) {
-                    Err(_) if !entry.path().exists() => {}
-                    walked => walked?,
-                },
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e).at("read", &entry.path()),
-            }
-        }
-        Ok(())
-    }
-    below(directory, "", deep, take)
 }
 
 /// When a file was written.

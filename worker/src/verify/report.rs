@@ -26,6 +26,8 @@ pub struct Report {
     /// Records that were committed before the sink had the folder that it has now, and from before all that is there: they
     /// may be in another directory, or were lost with it.
     pub before_folder: u64,
+    /// Frames that the sink's retention has deleted.
+    pub deleted: u64,
     /// Files or a video's rows of topics that were made anew since, or are not read any more.
     pub former: u64,
     /// Committed records that are no frames, or that the output cannot show.
@@ -135,6 +137,7 @@ impl Report {
             pending: 0,
             before_start: 0,
             before_folder: 0,
+            deleted: 0,
             former: 0,
             invalid: 0,
             letters_gone: 0,

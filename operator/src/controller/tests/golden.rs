@@ -144,3 +144,34 @@ async fn golden_camera_with_overrides_and_defaults_of_the_operator() {
     );
     children_of::<CameraStream>(settings, "camera-with-overrides.yaml", &text, "gate").await;
 }
+
+#[tokio::test]
+async fn golden_data_set_and_a_sink_with_retention() {
+    let text = "\
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: kafka}
+spec: {bootstrapServers: [\"kafka:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: labels}
+spec:
+  from: {topics: [image-data]}
+  kafka: {connectionRef: {name: kafka}}
+  output: {dataset: {directory: set, rotate: {every: day}}}
+  storage: {persistentVolumeClaim: {claimName: frames}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: week}
+spec:
+  from: {topics: [gate]}
+  kafka: {connectionRef: {name: kafka}}
+  output: {jpegFiles: {directory: week}}
+  storage: {persistentVolumeClaim: {claimName: frames}}
+  retention: {maxAge: 168h, minFree: 10%}
+";
+    children("data-set.yaml", text, true, "labels").await;
+    children("sink-with-retention.yaml", text, true, "week").await;
+}

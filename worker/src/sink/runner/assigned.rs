@@ -41,6 +41,8 @@ impl Runner<'_> {
         let tenure = self.consumer.tenure();
         let lease = Lease::new(generation, tenure.generation.clone(), tenure.valid_until.clone());
         let assigned: Vec<_> = begun.iter().map(|b| b.assigned.clone()).collect();
+        let id = |b: &Begun| Some((b.assigned.source.topic.to_string(), b.mark.id.as_ref()?.to_string()));
+        self.output.topics(&begun.iter().filter_map(id).collect());
         let state = match self.output.resume(&assigned, lease) {
             Ok(state) => state,
             Err(OutputError::Superseded) => {

@@ -19,6 +19,7 @@ use edgereel_runtime::{backoff::Backoff, fault::Fault, throttle::Throttle};
 
 use super::{
     LOG_INTERVAL, Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage,
+    tending::Tender,
 };
 use crate::sink::{
     dataset::Dataset, dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume,
@@ -32,6 +33,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
     let root = volume::open(plan, env.storage_root.as_deref())?;
     storage::measure(&root, &env.metrics);
     let output = open_output(plan, &root, replica)?;
+    let tender = Tender::open(plan, &root, replica);
     env.state.set(ConditionType::StorageHealthy, ConditionStatus::True, Reason::Running, "the output is open");
     let dead_letters = match (plan.on_invalid, &plan.spec.dead_letter) {
         (OnInvalid::DeadLetter, Some(dead)) => {
@@ -75,6 +77,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         env,
         root,
         output,
+        tender,
         dead_letters,
         consumer,
         flusher,
@@ -99,9 +102,14 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
 fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Output>, Fault> {
     Ok(match &plan.spec.output {
         frame_sink::Output::JpegFiles(spec) => {
-            Box::new(JpegFiles::open(root, spec, &plan.name, replica, &plan.topics, Disk::default())?)
+            let (disk, topics, keep) = (Disk::default(), &plan.topics, plan.spec.retention.is_some());
+            let files = JpegFiles::open(root, spec, &plan.name, replica, topics, disk.clone())?;
+            Box::new(files.keep_stock(keep, topics, &disk)?)
         }
-        frame_sink::Output::Video(spec) => Box::new(Video::open(root, spec, &plan.name, &plan.topics)?),
+        frame_sink::Output::Video(spec) => {
+            let keep = plan.spec.retention.is_some();
+            Box::new(Video::open(root, spec, &plan.name, &plan.topics)?.keep_stock(keep)?)
+        }
         frame_sink::Output::Dataset(spec) => Box::new(Dataset::open(root, spec, &plan.name, &plan.topics)?),
     })
 }

@@ -8,7 +8,7 @@ use edgereel_kafka::consumer::Record;
 use edgereel_runtime::fault::Fault;
 use jiff::Timestamp;
 
-use super::{Runner, TICK, intake::Entry};
+use super::{Runner, TICK, intake::Entry, tending::Tender};
 use crate::sink::{
     dead_letter::{Sent, place},
     fault::OutputError,
@@ -65,6 +65,12 @@ impl Runner<'_> {
                 return self.on_invalid(entry, late, &why);
             }
         };
+        if let Some(short) = self.tender.as_mut().and_then(Tender::short) {
+            let storage = Some(short.to_owned());
+            self.stuck = Some(Stuck { entry, late, until: Instant::now() + TICK, storage });
+            self.state_told = None;
+            return Ok(());
+        }
         let metrics = &self.env.metrics;
         match self.output.write(frame) {
             Ok(written) => {

@@ -30,7 +30,9 @@ impl Video {
             segment.files().iter().try_for_each(Standing::check)?;
             segment.finish(rate)?;
             self.unsynced.files.extend(segment.files());
+            let name = segment.name.clone();
             self.current = None;
+            self.now_closed(self.number, name);
         }
         if let Some(transcoder) = &mut self.transcoder {
             transcoder.begin_anew();

@@ -3,6 +3,7 @@
 //! - [`avi`] reads, writes and recovers AVI files; [`sheet`] writes the CSV beside one; [`segment`] is the two together.
 //! - [`segment_log`] lists the files that were begun, [`checkpoint`] is what a commit says of them, [`resume`] goes on from
 //!   there, [`relist`] where the list was lost.
+//! - [`keeping`] says which files may go to make room.
 //! - [`timing`] keeps real time, [`place`] says where a frame goes, [`files`] begins and closes files.
 //! - [`transcode`] encodes each frame once, with [`xvid`].
 //!
@@ -15,6 +16,7 @@ pub mod avi;
 pub mod checkpoint;
 pub mod committed;
 mod files;
+mod keeping;
 mod place;
 mod relist;
 pub mod resume;
@@ -28,6 +30,8 @@ mod xvid;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod keeping_tests;
+#[cfg(test)]
 mod player_tests;
 #[cfg(test)]
 mod tests;
@@ -36,7 +40,10 @@ mod topics_tests;
 #[cfg(test)]
 mod why_tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use edgereel_crds::{
     check::FileNames,
@@ -50,6 +57,7 @@ use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
     committed::Committed,
+    keeping::Archive,
     place::{Place, Why},
     resume::BEGIN_ANEW,
     segment::Segment,
@@ -62,6 +70,7 @@ use super::{
     fault::OutputError,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
     private_dir::{PrivateDir, make_directory, sync_way},
+    retention::Kept,
     sharing,
 };
 
@@ -85,6 +94,10 @@ pub struct Video {
     timing: Option<Timing>,
     transcoder: Option<Transcoder>,
     unsynced: Unsynced,
+    /// What may go, where the sink is asked to delete anything.
+    archive: Option<Archive>,
+    /// The topics' ids.
+    ids: BTreeMap<String, String>,
 }
 
 /// Closed segments and new names since the last seal. Each is synced by the handle that was open when it was written: the
@@ -156,7 +169,17 @@ impl Video {
             timing: None,
             transcoder,
             unsynced: Unsynced::default(),
+            archive: None,
+            ids: BTreeMap::new(),
         })
+    }
+
+    /// Has it know its closed videos, so that the oldest can be deleted.
+    pub fn keep_stock(mut self, keep: bool) -> Result<Self, OutputError> {
+        if keep {
+            self.archive = Some(Archive::open(self.private.path(), &self.disk)?);
+        }
+        Ok(self)
     }
 
     fn lease(&self) -> Result<(), OutputError> {
@@ -235,6 +258,18 @@ impl Output for Video {
         self.log.last() > 0
     }
 
+    fn topics(&mut self, ids: &BTreeMap<String, String>) {
+        self.ids = ids.clone();
+    }
+
+    fn kept(&mut self) -> Option<&mut dyn Kept> {
+        // Before it is taken up, nobody knows which one grows.
+        match (&self.archive, &self.lease) {
+            (Some(_), Some(_)) => Some(self),
+            _ => None,
+        }
+    }
+
     fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         lease.check()?;
         self.lease = None;
@@ -247,6 +282,7 @@ impl Output for Video {
         }
         // A worker that crashed, or another one, may have written to it since it was read.
         self.log = SegmentLog::open(self.private.path().join("segments"), &self.disk)?;
+        let mut grows = 0;
         match Committed::read(&self.sink, assigned)? {
             // Either the first start, or the offsets were lost or set anew: what is there was durable once and stays.
             None => {
@@ -259,6 +295,7 @@ impl Output for Video {
                 self.check_older(&committed)?;
                 let checkpoint = committed.newest;
                 self.number = checkpoint.segment;
+                grows = u64::from(checkpoint.open.is_some());
                 self.remove_orphans(checkpoint.segment)?;
                 if let Some(open) = &checkpoint.open {
                     self.reopen(open)?;
@@ -266,6 +303,20 @@ impl Output for Video {
                 self.relist(&checkpoint)?;
             }
         }
+        let (closed, next) = (self.number.saturating_sub(grows), self.number + 1);
+        if let Some(archive) = &mut self.archive {
+            archive.seal(closed);
+            archive.commit();
+        }
+        if let Some(archive) = &mut self.archive
+            && archive.topics(&self.ids, next)?
+        {
+            // A file holds frames of one topic of a name alone, so that what is deleted with it is known to be of that.
+            self.close()?;
+            self.begins = Why::Anew;
+            self.timing = None;
+        }
+        self.list_closed()?;
         self.lease = Some(lease);
         Ok(self.checkpoint().to_metadata())
     }
@@ -316,6 +367,10 @@ impl Output for Video {
             segment.patch(rate)?;
         }
         let metadata = self.checkpoint().to_metadata();
+        let closed = self.number.saturating_sub(u64::from(self.current.is_some()));
+        if let Some(archive) = &mut self.archive {
+            archive.seal(closed);
+        }
         let mut unsynced = std::mem::take(&mut self.unsynced);
         let mut standing = vec![self.private.standing().clone()];
         if let Some(segment) = &self.current {
@@ -332,6 +387,9 @@ impl Output for Video {
     }
 
     fn committed(&mut self) -> Result<(), OutputError> {
+        if let Some(archive) = &mut self.archive {
+            archive.commit();
+        }
         // A new file stands in the commit now: the mark has done its work.
         self.disk.remove(&self.private.path().join(BEGIN_ANEW))
     }

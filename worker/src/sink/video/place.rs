@@ -33,6 +33,8 @@ pub enum Why {
     Asked,
     /// The resource was edited: another codec or speed.
     Edited,
+    /// A topic was made anew, and files are deleted by topic.
+    Anew,
     /// The camera was away.
     Gap,
     /// The camera is faster than the file's speed.
@@ -53,6 +55,7 @@ impl fmt::Display for Why {
             Why::Start => "no file is open",
             Why::OffsetsLost => "the group's offsets were lost or set anew; the files that are there stay as they are",
             Why::Asked => "the file `begin-anew` asks for it",
+            Why::Anew => "a topic was made anew",
             Why::Edited => "the resource was edited: the file before has another codec or speed",
             Why::Gap => "the camera was away",
             Why::Faster => "the camera sends faster than the file before shows",
