@@ -13,6 +13,7 @@ mod file_names;
 mod names;
 mod output_names;
 pub mod overrides;
+mod own;
 mod paths;
 mod pod;
 mod references;

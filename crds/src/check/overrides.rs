@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec, SecurityContext, Volume};
 
-use super::pod::{OWN_VOLUMES, is_own_path};
+use super::own::{OWN_VOLUMES, is_own_path};
 use crate::{
     api::pod_overrides::{PodOverrides, WORKER_CONTAINER},
     problem::{FieldPath, shown},
