@@ -172,6 +172,6 @@ spec:
   storage: {persistentVolumeClaim: {claimName: frames}}
   retention: {maxAge: 168h, minFree: 10%}
 ";
-    children("data-set.yaml", text, true, "labels").await;
-    children("sink-with-retention.yaml", text, true, "week").await;
+    children::<FrameSink>("data-set.yaml", text, "labels").await;
+    children::<FrameSink>("sink-with-retention.yaml", text, "week").await;
 }

@@ -111,6 +111,12 @@ impl World {
     /// Installs or upgrades the operator, with further values, and waits until it works.
     #[track_caller]
     pub fn install(&self, values: &[&str]) {
+        self.install_as("edgereel", OPERATOR, &["--wait"], values);
+    }
+
+    /// Installs or upgrades an operator under a name, in a namespace.
+    #[track_caller]
+    pub fn install_as(&self, release: &str, namespace: &str, flags: &[&str], values: &[&str]) {
         let chart = project_root().join("charts/edgereel");
         let Settings { repository, tag, .. } = &self.settings;
         let all = [
@@ -122,9 +128,10 @@ impl World {
             // Figures every 30 s are enough for people, and too slow to wait for.
             "extraArgs={--poll-interval=5s}".to_owned(),
         ];
-        let mut args: Vec<String> = ["upgrade", "--install", "edgereel"].map(str::to_owned).into();
+        let mut args: Vec<String> = ["upgrade", "--install", release].map(str::to_owned).into();
         args.push(chart.to_string_lossy().into_owned());
-        args.extend(["-n", OPERATOR, "--create-namespace", "--wait", "--timeout", "120s"].map(str::to_owned));
+        args.extend(["-n", namespace, "--create-namespace", "--timeout", "120s"].map(str::to_owned));
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         for value in all.iter().map(String::as_str).chain(values.iter().copied()) {
             args.extend(["--set".to_owned(), value.to_owned()]);
         }

@@ -86,6 +86,7 @@ pub const ONE_BY_ONE: &[(&str, Scenario)] = named![
     operators::an_operator_killed_while_it_works_ends_in_the_declared_state,
     operators::a_second_operator_takes_over_from_a_killed_leader,
     operators::a_restarted_api_server_is_found_again,
+    operators::a_second_installation_leaves_a_namespace_alone_until_the_first_has_gone,
     idle::an_operator_that_nothing_happens_to_lives_on,
     idle::a_namespace_that_is_gone_stalls_no_other,
     policies::enforced_policies_let_pass_what_has_to_and_nothing_else,

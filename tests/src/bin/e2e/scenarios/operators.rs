@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     kube::{Kind, until},
     lab::{Lab, condition, name_of},
-    world::{DEPLOYMENT, OPERATOR, World, kill_process},
+    world::{DEPLOYMENT, OPERATOR, World, is_ready_pod, kill_process},
 };
 
 /// Takes a pod away at once, without waiting for its end.
@@ -116,4 +116,61 @@ pub fn a_restarted_api_server_is_found_again(world: &World) {
     lab.await_ready(Kind::Camera, "cam");
     world.await_operators(1);
     lab.verify(&["cam"], &["frames"]);
+}
+
+pub fn a_second_installation_leaves_a_namespace_alone_until_the_first_has_gone(world: &World) {
+    let (lab, other) = (Lab::open(world, "contested"), "edgereel-second");
+    lab.apply(&[lab.synthetic("cam", json!({})), lab.sink("frames", "cam", json!({}))]);
+    lab.await_ready(Kind::Camera, "cam");
+    lab.await_ready(Kind::Sink, "frames");
+    let pod = lab.await_pods(Kind::Camera, "cam", 1).remove(0);
+
+    lab.say("a second release, of another name, over the same namespace");
+    let here = format!("watchNamespaces={{{}}}", lab.namespace);
+    // It would give the camera's pods another user.
+    world.install_as("second", other, &[], &[&here, "worker.runAsUser=65531"]);
+    let second = || -> anyhow::Result<Value> {
+        let pods = world.kube.try_list(Kind::Pod, Some(other), "app.kubernetes.io/instance=second")?;
+        pods.into_iter().next().ok_or_else(|| anyhow::anyhow!("no pod"))
+    };
+    let log =
+        || -> anyhow::Result<String> { Ok(world.kube.attempt(&["logs", "-n", other, &name_of(&second()?)]).stdout) };
+    until("it has noticed the first", || match log()? {
+        said if said.contains("another installation of the operator works on this namespace") => Ok(()),
+        said => anyhow::bail!("{said}"),
+    });
+    let lease = world.kube.try_get(Kind::Lease, Some(&lab.namespace), "edgereel-operator-works-here");
+    let holder = lease.ok().flatten().map(|lease| lease["spec"]["holderIdentity"].clone());
+    assert_eq!(holder, Some(json!(format!("{OPERATOR}/{DEPLOYMENT}"))));
+    lab.edit(Kind::Camera, "cam", &json!({"frameRate": {"target": 5}}));
+    let pod = lab.await_new_pod(Kind::Camera, "cam", &pod);
+    lab.await_ready(Kind::Camera, "cam");
+    assert_eq!(pod["spec"]["securityContext"]["runAsUser"], 65532, "the second has built it");
+    until("it is not ready", || match second()? {
+        pod if is_ready_pod(&pod) => anyhow::bail!("it is, and works on nothing"),
+        _ => Ok(()),
+    });
+
+    lab.say("the first rolls over to another pod, and the second gets nothing of it");
+    world.install(&["log.level=debug"]);
+    world.await_operators(1);
+    lab.await_frames("frames", 20);
+    assert!(!log().unwrap_or_else(|e| panic!("{e:#}")).contains("the other has gone"));
+
+    lab.say("the first goes, and the second takes over");
+    world.install(&["replicas=0"]);
+    until("it works here", || match log()? {
+        said if said.contains("the other has gone") => Ok(()),
+        said => anyhow::bail!("{said}"),
+    });
+    lab.apply(&[lab.synthetic("new", json!({"suspend": true}))]);
+    lab.await_reason(Kind::Camera, "new", "Ready", "Suspended");
+
+    lab.say("and back");
+    world.kube.helm(["uninstall", "second", "-n", other, "--wait"]);
+    world.kube.run(&["delete", "namespace", other, "--timeout=60s"]);
+    world.install(&[]);
+    world.await_operators(1);
+    lab.await_ready(Kind::Camera, "cam");
+    lab.await_frames("frames", 20);
 }
