@@ -362,6 +362,11 @@ fn a_retention_keeps_to_its_rules() {
         ),
         (
             output,
+            &with("{minFree: much}"),
+            "23:24: FrameSink/files: spec.retention.minFree: `much` is not a part of a disk; write `10%`, or bytes as `50Gi`",
+        ),
+        (
+            output,
             &with("{maxBytes: 1k}"),
             "23:25: FrameSink/files: spec.retention.maxBytes: `1k` is too small; write at least `1Mi`",
         ),
