@@ -39,7 +39,7 @@ fn rows(csv: &Path) -> Vec<(String, String)> {
 /// Labelled picture `n`, as JSON of the script's producer or as a bare picture with headers; and its bytes.
 fn labelled(n: usize, annotation: &str) -> (NewRecord, Vec<u8>) {
     let timestamp = Some(1_700_000_000_000 + 1000 * n as i64);
-    let picture = if n % 2 == 0 { png(&n.to_string()) } else { webp(&n.to_string()) };
+    let picture = if n.is_multiple_of(2) { png(&n.to_string()) } else { webp(&n.to_string()) };
     let record = match n % 3 {
         0 => NewRecord::value(json!({"annotation": annotation, "image_file": STANDARD.encode(&picture)}).to_string()),
         1 => NewRecord {

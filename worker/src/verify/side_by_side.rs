@@ -46,6 +46,15 @@ pub(super) trait Open {
     fn next(&mut self, fits: impl Fn(&str, i32) -> bool) -> Result<Option<Row<Self::Said>>, OutputError>;
 }
 
+/// What the rows of a kind of files say.
+type Said<S> = <<S as Sheets>::Open as Open>::Said;
+
+/// A row, and the file that it is of.
+type Next<S> = (Row<Said<S>>, PathBuf);
+
+/// What a row says, and the open file that it is of.
+type Found<'f, S> = (Said<S>, &'f <S as Sheets>::Open);
+
 /// A row.
 #[derive(Debug)]
 pub(super) struct Row<S> {
@@ -76,7 +85,7 @@ struct Partition<S: Sheets> {
     /// The files that were there when it was begun.
     files: Option<Opened<S>>,
     /// The next row, and of which file it is.
-    next: Option<(Row<<S::Open as Open>::Said>, PathBuf)>,
+    next: Option<Next<S>>,
     /// Offsets that a row was found for.
     found: Offsets,
     /// Offsets of rows that stand behind later ones, of records that were not found so far.
@@ -121,7 +130,7 @@ impl<S: Sheets> SideBySide<S> {
     }
 
     /// The next row of the partition that counts.
-    fn next_row(&mut self) -> Result<Option<(Row<<S::Open as Open>::Said>, PathBuf)>, OutputError> {
+    fn next_row(&mut self) -> Result<Option<Next<S>>, OutputError> {
         if let Some(next) = self.partition.next.take() {
             return Ok(Some(next));
         }
@@ -151,7 +160,7 @@ impl<S: Sheets> SideBySide<S> {
     }
 
     /// A row whose record is not the one that is looked for: it was passed already, or there is none.
-    fn passed(&mut self, row: Row<<S::Open as Open>::Said>, file: PathBuf, look: &Look) {
+    fn passed(&mut self, row: Row<Said<S>>, file: PathBuf, look: &Look) {
         let offset = row.place.offset;
         // Below `low`, the topic's retention has taken the record: there is nothing to compare with. What is not committed
         // may be cut off and written again.
@@ -185,11 +194,7 @@ impl<S: Sheets> SideBySide<S> {
     }
 
     /// The row of a record, with the open file that it is of; none where it has none.
-    pub(super) fn find(
-        &mut self,
-        place: &Place,
-        look: &Look,
-    ) -> Result<Option<(<S::Open as Open>::Said, &S::Open)>, OutputError> {
+    pub(super) fn find(&mut self, place: &Place, look: &Look) -> Result<Option<Found<'_, S>>, OutputError> {
         loop {
             match self.next_row()? {
                 Some((row, file)) if row.place.offset < place.offset => self.passed(row, file, look),
