@@ -9,9 +9,9 @@
 # The last line on stdout is the path of the kubeconfig.
 #
 # What differs from other clusters: images are loaded, not pulled (imagePullPolicy IfNotPresent or Never). The default
-# storage class makes a folder of this machine for each claim. Network policies are accepted, and
-# enforced for the pods of a node once policies.sh has been called. There are no load balancers, metrics API or host ports. Pods resolve names of the cluster only. Every node shows all of the
-# machine's processors and memory.
+# storage class makes a folder of this machine for each claim. Network policies are accepted, and enforced for the pods of
+# one node once policies.sh has been called. There are no load balancers, metrics API or host ports. Pods resolve names of
+# the cluster only. Every node shows all of the machine's processors and memory.
 set -euo pipefail
 # shellcheck source=dev/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
