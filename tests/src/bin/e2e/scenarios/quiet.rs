@@ -16,13 +16,18 @@ const RENEWALS: usize = 30;
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
 /// The operator's requests that change something, as `verb resource/subresource namespace/name`; renewals of its Lease,
-/// which are what says that it lives, apart.
-fn writes(events: &[Value]) -> (Vec<String>, usize) {
+/// which are what says that it lives, apart. What it writes in the namespace of another scenario, which may be on its way
+/// out yet, is not this one's.
+fn writes(lab: &Lab<'_>, events: &[Value]) -> (Vec<String>, usize) {
     let (mut others, mut renewals) = (vec![], 0);
     for event in events.iter().filter(|e| WRITES.iter().any(|verb| e["verb"] == *verb)) {
         let target = &event["objectRef"];
         if target["resource"] == "leases" {
             renewals += 1;
+            continue;
+        }
+        let namespace = target["namespace"].as_str().unwrap_or_default();
+        if ![lab.namespace.as_str(), OPERATOR, ""].contains(&namespace) {
             continue;
         }
         let part = |name: &str| target[name].as_str().unwrap_or_default().to_owned();
@@ -40,18 +45,18 @@ fn writes(events: &[Value]) -> (Vec<String>, usize) {
 
 /// Waits until the Lease has been renewed so often since this place in the log, and gives the other writes since then.
 #[track_caller]
-pub fn writes_until_renewed(world: &World, run: &Path, from: u64, times: usize) -> Vec<String> {
+pub fn writes_until_renewed(lab: &Lab<'_>, run: &Path, from: u64, times: usize) -> Vec<String> {
     until("the operator goes on renewing its Lease", || {
-        let (others, renewals) = writes(&world.audited(run, from));
+        let (others, renewals) = writes(lab, &lab.world.audited(run, from));
         if renewals >= times { Ok(others) } else { anyhow::bail!("{renewals} of {times} renewals") }
     })
 }
 
 /// Waits until the operator has made no write, other than renewals, over a few renewals.
 #[track_caller]
-pub fn await_convergence(world: &World, run: &Path, but: fn(&str) -> bool) {
+pub fn await_convergence(lab: &Lab<'_>, run: &Path, but: fn(&str) -> bool) {
     until("the operator comes to rest", || {
-        let found = writes_until_renewed(world, run, world.audit_end(run), 5);
+        let found = writes_until_renewed(lab, run, lab.world.audit_end(run), 5);
         let found: Vec<&String> = found.iter().filter(|w| !but(w)).collect();
         if found.is_empty() { Ok(()) } else { anyhow::bail!("{found:?}") }
     });
@@ -94,16 +99,16 @@ pub fn a_settled_operator_writes_nothing_but_changed_figures(world: &World) {
     lab.apply(&[lab.synthetic("live", json!({})), lab.sink("live", "live", json!({}))]);
     lab.await_ready(Kind::Camera, "live");
     lab.await_ready(Kind::Sink, "live");
-    await_convergence(world, run, is_status);
+    await_convergence(&lab, run, is_status);
     // Silence says something only where writes would be heard.
-    let (heard, _) = writes(&world.audited(run, begun));
+    let (heard, _) = writes(&lab, &world.audited(run, begun));
     for write in
         ["patch deployments/", "patch statefulsets/", "patch camerastreams/status ", "patch framesinks/status "]
     {
         assert!(heard.iter().any(|w| w.starts_with(write)), "the audit log has no {write}: {heard:#?}");
     }
     let from = world.audit_end(run);
-    let found = writes_until_renewed(world, run, from, RENEWALS);
+    let found = writes_until_renewed(&lab, run, from, RENEWALS);
     let others: Vec<&String> = found.iter().filter(|w| !is_status(w)).collect();
     assert!(others.is_empty(), "it wrote without a cause: {others:#?}");
     let still: Vec<&String> = found.iter().filter(|w| !w.ends_with("/live")).collect();
@@ -115,7 +120,7 @@ pub fn a_repeated_reconcile_writes_nothing(world: &World) {
     let Some(run) = world.own("the operator's quiet") else { return };
     let lab = Lab::open(world, "again");
     still(&lab);
-    await_convergence(world, run, |_| false);
+    await_convergence(&lab, run, |_| false);
 
     lab.say("every resource is touched");
     let before = until("the operator tells its reconciles", || reconciles(world));
@@ -125,7 +130,7 @@ pub fn a_repeated_reconcile_writes_nothing(world: &World) {
         done if done >= 6.0 => Ok(()),
         done => anyhow::bail!("{done}"),
     });
-    let found = writes_until_renewed(world, run, from, 5);
+    let found = writes_until_renewed(&lab, run, from, 5);
     assert!(found.is_empty(), "a reconcile without a change wrote: {found:#?}");
 
     lab.say("the operator is restarted");
@@ -138,6 +143,6 @@ pub fn a_repeated_reconcile_writes_nothing(world: &World) {
         done if done >= 6.0 => Ok(()),
         done => anyhow::bail!("{done}"),
     });
-    let found = writes_until_renewed(world, run, from, 10);
+    let found = writes_until_renewed(&lab, run, from, 10);
     assert!(found.is_empty(), "a restart of the operator wrote: {found:#?}");
 }

@@ -117,7 +117,7 @@ pub fn an_older_definition_is_said_and_a_status_that_it_cuts_is_written_once(wor
     let said = said.unwrap_or_else(|| panic!("nothing is said:\n{log}"));
     assert!(said.contains("spec.durability") && said.contains("status.selector"), "{said}");
 
-    await_convergence(world, run, |_| false);
+    await_convergence(&lab, run, |_| false);
     let from = world.audit_end(run);
     let before = until("the operator tells its reconciles", || metric(world, "operator_reconciles_total", &[]));
     for n in 1..=5 {
@@ -127,7 +127,7 @@ pub fn an_older_definition_is_said_and_a_status_that_it_cuts_is_written_once(wor
             done => anyhow::bail!("{done}"),
         });
     }
-    let found = writes_until_renewed(world, run, from, 3);
+    let found = writes_until_renewed(&lab, run, from, 3);
     assert!(found.is_empty(), "it writes what the API server does not keep, again and again: {found:#?}");
 
     drop(older);
