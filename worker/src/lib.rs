@@ -7,6 +7,7 @@
 pub mod capture;
 pub mod check;
 pub mod cli;
+pub mod discover;
 pub mod ffmpeg;
 pub mod kinds;
 pub mod pacing;

@@ -7,6 +7,7 @@ mod check_command;
 mod closed_pipes;
 mod crash;
 mod dataset;
+mod discover;
 mod documents;
 mod exposition;
 mod frozen_broker;

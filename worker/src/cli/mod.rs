@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod check;
 mod columns;
+pub mod discover;
 pub mod lag;
 pub mod replay;
 pub mod status;
@@ -41,6 +42,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   edgereel camera --count 2           two synthetic cameras to try things with
+  edgereel discover                   which cameras there are on this network
   edgereel validate -f lab/           every problem in the files, at once
   edgereel check -f lab/              ask cameras, Kafka and disks once
   edgereel run -f lab/                run every resource in the files
@@ -88,6 +90,8 @@ enum Command {
     Topics(topics::Args),
     /// Send dead letters back into their topics, or a time range of a topic into another.
     Replay(replay::Args),
+    /// Look for cameras on this machine's networks (ONVIF), and print resources for them.
+    Discover(discover::Args),
     /// Serve synthetic MJPEG cameras, well-behaved or not.
     Camera(camera::Args),
     /// Print the CustomResourceDefinitions as YAML.
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Lag(args) => lag::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Discover(args) => discover::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Crds => print(&edgereel_crds::crds_yaml()),
         Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
