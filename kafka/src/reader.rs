@@ -27,6 +27,7 @@ use super::{
         elements_of,
         mark::{Mark, TopicId},
     },
+    fault::{Right, Role},
     headers,
     health::Snapshot,
 };
@@ -135,7 +136,7 @@ impl TopicReader {
             .set("receive.message.max.bytes", "1000000000")
             .set("queued.max.messages.kbytes", "16384");
         let context = Context::new(connection, secrets)?;
-        let subject = context.subject().clone();
+        let subject = context.subject().group(group).role(Role::Other);
         let consumer = BaseConsumer::from_config_and_context(&config, context).map_err(|e| subject.fault(&e))?;
         Ok(TopicReader { consumer, subject })
     }
@@ -241,7 +242,7 @@ impl TopicReader {
         if offsets.is_empty() {
             return Ok(());
         }
-        let subject = self.subject.topic(topic);
+        let subject = self.subject.topic(topic).needing(Right::Read);
         let mut assignment = TopicPartitionList::new();
         let start = Offset::Offset(offsets.start);
         assignment.add_partition_offset(topic, partition, start).map_err(|e| subject.fault(&e))?;

@@ -31,6 +31,7 @@ use edgereel_runtime::secrets::Secrets;
 use super::{
     admin::{self, Make, NewTopic},
     client::{Context, KafkaFault, Role, Snapshot, Subject, client_config},
+    fault::Right,
     topic_check::{self, MAX_MESSAGE_BYTES},
 };
 
@@ -206,7 +207,10 @@ impl Topics {
                 );
                 None
             }
-            Err(refusal) => return Err(self.about(&topic.name).code(refusal.code, &refusal.words)),
+            Err(refusal) => {
+                let about = self.about(&topic.name).needing(Right::DescribeConfigs);
+                return Err(about.code(refusal.code, &refusal.words));
+            }
         };
         if topic.ensure != EnsureTopic::Exists && !created {
             let empty = BTreeMap::new();
@@ -235,7 +239,7 @@ impl Topics {
         match admin::create_topic(self.client.client(), &new, make, PATIENCE) {
             Ok(()) => Ok(true),
             Err(refusal) if refusal.code == Code::TopicAlreadyExists => Ok(false),
-            Err(refusal) => Err(self.about(&topic.name).code(refusal.code, &refusal.words)),
+            Err(refusal) => Err(self.about(&topic.name).needing(Right::Create).code(refusal.code, &refusal.words)),
         }
     }
 
@@ -268,7 +272,7 @@ impl Topics {
         match found.error().map(Code::from) {
             None | Some(Code::NoError | Code::LeaderNotAvailable) => {}
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
-            Some(code) => return Err(about.code(code, "")),
+            Some(code) => return Err(about.needing(Right::Describe).code(code, "")),
         }
         let partitions = found.partitions();
         Ok(Some(TopicShape {

@@ -22,6 +22,7 @@ mod replay;
 mod retention;
 mod rtsp;
 mod run_command;
+mod secured;
 mod siblings;
 mod sink;
 mod status_command;
