@@ -90,6 +90,8 @@ pub struct Plan {
     pub cameras: Vec<CameraPlan>,
     /// The sinks, in the documents' order.
     pub sinks: Vec<SinkPlan>,
+    /// The Kafka clusters, in the documents' order, used or not.
+    pub connections: Vec<Connection>,
     /// `v1` Secrets among the documents: name, then key, to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
     /// Fields that were passed over; none where documents are read strictly.

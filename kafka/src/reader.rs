@@ -237,36 +237,52 @@ impl TopicReader {
         topic: &str,
         partition: i32,
         offsets: Range<i64>,
+        take: impl FnMut(StoredRecord) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read_all(topic, &BTreeMap::from([(partition, offsets)]), take)
+    }
+
+    /// Gives every record of these partitions whose offset is in the partition's range to `take`, until it fails: each
+    /// partition's in order, and of several as they come.
+    pub fn read_all<E: From<KafkaFault>>(
+        &self,
+        topic: &str,
+        ranges: &BTreeMap<i32, Range<i64>>,
         mut take: impl FnMut(StoredRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        if offsets.is_empty() {
+        let mut open: BTreeMap<i32, &Range<i64>> = ranges.iter().map(|(p, offsets)| (*p, offsets)).collect();
+        open.retain(|_, offsets| !offsets.is_empty());
+        if open.is_empty() {
             return Ok(());
         }
         let subject = self.subject.topic(topic).needing(Right::Read);
         let mut assignment = TopicPartitionList::new();
-        let start = Offset::Offset(offsets.start);
-        assignment.add_partition_offset(topic, partition, start).map_err(|e| subject.fault(&e))?;
+        for (partition, offsets) in &open {
+            let start = Offset::Offset(offsets.start);
+            assignment.add_partition_offset(topic, *partition, start).map_err(|e| subject.fault(&e))?;
+        }
         self.consumer.assign(&assignment).map_err(|e| subject.fault(&e))?;
         let mut heard = Instant::now();
-        loop {
+        while !open.is_empty() {
             match self.consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
-                    let offset = message.offset();
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let Some(offsets) = open.get(&partition) else { continue };
                     // What an earlier assignment had asked for is none of this one's.
-                    if message.partition() != partition || message.topic() != topic || offset < offsets.start {
+                    if message.topic() != topic || offset < offsets.start {
                         continue;
                     }
-                    if offset < offsets.end {
+                    let (wanted, last) = (offset < offsets.end, offset + 1 >= offsets.end);
+                    if wanted {
                         take(stored(topic, &message))?;
                     }
-                    if offset + 1 >= offsets.end {
-                        break;
+                    if last {
+                        open.remove(&partition);
                     }
                 }
                 // It reaches beyond the range, which was there before.
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break,
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(KafkaError::PartitionEOF(ended))) => drop(open.remove(&ended)),
                 // The loss of one broker shows here too; what it had comes from the others.
                 Some(Err(e)) => {
                     let fault = subject.fault(&e);
@@ -275,7 +291,9 @@ impl TopicReader {
                     }
                 }
                 None if heard.elapsed() > SILENCE => {
-                    let message = format!("topic {topic} gives no records of partition {partition} though it has some");
+                    let silent: Vec<&i32> = open.keys().collect();
+                    let message =
+                        format!("topic {topic} gives no records of partitions {silent:?} though they have some");
                     return Err(KafkaFault::passing(edgereel_crds::status::Reason::KafkaUnreachable, message).into());
                 }
                 None => {}

@@ -44,7 +44,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
             &["ffmpeg", "pacing", "synthetic"],
             &["source"],
             &["capture", "sink"],
-            &["check", "kinds", "replay", "verify"],
+            &["bench", "check", "kinds", "replay", "verify"],
             &["cli"],
         ],
     ),

@@ -122,7 +122,8 @@ pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     }
     let cameras = resolved.cameras.into_iter().map(|(camera, _)| camera).collect();
     let sinks = resolved.sinks.into_iter().map(|(sink, _)| sink).collect();
-    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone(), ..Plan::default() })
+    let connections = resources.connections.iter().map(references::as_connection).collect();
+    Ok(Plan { cameras, sinks, connections, secrets: resources.secrets.clone(), ..Plan::default() })
 }
 
 /// Collects the problems of one resource.

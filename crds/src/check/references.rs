@@ -133,7 +133,7 @@ fn connection(reference: &LocalRef, field: &str, resources: &Resources, report: 
     follow(reference, field, Kind::KafkaConnection, &resources.connections, resources, report).map(as_connection)
 }
 
-fn as_connection(resource: &Resource<crate::api::kafka_connection::KafkaConnectionSpec>) -> Connection {
+pub(super) fn as_connection(resource: &Resource<crate::api::kafka_connection::KafkaConnectionSpec>) -> Connection {
     Connection { name: resource.name.clone(), spec: resource.spec.clone() }
 }
 

@@ -97,6 +97,8 @@ impl<K: Kinds> All<K> {
 fn only(plan: &Plan, kind: Kind, name: &ObjectName) -> Plan {
     let mut plan = plan.clone();
     plan.revisions.clear();
+    // It carries its own; what happens to another is nothing to it.
+    plan.connections.clear();
     plan.retain(|k, n| (k, n) == (kind, name));
     plan
 }

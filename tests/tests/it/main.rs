@@ -1,6 +1,7 @@
 //! Integration tests: everything real, in one binary, so that all share one broker.
 
 mod bad_input;
+mod bench_command;
 mod cameras;
 mod capture;
 mod check_command;

@@ -124,6 +124,34 @@ fn each_kind_of_password_works_with_no_more_rights_than_a_camera_and_a_sink_need
     assert!(worker.stop().success());
 }
 
+#[test]
+fn the_bench_works_with_the_rights_that_its_help_names_and_says_which_one_is_missing() {
+    let kafka = cluster();
+    let user = "bench";
+    set_password(kafka, user, PASSWORD);
+    let connection = connection(kafka, "edge", "SCRAM-SHA-512", user);
+    let file = resources::write(&[secret(kafka, PASSWORD), connection]).to_string_lossy().into_owned();
+    let bench = || {
+        let out = scratch::dir("results").to_string_lossy().into_owned();
+        let small = ["--records", "10", "--size", "320x240", "--frame-bytes", "20k", "--output", &out];
+        edgereel::call([&["bench", "kafka", "-f", &file][..], &small].concat())
+    };
+    let ours = ["--topic", "edgereel-bench-", "--resource-pattern-type", "prefixed"];
+    let steps: [(&str, &[&str], &[&str]); 4] = [
+        ("lacks the right Describe on topic edgereel-bench-", &ours, &["Write", "Read"]),
+        ("lacks the right Create on topic edgereel-bench-", &ours, &["Create"]),
+        ("lacks the right Read on consumer group edgereel-bench", &["--group", "edgereel-bench"], &["Read"]),
+        ("lacks the right Delete on topic edgereel-bench-", &ours, &["Delete"]),
+    ];
+    for (words, on, operations) in steps {
+        let finished = bench();
+        assert!(finished.stderr.contains(words), "no `{words}` in {}", finished.stderr);
+        grant(kafka, user, on, operations);
+    }
+    let finished = bench();
+    assert_eq!((finished.code(), finished.stderr.contains("deleted")), (0, false), "{}", finished.stderr);
+}
+
 /// What `Ready` says.
 fn ready(entry: &Value) -> String {
     let ready = condition(entry, "Ready");

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod bench;
 pub mod camera;
 pub mod check;
 mod columns;
@@ -49,6 +50,8 @@ Examples:
   edgereel lag -f lab/                how far each sink is behind
   edgereel replay -f lab/ --sink x    send dead letters back, after a fix
   edgereel topics -f lab/             which topics there are, and who uses them
+  edgereel bench kafka --sweep -f lab/
+                                      how fast which producer setting is
   edgereel crds | kubectl apply -f -  teach a cluster the resources
   edgereel completions bash           what makes Tab complete commands";
 
@@ -88,6 +91,8 @@ enum Command {
     Topics(topics::Args),
     /// Send dead letters back into their topics, or a time range of a topic into another.
     Replay(replay::Args),
+    /// Measure what a Kafka cluster takes and gives.
+    Bench(bench::Args),
     /// Serve synthetic MJPEG cameras, well-behaved or not.
     Camera(camera::Args),
     /// Print the CustomResourceDefinitions as YAML.
@@ -116,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Lag(args) => lag::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Crds => print(&edgereel_crds::crds_yaml()),
         Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
