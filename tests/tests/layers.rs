@@ -33,7 +33,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
             &["fault", "metrics", "secrets", "state"],
             &["work"],
             &["run"],
-            &["cli", "serve", "sibling"],
+            &["cli", "metrics_files", "serve", "sibling"],
             &["table"],
             &["command"],
         ],

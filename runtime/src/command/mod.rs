@@ -13,6 +13,7 @@ use std::{
     fmt::Display,
     future::pending,
     io::{self, IsTerminal, Write as _},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -23,6 +24,7 @@ use edgereel_crds::{
     document::Reading,
     name::{Kind, Program},
     problem::Problem,
+    units,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -44,6 +46,7 @@ use crate::{
         signals,
     },
     metrics::Metrics,
+    metrics_files::MetricsFiles,
     plain::plain,
     run::{Asked, Run},
     serve,
@@ -58,6 +61,8 @@ use crate::{
 
 /// Where the process's own HTTP server listens when nothing else is asked for.
 const DEFAULT_HTTP: &str = "127.0.0.1:9464";
+/// Rows for spreadsheets are not written more often.
+const OFTEN: Duration = Duration::from_secs(1);
 
 /// How `run` is called.
 #[derive(Debug, clap::Args)]
@@ -88,6 +93,13 @@ pub struct Args {
     /// names it in the log and in /status, which is for documents that another version may have written.
     #[arg(long, env = "EDGEREEL_UNKNOWN_FIELDS", value_enum, default_value_t)]
     unknown_fields: UnknownFields,
+    /// Write figures for spreadsheets into this folder: producer_metrics.csv and consumer_metrics.csv, a row for each resource
+    /// at a time.
+    #[arg(long, value_name = "DIR", conflicts_with = "supervised")]
+    metrics_files: Option<PathBuf>,
+    /// How often.
+    #[arg(long, value_name = "DURATION", default_value = "1m", requires = "metrics_files")]
+    metrics_files_every: units::Duration,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -248,6 +260,7 @@ fn run_loaded<K: Kinds>(
         } else {
             signals::watch(shutdown.clone(), hangup.clone())?;
         }
+        let files = args.metrics_files.clone().map(|folder| (folder, args.metrics_files_every.0.max(OFTEN)));
         let mut run = Run::new(metrics, args.place.storage_root.clone(), shutdown.clone());
         let fleet = run.fleet.clone();
         let listener = listen(args.http.as_deref()).await?;
@@ -273,9 +286,14 @@ fn run_loaded<K: Kinds>(
             None if supervised => None,
             None => Some(tokio::spawn(table::log_forever(fleet.clone()))),
         };
+        let files = files.map(|(folder, every)| MetricsFiles::start(&folder, every, fleet.clone())).transpose();
+        let files = files.context("no thread for the metrics files")?;
         let (asking, asked) = mpsc::channel(1);
         tokio::spawn(read_again(args, kinds, hangup, follow, shutdown, asking));
         run.run(asked).await;
+        if let Some(files) = files {
+            files.end();
+        }
         if let Some(view) = view {
             view.abort();
         }

@@ -14,6 +14,7 @@ mod frozen_broker;
 mod harness;
 mod interop;
 mod kafka_client;
+mod metrics_files;
 mod migration;
 mod mutual_tls;
 mod players;
