@@ -33,4 +33,5 @@ mod terminal;
 mod topics_and_lag;
 mod verify_command;
 mod verify_past;
+mod versions;
 mod volumes;
