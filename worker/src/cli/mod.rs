@@ -20,9 +20,17 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
-use edgereel_crds::name::{ObjectName, WORKER};
+use edgereel_crds::{
+    document::Reading,
+    name::{ObjectName, WORKER},
+};
 use edgereel_runtime::{
-    command::{self, say},
+    cli::log::{self, Lines, LogFormat},
+    command::{
+        self,
+        place::{Loaded, Place},
+        say,
+    },
     plain::plain,
 };
 
@@ -138,6 +146,16 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     let hint = format!("files and directories are given with `-f`: `-f {file}`");
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
+}
+
+/// Reads the files of a command that shows results, whose log would stand between them: it says what `filter` lets through,
+/// as `RUST_LOG` has it. Fails with the exit status; the problems are printed.
+fn load(place: &Place, filter: &str) -> Result<Loaded, ExitCode> {
+    let loaded = place.read(Reading::Strict)?;
+    if let Err(message) = log::start(LogFormat::Text, filter, Lines::new(None)) {
+        say(message);
+    }
+    Ok(loaded)
 }
 
 /// How results are printed.

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use edgereel_crds::{
     check::largest_record,
-    document::Reading,
     plan::{CameraPlan, Connection, Plan},
 };
 use edgereel_kafka::{
@@ -13,7 +12,6 @@ use edgereel_kafka::{
     topics,
 };
 use edgereel_runtime::{
-    cli::log::{self, Lines, LogFormat},
     command::{
         place::{Loaded, Place},
         say,
@@ -25,7 +23,7 @@ use serde::Serialize;
 use super::{
     Format,
     columns::{Side, table},
-    print_as,
+    load, print_as,
 };
 
 /// How `edgereel topics` is called.
@@ -80,13 +78,10 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
-        Ok(read) => read,
+    let Loaded { plan, secrets, .. } = match load(&args.place, "off") {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(message) = log::start(LogFormat::Text, "off", Lines::new(None)) {
-        say(message);
-    }
     let connections = connections(&plan);
     if connections.is_empty() {
         say("no CameraStream and no FrameSink in the files: nothing says which Kafka to ask");
