@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use edgereel_crds::plan::Connection;
 use edgereel_runtime::secrets::Secrets;
+use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
@@ -194,6 +195,25 @@ impl TopicReader {
     /// The first offset of a partition that is still there, and the one that the next record gets.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaFault> {
         self.ask(topic, SILENCE, || self.consumer.fetch_watermarks(topic, partition, REQUEST))
+    }
+
+    /// Of each partition of a topic, the first offset whose record has this time or a later one; none where there is no such
+    /// record.
+    pub fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<i32, Option<i64>>, KafkaFault> {
+        let metadata = self.ask(topic, REQUEST, || self.consumer.fetch_metadata(Some(topic), REQUEST))?;
+        let mut wanted = TopicPartitionList::new();
+        // Before 1970 there is none, and some negative numbers mean something else.
+        let wanted_time = Offset::Offset(time.as_millisecond().max(0));
+        for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
+            let added = wanted.add_partition_offset(topic, partition.id(), wanted_time);
+            added.map_err(|e| self.subject.topic(topic).fault(&e))?;
+        }
+        let found = self.ask(topic, SILENCE, || self.consumer.offsets_for_times(wanted.clone(), REQUEST))?;
+        let offset = |offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(found.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect())
     }
 
     /// Asks again for `patience` where an error may pass: one broker of several may be gone, and with it for a moment a

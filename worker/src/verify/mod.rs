@@ -15,11 +15,11 @@
 mod check;
 mod dataset;
 mod letters;
-mod log;
+pub mod log;
 mod offsets;
 mod past;
 mod pictures;
-mod plain_file;
+pub mod plain_file;
 pub mod report;
 mod side_by_side;
 mod video;
