@@ -45,6 +45,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
             &["source"],
             &["capture", "sink"],
             &["check", "kinds", "replay", "verify"],
+            &["export"],
             &["cli"],
         ],
     ),

@@ -2,11 +2,13 @@
 //!
 //! Data flows one way: [`source`] → [`edgereel_frame`] → [`edgereel_kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`]
 //! the last two. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells the world how they
-//! fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did.
+//! fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did; [`export`] cuts clips out of what they
+//! stored.
 
 pub mod capture;
 pub mod check;
 pub mod cli;
+pub mod export;
 pub mod ffmpeg;
 pub mod kinds;
 pub mod pacing;

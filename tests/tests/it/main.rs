@@ -8,6 +8,7 @@ mod closed_pipes;
 mod crash;
 mod dataset;
 mod documents;
+mod export;
 mod exposition;
 mod frozen_broker;
 mod harness;

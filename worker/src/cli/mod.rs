@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod check;
 mod columns;
+pub mod export;
 pub mod lag;
 pub mod replay;
 pub mod status;
@@ -53,6 +54,8 @@ Examples:
   edgereel check -f lab/              ask cameras, Kafka and disks once
   edgereel run -f lab/                run every resource in the files
   edgereel verify -f lab/             compare the disk with what is in Kafka
+  edgereel export -f lab/ --from -10m -o clip.mp4
+                                      a clip of the last ten minutes
   edgereel status                     what runs here, and what is wrong with it
   edgereel lag -f lab/                how far each sink is behind
   edgereel replay -f lab/ --sink x    send dead letters back, after a fix
@@ -96,6 +99,8 @@ enum Command {
     Topics(topics::Args),
     /// Send dead letters back into their topics, or a time range of a topic into another.
     Replay(replay::Args),
+    /// Cut a time range out of what was recorded: as AVI, MP4 or pictures.
+    Export(export::Args),
     /// Serve synthetic MJPEG cameras, well-behaved or not.
     Camera(camera::Args),
     /// Print the CustomResourceDefinitions as YAML.
@@ -124,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Lag(args) => lag::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Export(args) => export::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Crds => print(&edgereel_crds::crds_yaml()),
         Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
