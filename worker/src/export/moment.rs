@@ -48,9 +48,8 @@ impl Clock {
         let local = local.map_err(|_| format!("`{text}` is no time: {WAYS}"))?;
         let there = self.zone.to_ambiguous_timestamp(local);
         let name = self.zone.iana_name().unwrap_or("this time zone");
-        there.clone().unambiguous().map_err(|_| {
-            let two =
-                [there.clone().earlier(), there.later()].map(|at| at.map(|at| at.to_string()).unwrap_or_default());
+        there.unambiguous().map_err(|_| {
+            let two = [there.earlier(), there.later()].map(|at| at.map(|at| at.to_string()).unwrap_or_default());
             format!("`{text}` comes twice in {name}, or never: write {} or {}", two[0], two[1])
         })
     }

@@ -224,7 +224,7 @@ fn read(
         return Some(instant);
     }
     let there = zone.to_ambiguous_timestamp(broken.to_datetime().ok()?);
-    let later = there.clone().later().ok()?;
+    let later = there.later().ok()?;
     match there.is_ambiguous() && written(later).is_some_and(|written| written < later) {
         true => there.earlier().ok(),
         false => Some(later),
