@@ -33,7 +33,8 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, patch]
-# Whether a referenced Secret is there, and a checksum of it, so that new content rolls the pods. It is never copied.
+# Whether a referenced Secret is there, and a checksum of it, so that new content rolls the pods. It is copied only where
+# `sharedConnections` is on.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
@@ -57,4 +58,14 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [list, create, patch]
+{{- end -}}
+{{/*
+What it may do besides with `sharedConnections`.
+*/}}
+{{- define "edgereel.sharingRules" -}}
+# Copies of the Secrets of a KafkaConnection of another namespace, beside the workers that use it. (A rule cannot tell copies from
+# other Secrets; the operator touches only what has its resource for an owner.)
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, patch, delete]
 {{- end -}}

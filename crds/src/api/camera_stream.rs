@@ -102,7 +102,7 @@ impl Declared for CameraStream {
 
     fn references(spec: &CameraStreamSpec) -> Vec<Reference> {
         let worker = spec.worker_ref.iter().map(Reference::to::<CameraWorker>);
-        [Reference::to::<KafkaConnection>(&spec.kafka.connection_ref)].into_iter().chain(worker).collect()
+        [Reference::to_connection::<KafkaConnection>(&spec.kafka.connection_ref)].into_iter().chain(worker).collect()
     }
 
     fn secrets(spec: &CameraStreamSpec) -> SecretUses {

@@ -25,13 +25,18 @@ pub use camera::largest_record;
 pub use connection::owned_setting;
 pub use file_names::FileNames;
 pub use names::{MAX_NAME, is_label, is_subdomain};
+pub use references::not_allowed;
 
 pub use crate::api::name::{Kind, label};
 
 use crate::{
     api::{
-        camera_stream::CameraStreamSpec, camera_worker::CameraWorkerSpec, common::LocalRef, frame_sink::FrameSinkSpec,
-        kafka_connection::KafkaConnectionSpec, name::ObjectName,
+        camera_stream::CameraStreamSpec,
+        camera_worker::CameraWorkerSpec,
+        common::{ConnectionRef, LocalRef},
+        frame_sink::FrameSinkSpec,
+        kafka_connection::KafkaConnectionSpec,
+        name::ObjectName,
     },
     plan::Plan,
     problem::FieldPath,
@@ -53,7 +58,7 @@ pub struct Resource<S> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// `spec.kafka.connectionRef`.
-    pub connection: Option<LocalRef>,
+    pub connection: Option<ConnectionRef>,
     /// `spec.from.streamRef`.
     pub stream: Option<LocalRef>,
     /// `spec.workerRef`.

@@ -1,20 +1,23 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else: it sees
 //! how the pods run and which program is in them, never the kind of the resource.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
         batch::v1::{CronJob, Job},
-        core::v1::{ConfigMap, EnvVar, Service},
+        core::v1::{ConfigMap, EnvVar, Secret, Service},
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
-use super::{names::Names, program::Program};
+use super::{copies::Loan, names::Names, program::Program};
 use crate::kinds::{ChildKind, child};
 
 /// How long a singleton waits for its lost node, unless its `placement.moveAfter` says otherwise.
@@ -67,10 +70,14 @@ impl Runs {
     /// The kinds of children that this takes.
     pub fn children(self) -> Vec<ChildKind> {
         match self {
-            Runs::Singleton => vec![child::<ConfigMap>(), child::<Service>(), child::<Deployment>()],
-            Runs::Sharded => {
-                vec![child::<ConfigMap>(), child::<Service>(), child::<StatefulSet>(), child::<PodDisruptionBudget>()]
-            }
+            Runs::Singleton => vec![child::<ConfigMap>(), child::<Secret>(), child::<Service>(), child::<Deployment>()],
+            Runs::Sharded => vec![
+                child::<ConfigMap>(),
+                child::<Secret>(),
+                child::<Service>(),
+                child::<StatefulSet>(),
+                child::<PodDisruptionBudget>(),
+            ],
             Runs::Batch => vec![child::<ConfigMap>(), child::<Job>(), child::<CronJob>()],
         }
     }
@@ -131,6 +138,10 @@ pub struct Workload {
     pub checksum: String,
     /// The Secrets that the program reads, and which keys of them.
     pub secrets: SecretUses,
+    /// Those of them that are copies from another namespace.
+    pub copies: BTreeMap<String, Loan>,
+    /// Copies that stay as they are.
+    pub kept_copies: BTreeSet<String>,
     /// A hash of the values of those keys.
     pub secrets_checksum: String,
     /// Which nodes may run it.

@@ -21,6 +21,7 @@ use crate::{
         figures::{WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, rate_matters, rounded},
         guest::Host,
         managed::{Managed, Observed},
+        names::Names,
         observe::{self, PodView},
         program::Program,
         validate::{self, Refusal},
@@ -46,7 +47,7 @@ impl Managed for CameraStream {
             })
         });
         for rival in rivals.iter().filter_map(|r| r.0.as_ref().ok()) {
-            if found.rival_connection(&rival.spec.kafka.connection_ref.name, &name.namespace, caches) {
+            if found.rival_connection(&rival.spec.kafka.connection_ref, &name.namespace, caches) {
                 let rival = Checked { name: object_name(rival), spec: elsewhere(rival.spec.clone()), document: RIVAL };
                 found.resources.cameras.push(rival);
             }
@@ -63,7 +64,12 @@ impl Managed for CameraStream {
                 None => {}
             }
         }
-        let uses = found.connection(&self.spec.kafka.connection_ref.name, &name.namespace, caches);
+        // What is copied is where the pods are.
+        let seat = match &self.spec.worker_ref {
+            Some(worker) => Names::named::<CameraWorker>(&worker.name),
+            None => Names::of(self),
+        };
+        let uses = found.connection(&self.spec.kafka.connection_ref, &name.namespace, &seat, caches);
         found.uses = merged(camera_secrets(&self.spec), uses.unwrap_or_default());
         let document = found.document(Self::NAME, &name, &self.spec);
         found.resources.cameras.push(Checked { name, spec: self.spec.clone(), document });
@@ -72,6 +78,7 @@ impl Managed for CameraStream {
 
     fn validate(&self, found: &Found, settings: &Settings) -> Result<Option<Workload>, Refusal> {
         let name = object_name(self);
+        validate::connections(found, settings)?;
         let plan = validate::plan(found, Kind::CameraStream, &name)?;
         let plan = plan.cameras.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
         validate::logins(self, found)?;

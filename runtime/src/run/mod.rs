@@ -11,7 +11,10 @@ mod supervisor;
 
 use std::{path::PathBuf, sync::Arc};
 
-use edgereel_crds::plan::{Revisions, UnknownField};
+use edgereel_crds::{
+    name::ObjectName,
+    plan::{Revisions, UnknownField},
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -21,7 +24,7 @@ use self::{
     fleet::{Fleet, Member},
 };
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, Resource},
     secrets::Secrets,
     state::ResourceState,
     work::{Surroundings, Wanted},
@@ -37,6 +40,14 @@ pub struct Asked {
     pub unknown: Vec<UnknownField>,
     /// What the documents call the revisions of their resources.
     pub revisions: Revisions,
+    /// What the documents have in the annotation by which a resource is started anew.
+    pub restarts: Revisions,
+}
+
+/// What a document has in the annotation by which its resource is started anew.
+fn restart(wanted: &dyn Wanted, restarts: &Revisions) -> Option<String> {
+    let Resource { namespace, name, .. } = wanted.resource();
+    restarts.get(&(wanted.kind(), ObjectName { namespace, name })).cloned()
 }
 
 /// What there is to say of fields that were passed over, and who passed over them; none where there are none.
@@ -60,6 +71,7 @@ pub struct Run {
 /// A running resource.
 struct Job {
     wanted: Box<dyn Wanted>,
+    restart: Option<String>,
     member: Arc<Member>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -88,12 +100,13 @@ impl Run {
     /// Ends what is not wanted any more, starts what is new, and leaves alone what is as it was. What changed ends before
     /// it begins anew: its disk, its place in the group and its camera are free by then.
     pub async fn turn_to(&mut self, asked: Asked) {
-        let Asked { wanted, secrets, unknown, revisions } = asked;
+        let Asked { wanted, secrets, unknown, revisions, restarts } = asked;
         if let Some(words) = passed_over(&unknown) {
             warn!("{words}");
         }
         let running: Vec<&dyn Wanted> = self.jobs.iter().map(|job| job.wanted.as_ref()).collect();
-        let changes = changes(&running, &wanted);
+        let changes = changes(&running, &wanted)
+            .anew(|old, new| self.jobs[old].restart != restart(wanted[new].as_ref(), &restarts));
         let (starting, stopping) = (changes.beginning.len(), changes.ending.len());
         info!(starting, stopping, undisturbed = changes.staying.len(), "resources");
         let mut old: Vec<Option<Job>> = std::mem::take(&mut self.jobs).into_iter().map(Some).collect();
@@ -111,7 +124,8 @@ impl Run {
         }
         for (place, wanted) in wanted.into_iter().enumerate() {
             if jobs[place].is_none() {
-                jobs[place] = Some(self.start(wanted, &secrets));
+                let restart = restart(wanted.as_ref(), &restarts);
+                jobs[place] = Some(self.start(wanted, restart, &secrets));
             }
         }
         self.jobs = jobs.into_iter().flatten().collect();
@@ -128,7 +142,7 @@ impl Run {
         gone.iter().for_each(|gone| self.fleet.metrics.forget(gone));
     }
 
-    fn start(&self, wanted: Box<dyn Wanted>, secrets: &Secrets) -> Job {
+    fn start(&self, wanted: Box<dyn Wanted>, restart: Option<String>, secrets: &Secrets) -> Job {
         let (metrics, stop) = (&self.fleet.metrics, self.shutdown.child_token());
         let state = ResourceState::new(wanted.kind(), wanted.shown().clone());
         let member = Arc::new(Member::new(state, wanted.work().into(), metrics, &wanted.resource()));
@@ -136,7 +150,7 @@ impl Run {
             Surroundings { storage_root: self.storage_root.clone(), secrets: secrets.clone(), shutdown: stop.clone() };
         let supervised = member.clone();
         let task = tokio::spawn(async move { supervisor::supervise(&supervised, &around).await });
-        Job { wanted, member, stop, task }
+        Job { wanted, restart, member, stop, task }
     }
 }
 

@@ -41,6 +41,7 @@ fn name(name: &str) -> ObjectName {
 
 fn connection(bootstrap: &str) -> Connection {
     let spec = KafkaConnectionSpec {
+        allowed_namespaces: Vec::new(),
         bootstrap_servers: bootstrap.split(',').map(Into::into).collect(),
         tls: None,
         sasl: None,

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use edgereel_crds::{CameraStream, CameraWorker, FrameSink};
 
-use super::{Lab, pool, settings};
+use super::{Lab, pool, settings, sharing};
 use crate::{
     controller::managed::Managed,
     kinds::Kinds,
@@ -54,6 +54,12 @@ async fn golden_camera() {
 #[tokio::test]
 async fn golden_worker_of_two_cameras() {
     children::<CameraWorker>("worker.yaml", &pool::resources(), "hall").await;
+}
+
+#[tokio::test]
+async fn golden_camera_with_a_connection_of_another_namespace() {
+    let settings = Settings { shared_connections: true, ..settings() };
+    children_of::<CameraStream>(settings, "camera-with-shared-connection.yaml", &sharing::resources(), "gate").await;
 }
 
 #[tokio::test]
