@@ -30,7 +30,8 @@ demo: ## a real Kafka, two cameras, three sinks, a crash in the middle; every fr
 test: ## all tests: unit, property, and against a real Kafka, cameras and clients
 	@dev/setup.sh build test
 	dev/kafka/fetch-beside.sh cargo build --locked --bins
-	cargo test --locked --workspace $(TEST_ARGS)
+# The integration tests wait more than they compute.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --locked --workspace $(TEST_ARGS)
 
 e2e: ## operator and images in a real Kubernetes, as root; KUBECONFIG names another: make e2e ARGS=a_bad_image
 	@dev/setup.sh build cluster

@@ -18,10 +18,7 @@ use futures::{
 };
 use kube::{
     Client,
-    runtime::{
-        Controller, controller,
-        events::{Recorder, Reporter},
-    },
+    runtime::{Controller, controller, events::Reporter},
 };
 use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot},
@@ -39,6 +36,7 @@ use crate::{
         dereference::object_name,
         managed::Managed,
         names::MANAGER,
+        recorder::FewRemembered,
     },
     definitions::{self, Definitions},
     guard::{Guard, Standing},
@@ -201,7 +199,7 @@ impl Operator {
             client: self.client.clone(),
             caches,
             settings: self.settings.clone(),
-            recorder: Recorder::new(self.client.clone(), reporter),
+            recorder: FewRemembered::new(self.client.clone(), reporter),
             metrics: self.metrics.clone(),
             workers: Workers::default(),
             reports: Reports::default(),

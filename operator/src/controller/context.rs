@@ -7,10 +7,11 @@ use std::{
 };
 
 use edgereel_crds::secret_value::oddity;
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::recorder::FewRemembered;
 use crate::{
     cache::Caches, definitions::Definitions, hash::keyed, metrics::Metrics, nodes::Nodes, reports::Reports,
     rollout::board::Board, settings::Settings, workers::Workers,
@@ -25,7 +26,7 @@ pub struct Context {
     /// The flags.
     pub settings: Settings,
     /// Events for `kubectl describe`.
-    pub recorder: Recorder,
+    pub recorder: FewRemembered,
     /// The operator's own metrics.
     pub metrics: Arc<Metrics>,
     /// Asks workers for their figures.

@@ -22,6 +22,7 @@ pub mod managed;
 pub mod names;
 pub mod observe;
 pub mod program;
+pub mod recorder;
 pub mod status;
 pub mod subset;
 pub mod unknown;

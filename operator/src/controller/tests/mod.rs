@@ -35,11 +35,7 @@ use kube::{
     Client,
     client::Body,
     core::PartialObjectMeta,
-    runtime::{
-        events::{Recorder, Reporter},
-        reflector::ObjectRef,
-        watcher::Event,
-    },
+    runtime::{events::Reporter, reflector::ObjectRef, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -52,6 +48,7 @@ use super::{
     managed::Managed,
     names::MANAGER,
     reconcile,
+    recorder::FewRemembered,
 };
 use crate::{
     cache::{Caches, Guarded, Writers},
@@ -297,7 +294,7 @@ impl Lab {
             caches,
             operator_revision: operator_revision(&settings),
             settings,
-            recorder: Recorder::new(client, reporter),
+            recorder: FewRemembered::new(client, reporter),
             metrics,
             board: board.clone(),
             workers: Workers::at_port(1),
