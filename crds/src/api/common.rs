@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::api::{name::ObjectName, pod::LABEL_PATTERN};
+use crate::api::name::ObjectName;
 
 /// A resource of a fixed kind in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,9 @@ password, name it in credentialsSecretRef, and take the login out of url";
 pub fn has_login(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
 }
+
+/// What a name that becomes a volume's, or a namespace's, has to look like; also in the CRD. Source: RFC 1123.
+pub const LABEL_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// What a topic's name may look like; also in the CRD. Source: Kafka's `Topic.validate`.
 pub const TOPIC_PATTERN: &str = r"^[a-zA-Z0-9._-]+$";

@@ -8,10 +8,10 @@ use crate::{
     api::{
         active_hours::TIME_OF_DAY_PATTERN,
         camera_stream::{RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
-        common::TOPIC_PATTERN,
+        common::{LABEL_PATTERN, TOPIC_PATTERN},
         frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
         kafka_connection::NAMESPACE_PATTERN,
-        pod::{ENV_PATTERN, LABEL_PATTERN},
+        pod::ENV_PATTERN,
         retention::MIN_FREE_PATTERN,
         shape::{Field, Shape, Text},
         storage::HOST_PATH_PATTERN,

@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edgereel_crds::{
+    KafkaConnection,
+    declared::Declared,
+    document::yaml,
     name::ObjectName,
     secret_uses::{SecretUses, Source},
 };
@@ -15,6 +18,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
 };
 use kube::{Api, Client, api::ObjectMeta};
+use serde_json::{Value, json};
 
 use super::{
     apply::{ApplyError, Desired, Key, Place, owned},
@@ -70,6 +74,23 @@ pub async fn ensure(workload: &Workload, found: &Found, place: Place<'_>) -> Res
         copy.ensure(place).await?;
     }
     Ok(wanted)
+}
+
+/// Whether a resource's workers run with a connection, by what they were given to read.
+pub fn run_with(connection: &ObjectName, place: Place<'_>) -> bool {
+    let configs = place.caches.children::<ConfigMap>().map(|all| all.of(place.owner)).unwrap_or_default();
+    let texts = configs.iter().flat_map(|config| config.data.iter().flatten());
+    let is_it = |document: Value| {
+        let meta = &document["metadata"];
+        document["kind"] == KafkaConnection::NAME
+            && (&meta["namespace"], &meta["name"]) == (&json!(connection.namespace), &json!(connection.name))
+    };
+    texts.flat_map(|(_, text)| documents(text)).any(is_it)
+}
+
+/// The documents of a text.
+pub fn documents(text: &str) -> Vec<Value> {
+    yaml::parse(text).0.iter().map(yaml::Node::to_json).collect()
 }
 
 fn named(name: &str) -> ObjectMeta {

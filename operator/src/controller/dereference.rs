@@ -56,6 +56,8 @@ pub struct Found {
     pub keys: BTreeMap<(String, Source), String>,
     /// Why it may not use its connection.
     pub barred: Option<Refusal>,
+    /// The connection of another namespace that does not allow this one.
+    pub withheld: Option<ObjectName>,
     /// The namespace of its connection has not been seen yet: nothing can be said of it.
     pub waits: bool,
     /// What is odd about their values.
@@ -153,6 +155,7 @@ impl Found {
             let (message, remedy) = not_allowed(&name, namespace);
             let message = format!("{message}, and nothing runs with it; {remedy}");
             self.barred.get_or_insert(Refusal::new(Reason::ConnectionNotAllowed, message));
+            self.withheld = Some(name);
             return None;
         };
         let uses = connection_secrets(&spec);
@@ -180,7 +183,7 @@ impl Found {
                 self.resources.connections.push(Checked { name, spec: connection.spec, document: RIVAL });
                 true
             }
-            _ => false,
+            View::Seen(_) | View::NotYet | View::NotWatched => false,
         }
     }
 

@@ -40,10 +40,7 @@ use std::{
 };
 
 use edgereel_crds::{
-    name::ObjectName,
-    resource_status::ResourceStatus,
-    status::{ConditionType, Reason},
-    worker_status::ConnectionReport,
+    name::ObjectName, resource_status::ResourceStatus, status::ConditionType, worker_status::ConnectionReport,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
@@ -127,8 +124,10 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     let (rollout, judged, outcome) = match (resource.validate(&found, &context.settings), &host, left) {
         (Err(refusal), ..) => {
             apart();
-            let ends = refusal.reason == Reason::ConnectionNotAllowed;
-            match if ends { apply::prune(&kinds, &BTreeSet::new(), place).await } else { Ok(()) } {
+            // Whoever lent the connection wants it back. By the configuration it is known that it is used: that goes last.
+            let ends = found.withheld.as_ref().is_some_and(|connection| copies::run_with(connection, place));
+            let last: Vec<_> = kinds.iter().rev().cloned().collect();
+            match if ends { apply::prune(&last, &BTreeSet::new(), place).await } else { Ok(()) } {
                 Ok(()) => (left_alone(at), Judged::Said(verdict::refused(&refusal)), Ok(())),
                 Err(error) => (left_alone(at), Judged::Said(verdict::failed(&error)), Err(error)),
             }

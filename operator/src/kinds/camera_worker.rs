@@ -13,7 +13,6 @@ use edgereel_crds::{
     name::{Kind, ObjectName},
     resource_status::CameraWorkerStatus,
     secret_uses::{SecretUses, Source, merged},
-    status::Reason,
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap},
@@ -26,7 +25,7 @@ use crate::{
     cache::Caches,
     controller::{
         apply::owned,
-        copies::Loan,
+        copies::{Loan, documents},
         dereference::{Found, Guest, lookup, object_name},
         figures::{WorthWriting, conditions_matter},
         guest::{self, HANDING_OVER},
@@ -155,6 +154,14 @@ fn validated(guest: &Guest, host: &Found, settings: &Settings) -> Result<Workloa
     guest.camera.validate(&found, settings)?.ok_or_else(validate::undecided)
 }
 
+/// Whether the worker has a camera with the connection that it names now.
+fn runs_with_its_connection(guest: &Guest, host: &Found) -> bool {
+    let before = host.before.get(&file(CameraStream::NAME, &guest.camera.name_any()));
+    let documents = before.map(|text| documents(text)).unwrap_or_default();
+    let reference = json!(guest.camera.spec.kafka.connection_ref);
+    documents.iter().any(|document| document["spec"]["kafka"]["connectionRef"] == reference)
+}
+
 impl Pool {
     fn of(found: &Found, names: &Names, settings: &Settings) -> Self {
         let mut pool = Pool::default();
@@ -188,9 +195,8 @@ impl Pool {
                     }
                 }
                 // Whoever lent the connection wants it back.
-                Err(refusal) if refusal.reason == Reason::ConnectionNotAllowed => {
-                    let of = object_name(&guest.camera).namespace;
-                    withdrawn.insert(names.copy(&guest.camera.spec.kafka.connection_ref.from(&of)));
+                Err(_) if guest.found.withheld.is_some() && runs_with_its_connection(guest, found) => {
+                    withdrawn.extend(guest.found.withheld.iter().map(|connection| names.copy(connection)));
                 }
                 Ok(_) | Err(_) => pool.keep(&file(CameraStream::NAME, &guest.camera.name_any()), found),
             }

@@ -164,6 +164,8 @@ fn followed_files_reach_the_cameras_that_they_are_about_and_no_others() {
         if revisions.contains(&json!("r7")) { Ok(()) } else { Err(status.to_string()) }
     });
     // The same by another text in the annotation for it: started anew once.
+    let seen = worker.metrics().count("camera_frames_acknowledged", "other");
+    worker.await_metrics("it sends", |m| m.count("camera_frames_acknowledged", "other") >= seen + 3);
     let sessions = || ids(&kafka.consume_all(&other)).0.len();
     let before = sessions();
     for restart in ["one", "two", "two"] {

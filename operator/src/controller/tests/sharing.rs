@@ -143,6 +143,20 @@ async fn a_withdrawn_allowance_ends_what_runs_and_takes_the_copy_even_of_one_tha
 }
 
 #[tokio::test]
+async fn an_edit_to_a_connection_that_is_not_allowed_stops_nothing() {
+    let mut lab = settled().await;
+    lab.declare(&LENT.replace("name: kafka,", "name: other,").replace("[lab]", "[elsewhere]"));
+    lab.declare(&CAMERA.replace("{name: kafka,", "{name: other,"));
+    lab.camera("gate").await;
+    assert_eq!(lab.reason("camerastreams/gate"), "ConnectionNotAllowed");
+    assert_eq!(lab.children().len(), 4, "a mistake reaches no pod");
+    lab.declare(CAMERA);
+    lab.lend("elsewhere");
+    lab.camera("gate").await;
+    assert_eq!(lab.children(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_gone_stops_nothing() {
     let mut lab = settled().await;
     lab.delete("kafkaconnections/kafka");

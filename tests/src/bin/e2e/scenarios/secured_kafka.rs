@@ -50,12 +50,12 @@ pub fn a_right_that_is_missing_is_named_until_it_is_granted(world: &World) {
         connection("edge", json!({"caSecretRef": {"name": "edge-cluster-ca-cert", "key": "ca.crt"}})),
         connection("edge-too", json!({"caConfigMapRef": {"name": "trust", "key": "ca.crt"}})),
         lab.synthetic("cam", by("edge")),
-        lab.sink("files", "cam", by("edge-too")),
     ]);
     let message = lab.await_reason(Kind::Camera, "cam", "Ready", "KafkaUnauthorized");
     assert!(message.contains(&format!("kafka-acls --add --topic {topic} --operation")), "{message}");
     grant(kafka, &["--topic", &topic], &["Describe", "DescribeConfigs", "Create", "Write", "Read"]);
     lab.await_ready(Kind::Camera, "cam");
+    lab.apply(&[lab.sink("files", "cam", by("edge-too"))]);
     let message = lab.await_reason(Kind::Sink, "files", "Ready", "KafkaUnauthorized");
     assert!(message.contains(&format!("kafka-acls --add --group {group} --operation Read")), "{message}");
     grant(kafka, &["--group", &group], &["Read"]);
