@@ -20,7 +20,6 @@ mod pinning;
 mod policies;
 mod pool;
 mod quiet;
-mod recordings;
 mod rollouts;
 mod secured;
 mod secured_kafka;
@@ -69,7 +68,6 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     connections::a_connection_is_ready_when_a_worker_has_reached_it,
     sharing::a_connection_is_used_where_its_own_namespace_allows_it_and_no_longer,
     secured_kafka::a_right_that_is_missing_is_named_until_it_is_granted,
-    recordings::outside_of_its_hours_a_camera_is_suspended_and_within_them_its_oldest_frames_go,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
     versions::the_definitions_refuse_a_name_that_no_worker_takes,
     others::a_secret_is_judged_by_its_keys_and_by_what_nobody_sees_in_them,
