@@ -33,6 +33,8 @@ pub struct CameraPlan {
     pub spec: CameraStreamSpec,
     /// Its Kafka cluster.
     pub connection: Connection,
+    /// The volume that it reads, if it does, as `--storage-root` tells it from others.
+    pub volume: Option<Volume>,
 }
 
 /// A sink, ready to run.
@@ -66,9 +68,9 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// A sink's volume, of which it is not known yet whether there are others.
-    pub fn of(sink: &ObjectName, storage: &Storage) -> Self {
-        let ObjectName { namespace, name } = sink;
+    /// A resource's volume, of which it is not known yet whether there are others.
+    pub fn of(resource: &ObjectName, storage: &Storage) -> Self {
+        let ObjectName { namespace, name } = resource;
         let place = match storage {
             Storage::HostPath(host) => {
                 let parts: Vec<&str> = host.path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();

@@ -191,6 +191,14 @@ impl TopicReader {
         Ok(extents)
     }
 
+    /// The first offset of each partition that is still there, and the one that the next record gets; empty when there is no such
+    /// topic.
+    pub fn bounds(&self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>, KafkaFault> {
+        let metadata = self.ask(topic, REQUEST, || self.consumer.fetch_metadata(Some(topic), REQUEST))?;
+        let partitions = metadata.topics().iter().flat_map(|t| t.partitions().iter().map(|p| p.id()));
+        partitions.map(|partition| Ok((partition, self.watermarks(topic, partition)?))).collect()
+    }
+
     /// The first offset of a partition that is still there, and the one that the next record gets.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaFault> {
         self.ask(topic, SILENCE, || self.consumer.fetch_watermarks(topic, partition, REQUEST))

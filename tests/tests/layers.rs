@@ -44,6 +44,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
             &["ffmpeg", "pacing", "synthetic"],
             &["source"],
             &["capture", "sink"],
+            &["folder"],
             &["check", "kinds", "replay", "verify"],
             &["cli"],
         ],

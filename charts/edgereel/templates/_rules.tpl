@@ -21,6 +21,10 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
+# A camera that reads a folder to its end is a Job.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
 # The resource documents that a worker runs, and its Service for metrics and names.
 - apiGroups: [""]
   resources: [configmaps, services]

@@ -42,7 +42,8 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
         }
         let reference = &camera.spec.kafka.connection_ref;
         if let Some(connection) = connection(reference, CONNECTION, resources, &mut report) {
-            let plan = CameraPlan { name: camera.name.clone(), spec: camera.spec.clone(), connection };
+            let volume = camera.spec.storage.as_ref().map(|storage| Volume::of(&camera.name, &storage.into()));
+            let plan = CameraPlan { name: camera.name.clone(), spec: camera.spec.clone(), connection, volume };
             resolved.cameras.push((plan, camera.document));
         }
     }
@@ -52,10 +53,11 @@ pub(super) fn resolve(resources: &Resources, problems: &mut Vec<FieldProblem>) -
             resolved.sinks.push((plan, sink.document));
         }
     }
-    let places: BTreeSet<_> = resolved.sinks.iter().map(|(sink, _)| sink.volume.place.clone()).collect();
-    for (sink, _) in &mut resolved.sinks {
-        sink.volume.alone = places.len() == 1;
-    }
+    let cameras = resolved.cameras.iter_mut().filter_map(|(camera, _)| camera.volume.as_mut());
+    let mut volumes: Vec<&mut Volume> =
+        cameras.chain(resolved.sinks.iter_mut().map(|(sink, _)| &mut sink.volume)).collect();
+    let places: BTreeSet<_> = volumes.iter().map(|volume| volume.place.clone()).collect();
+    volumes.iter_mut().for_each(|volume| volume.alone = places.len() == 1);
     for (kind, unreadable) in &resources.unreadable {
         let mut report = Report::on(*kind, unreadable, problems);
         let References { connection: to_kafka, stream, worker } = &unreadable.spec;

@@ -44,6 +44,7 @@ fn holding(records: u64) -> (FrameProducer<u64>, Receiver<Told>) {
         settings: &settings,
         budget: 1 << 20,
         limit: 1 << 20,
+        patient: false,
     };
     let (told, reports) = channel();
     let on_delivery = move |delivery| {

@@ -326,6 +326,7 @@ fn still_read(rollout: &Rollout, place: Place<'_>) -> Vec<Key> {
 
 /// What the workers have said last, and the events of what stands still, where the pods are the resource's own.
 async fn look(mut rollout: Rollout, pods: Vec<PodView>, of: &Node, own: bool, context: &Context) -> Observed {
+    observe::add_last_words(&mut rollout, &pods);
     let mut pods = observe::standing(pods, &rollout);
     context.reports.tell(of, &mut pods);
     if own {

@@ -204,6 +204,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
     Workload {
         names: Names::of(object),
         runtime,
+        mounted: None,
         program,
         args: run_args(&owner),
         env: vec![passes_over_unknown_fields()],

@@ -61,6 +61,8 @@ pub enum Runs {
     Sharded,
     /// Pods that run to an end.
     Batch,
+    /// One pod, never two at once, or one that runs to its end, as the resource says.
+    SingletonOrBatch,
 }
 
 impl Runs {
@@ -70,6 +72,9 @@ impl Runs {
             Runs::Singleton => vec![child::<ConfigMap>(), child::<Service>(), child::<Deployment>()],
             Runs::Sharded => {
                 vec![child::<ConfigMap>(), child::<Service>(), child::<StatefulSet>(), child::<PodDisruptionBudget>()]
+            }
+            Runs::SingletonOrBatch => {
+                vec![child::<ConfigMap>(), child::<Service>(), child::<Deployment>(), child::<Job>()]
             }
             Runs::Batch => vec![child::<ConfigMap>(), child::<Job>(), child::<CronJob>()],
         }
@@ -110,6 +115,15 @@ pub struct Batch {
     pub deadline: Option<i64>,
 }
 
+/// A volume that is mounted into a pod which has no place of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where Kubernetes finds it.
+    pub storage: Storage,
+    /// Nothing is written to it.
+    pub read_only: bool,
+}
+
 /// A resource, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
@@ -119,6 +133,8 @@ pub struct Workload {
     pub names: Names,
     /// How its pods run.
     pub runtime: Runtime,
+    /// What its pod reads, where that is on a disk.
+    pub mounted: Option<Mounted>,
     /// What runs in them.
     pub program: Program,
     /// The program's arguments.
@@ -161,12 +177,19 @@ impl Workload {
         }
     }
 
-    /// Where its pods write, if they have a place of their own.
+    /// The disk that its pods use, if they do.
     pub fn storage(&self) -> Option<&Storage> {
         match &self.runtime {
             Runtime::Sharded { storage, .. } => Some(storage),
-            Runtime::Singleton | Runtime::Shared { .. } | Runtime::Batch(_) => None,
+            Runtime::Singleton | Runtime::Shared { .. } | Runtime::Batch(_) => {
+                self.mounted.as_ref().map(|mounted| &mounted.storage)
+            }
         }
+    }
+
+    /// Whether that disk is only read.
+    pub fn reads_only(&self) -> bool {
+        self.mounted.as_ref().is_some_and(|mounted| mounted.read_only)
     }
 
     /// What stands for the configuration that running pods are to have now; none where theirs never changes.
@@ -196,6 +219,7 @@ impl Workload {
         match &self.runtime {
             Runtime::Singleton | Runtime::Sharded { .. } => "frames flow",
             Runtime::Shared { .. } => "its pod runs; each camera says how it fares",
+            Runtime::Batch(Batch { schedule: None, .. }) => "it runs until it has done all",
             Runtime::Batch(_) => "it runs when its schedule says so",
         }
     }

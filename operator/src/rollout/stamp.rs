@@ -176,6 +176,7 @@ pub fn operator_revision(settings: &Settings) -> String {
     let sample = Workload {
         names: Names::default(),
         runtime: Runtime::Sharded { replicas: 1, storage },
+        mounted: None,
         program: Program::worker(settings),
         args: run_args(&owner),
         env: Vec::new(),

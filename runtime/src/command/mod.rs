@@ -11,6 +11,7 @@ pub mod refused;
 
 use std::{
     fmt::Display,
+    fs::File,
     future::pending,
     io::{self, IsTerminal, Write as _},
     process::ExitCode,
@@ -23,6 +24,7 @@ use edgereel_crds::{
     document::Reading,
     name::{Kind, Program},
     problem::Problem,
+    status::ConditionType,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -45,7 +47,7 @@ use crate::{
     },
     metrics::Metrics,
     plain::plain,
-    run::{Asked, Run},
+    run::{Asked, Run, fleet::Fleet},
     serve,
     sibling::{
         Launch,
@@ -274,8 +276,9 @@ fn run_loaded<K: Kinds>(
             None => Some(tokio::spawn(table::log_forever(fleet.clone()))),
         };
         let (asking, asked) = mpsc::channel(1);
+        let ends = follow.is_none();
         tokio::spawn(read_again(args, kinds, hangup, follow, shutdown, asking));
-        run.run(asked).await;
+        run.run(asked, ends).await;
         if let Some(view) = view {
             view.abort();
         }
@@ -287,6 +290,7 @@ fn run_loaded<K: Kinds>(
         supervised::say(&Said::Stopped(fleet.status()));
         return Ok(());
     }
+    leave_last_words(&fleet);
     match screen {
         Some(screen) => {
             screen.close();
@@ -296,6 +300,20 @@ fn run_loaded<K: Kinds>(
     }
     info!("all stopped");
     Ok(())
+}
+
+/// Where Kubernetes reads what a container says at its end.
+const LAST_WORDS: &str = "/dev/termination-log";
+
+/// Leaves what those say that ran to their end, where somebody reads it.
+fn leave_last_words(fleet: &Fleet) {
+    let members = fleet.members();
+    let completed = members.iter().filter(|member| member.state.is_completed());
+    let ready = completed.filter_map(|member| member.state.condition(ConditionType::Ready));
+    let words: Vec<String> = ready.map(|condition| condition.message).collect();
+    if let Ok(mut file) = File::options().write(true).truncate(true).open(LAST_WORDS) {
+        let _ = file.write_all(words.join("; ").as_bytes());
+    }
 }
 
 /// Reads the files again at each hangup, or when they change, and asks for what they hold now. Files with a problem change

@@ -12,7 +12,10 @@ mod supervisor;
 use std::{path::PathBuf, sync::Arc};
 
 use edgereel_crds::plan::{Revisions, UnknownField};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -55,6 +58,8 @@ pub struct Run {
     storage_root: Option<PathBuf>,
     jobs: Vec<Job>,
     shutdown: CancellationToken,
+    /// Told when a resource has ended.
+    ended: Arc<Notify>,
 }
 
 /// A running resource.
@@ -65,22 +70,44 @@ struct Job {
     task: JoinHandle<()>,
 }
 
+impl Job {
+    /// Whether it ran to its end.
+    fn is_completed(&self) -> bool {
+        self.member.state.is_completed() && !self.stop.is_cancelled()
+    }
+}
+
 impl Run {
     /// Nothing runs yet; everything that will, counts on these metrics and ends with `shutdown`. `storage_root` stands in for
     /// the resources' volumes.
     pub fn new(metrics: Metrics, storage_root: Option<PathBuf>, shutdown: CancellationToken) -> Self {
-        Run { fleet: Arc::new(Fleet::new(metrics, vec![])), storage_root, jobs: vec![], shutdown }
+        Run {
+            fleet: Arc::new(Fleet::new(metrics, vec![])),
+            storage_root,
+            jobs: vec![],
+            shutdown,
+            ended: Arc::default(),
+        }
     }
 
-    /// Turns to whatever is asked for until shutdown, and waits then until everything has stopped.
-    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+    /// Turns to whatever is asked for until shutdown or, if `ends`, until all resources have completed; and waits then until
+    /// everything has stopped.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>, ends: bool) {
         let sampler = tokio::spawn(fleet::sample_forever(self.fleet.clone()));
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
+                () = self.ended.notified() => {
+                    if ends && !self.jobs.is_empty() && self.jobs.iter().all(Job::is_completed) {
+                        info!("all resources have completed");
+                        break;
+                    }
+                }
                 Some(asked) = asked.recv() => self.turn_to(asked).await,
             }
         }
+        // What serves and draws ends with them.
+        self.shutdown.cancel();
         end(self.jobs).await;
         sampler.abort();
     }
@@ -135,7 +162,11 @@ impl Run {
         let around =
             Surroundings { storage_root: self.storage_root.clone(), secrets: secrets.clone(), shutdown: stop.clone() };
         let supervised = member.clone();
-        let task = tokio::spawn(async move { supervisor::supervise(&supervised, &around).await });
+        let ended = self.ended.clone();
+        let task = tokio::spawn(async move {
+            supervisor::supervise(&supervised, &around).await;
+            ended.notify_one();
+        });
         Job { wanted, member, stop, task }
     }
 }

@@ -9,6 +9,7 @@ mod crash;
 mod dataset;
 mod documents;
 mod exposition;
+mod folder;
 mod frozen_broker;
 mod harness;
 mod interop;

@@ -175,3 +175,37 @@ spec:
     children::<FrameSink>("data-set.yaml", text, "labels").await;
     children::<FrameSink>("sink-with-retention.yaml", text, "week").await;
 }
+
+#[tokio::test]
+async fn golden_folders_of_pictures() {
+    let text = "\
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: kafka}
+spec: {bootstrapServers: [\"kafka:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: labels}
+spec:
+  source: {directory: {path: Labeled_Images, watch: false, afterSent: delete}}
+  storage: {persistentVolumeClaim: {claimName: pictures}}
+  topic: {name: image-data}
+  kafka: {connectionRef: {name: kafka}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: inbox}
+spec:
+  source: {directory: {ledger: /state}}
+  storage: {hostPath: {path: /data/inbox}}
+  topic: {name: inbox}
+  kafka: {connectionRef: {name: kafka}}
+  placement: {nodes: [edge-1]}
+  template:
+    volumes: [{name: state, source: {persistentVolumeClaim: {claimName: state}}}]
+    volumeMounts: [{name: state, mountPath: /state}]
+";
+    children::<CameraStream>("folder-to-its-end.yaml", text, "labels").await;
+    children::<CameraStream>("folder-watched.yaml", text, "inbox").await;
+}

@@ -4,6 +4,7 @@
 //! says so, as in a real cluster.
 
 mod claims;
+mod folder;
 mod golden;
 mod newer;
 mod nodes;
@@ -27,6 +28,7 @@ use edgereel_crds::{CameraStream, CameraWorker, FrameSink, KafkaConnection, docu
 use http::{Method, Request, Response};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
     core::v1::{ConfigMap, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
 };
@@ -297,6 +299,7 @@ impl Lab {
             ("Service", of_child::<Service>),
             ("Deployment", of_child::<Deployment>),
             ("StatefulSet", of_child::<StatefulSet>),
+            ("Job", of_child::<Job>),
             ("PodDisruptionBudget", of_child::<PodDisruptionBudget>),
             ("Secret", |lab, event| {
                 let event = typed(event);

@@ -121,7 +121,7 @@ fn oauthbearer_logs_in_with_tokens_from_the_endpoint_and_says_what_the_endpoint_
     assert_fault(&fault, Reason::KafkaUnauthorized, &words);
     let (settings, budget) = (Settings::default(), 1 << 20);
     let (client_id, role, topic) = ("test".into(), Role::Camera, asked.name.as_str());
-    let options = Options { client_id, role, topic, settings: &settings, budget, limit: budget };
+    let options = Options { client_id, role, topic, settings: &settings, budget, limit: budget, patient: false };
     let refused = FrameProducer::<u64>::new(&connection, &bad, &options, |_| ()).err().expect("no token, no client");
     assert_fault(&refused, Reason::KafkaUnauthorized, &words);
 }
