@@ -146,7 +146,9 @@ fn runtime(spec: &CameraStreamSpec) -> Runtime {
         Source::Directory(directory) if !directory.watch => {
             Runtime::Batch(Batch { schedule: None, completions: 1, backoff: BACKOFF, deadline: None })
         }
-        _ => Runtime::Singleton,
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Directory(_) | Source::Synthetic(_) => {
+            Runtime::Singleton
+        }
     }
 }
 

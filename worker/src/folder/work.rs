@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, Sender},
     time::{Duration, Instant},
 };
 
@@ -508,10 +508,7 @@ impl Work {
     /// Waits for something to happen, at most until then, and takes in all that has.
     fn hear(&mut self, until: Instant) -> Result<(), Fault> {
         let wait = until.saturating_duration_since(Instant::now());
-        let mut event = match self.events.recv_timeout(wait) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        };
+        let mut event = self.events.recv_timeout(wait).ok();
         while let Some(heard) = event {
             match heard {
                 Event::Stop => self.stop = true,
