@@ -33,6 +33,8 @@ pub struct CameraPlan {
     pub spec: CameraStreamSpec,
     /// Its Kafka cluster.
     pub connection: Connection,
+    /// The volume that it reads, if it does, as `--storage-root` tells it from others.
+    pub volume: Option<Volume>,
 }
 
 /// A sink, ready to run.
@@ -66,9 +68,9 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// A sink's volume, of which it is not known yet whether there are others.
-    pub fn of(sink: &ObjectName, storage: &Storage) -> Self {
-        let ObjectName { namespace, name } = sink;
+    /// A resource's volume, of which it is not known yet whether there are others.
+    pub fn of(resource: &ObjectName, storage: &Storage) -> Self {
+        let ObjectName { namespace, name } = resource;
         let place = match storage {
             Storage::HostPath(host) => {
                 let parts: Vec<&str> = host.path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
@@ -90,15 +92,19 @@ pub struct Plan {
     pub cameras: Vec<CameraPlan>,
     /// The sinks, in the documents' order.
     pub sinks: Vec<SinkPlan>,
+    /// The Kafka clusters, in the documents' order, used or not.
+    pub connections: Vec<Connection>,
     /// `v1` Secrets among the documents: name, then key, to value.
     pub secrets: BTreeMap<ObjectName, BTreeMap<String, Vec<u8>>>,
     /// Fields that were passed over; none where documents are read strictly.
     pub unknown: Vec<UnknownField>,
     /// What the documents call their resources' revisions: whoever wrote one can see whether it has arrived.
     pub revisions: Revisions,
+    /// What stands in the annotation [`RESTART`](crate::document::RESTART): with another text, a resource is started anew.
+    pub restarts: Revisions,
 }
 
-/// Revisions by resource.
+/// Texts by resource: revisions, and what an annotation says.
 pub type Revisions = BTreeMap<(Kind, ObjectName), String>;
 
 /// A field of a document that this version does not know.
@@ -121,14 +127,22 @@ pub struct Planned<'a> {
     pub replicas: u32,
     /// `spec.suspend`.
     pub suspend: bool,
-    /// The Secrets that it and its Kafka cluster name.
-    pub secrets: SecretUses,
+    /// The Secrets that it and its Kafka cluster name, by the namespaces that these are in.
+    pub secrets: BTreeMap<String, SecretUses>,
+}
+
+/// The Secrets of a resource and of its connection.
+fn secrets_of(name: &ObjectName, own: SecretUses, connection: &Connection) -> BTreeMap<String, SecretUses> {
+    let mut all = BTreeMap::from([(name.namespace.clone(), own)]);
+    let there = all.entry(connection.name.namespace.clone()).or_default();
+    *there = merged(std::mem::take(there), connection_secrets(&connection.spec));
+    all
 }
 
 impl CameraPlan {
     /// It as any other.
     pub fn planned(&self) -> Planned<'_> {
-        let secrets = merged(camera_secrets(&self.spec), connection_secrets(&self.connection.spec));
+        let secrets = secrets_of(&self.name, camera_secrets(&self.spec), &self.connection);
         Planned { kind: Kind::CameraStream, name: &self.name, replicas: 1, suspend: self.spec.suspend, secrets }
     }
 }
@@ -137,7 +151,7 @@ impl SinkPlan {
     /// It as any other.
     pub fn planned(&self) -> Planned<'_> {
         let (replicas, suspend) = (self.spec.replicas.max(1) as u32, self.spec.rests());
-        let secrets = connection_secrets(&self.connection.spec);
+        let secrets = secrets_of(&self.name, SecretUses::new(), &self.connection);
         Planned { kind: Kind::FrameSink, name: &self.name, replicas, suspend, secrets }
     }
 }

@@ -47,6 +47,7 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
     let camera = "topic: {name: a}, kafka: {connectionRef: {name: k}}";
     let source = "source: {synthetic: {}}, kafka: {connectionRef: {name: k}}";
     let sink = "from: {streamRef: {name: a}}, storage: {hostPath: {path: /d}}, placement: {nodes: [n]}";
+    let disk = "{persistentVolumeClaim: {claimName: pictures}}";
     let servers = "bootstrapServers: [\"a:1\"]";
     let reference = "{name: a, key: b}";
     let oauth = format!(
@@ -113,6 +114,44 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &[],
         ),
         ("CameraStream", format!("source: {{mjpeg: {{url: \"http://cam/a@b?c=d@e\"}}}}, {camera}"), &[]),
+        ("CameraStream", format!("source: {{directory: {{}}}}, storage: {disk}, {camera}"), &[]),
+        (
+            "CameraStream",
+            format!(
+                "source: {{directory: {{path: a, afterSent: move, sentDirectory: b, annotation: csv, annotationFile: c, ledger: /s}}}}, storage: {disk}, {camera}"
+            ),
+            &[],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{}}}}, {camera}"),
+            &["storage is for source.directory, which needs it"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{}}}}, storage: {disk}, workerRef: {{name: w}}, {camera}"),
+            &["a camera with storage has a pod of its own"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{path: ../a}}}}, storage: {disk}, {camera}"),
+            &["path is below the storage's root, without .."],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{afterSent: move}}}}, storage: {disk}, {camera}"),
+            &["sentDirectory is for afterSent: move, which needs it"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{annotationFile: a}}}}, storage: {disk}, {camera}"),
+            &["annotationFile is for annotation: csv, which needs it"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{ledger: a}}}}, storage: {disk}, {camera}"),
+            &["ledger is an absolute path"],
+        ),
         ("CameraStream", format!("source: {{mjpeg: {{url: \"http://ann:s3cret@cam/\"}}}}, {camera}"), &[LOGIN]),
         ("CameraStream", format!("source: {{snapshot: {{url: \"https://ann@cam/\"}}}}, {camera}"), &[LOGIN]),
         (

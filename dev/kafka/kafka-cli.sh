@@ -34,4 +34,5 @@ case $tool in
 esac
 # A small heap and the first compiler alone: a call lives for about a second.
 exec java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
-  "-Dlog4j2.configurationFile=$here/log4j2-cli.properties" -cp "$dir/libs/*" "$class" "$@"
+  "-Dlog4j2.configurationFile=$here/log4j2-cli.properties" \
+  "-Dlog4j.configuration=file:$here/log4j1.properties" -Dkafka.log.level=ERROR -cp "$dir/libs/*" "$class" "$@"

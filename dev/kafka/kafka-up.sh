@@ -17,7 +17,7 @@
 #     --only I            broker I alone: start it again after a stop, its data is kept
 #     --prepare           write settings and format the storage, start nothing
 #     --foreground        with --only: become that broker's process instead of leaving it in the background
-#     --kafka VERSION     another release 4.x; the default stands in pom.xml
+#     --kafka VERSION     another release, 3.8 or 4.x; the default stands in pom.xml
 #
 # The last line on stdout is `bootstrap=HOST:PORT,…`; all else goes to stderr. Stop it with kafka-down.sh DIR.
 # Kafka's jars are fetched once, by Maven, into ${XDG_CACHE_HOME:-~/.cache}/edgereel/kafka-VERSION/libs; two runs at once
@@ -78,6 +78,8 @@ fetch_jars() {
       esac
       [ $SECONDS -lt $silent_until ] || { say "fetching Kafka: $files files so far" && silent_until=$((SECONDS + 5)); }
     done || die "Maven could not fetch Kafka $version: see above"
+  # Kafka 3 has a logging backend of its own, and two are one too many.
+  [[ $version != 3.* ]] || rm -f "$cache/fetching/"log4j-slf4j-impl-*.jar
   mv -T "$cache/fetching" "$cache/libs"
   rm -rf "$cache/fetching.notes"
   say "Kafka $version is fetched"
@@ -238,7 +240,8 @@ fi
 read -ra jvm <<< "${KAFKA_JVM_OPTS:--XX:+UseSerialGC -XX:TieredStopAtLevel=1}"
 java_of() {
   broker=(java -Xms128m "-Xmx$heap" "${jvm[@]}" -Djava.awt.headless=true
-    "-Dlog4j2.configurationFile=$here/log4j2-broker.properties" -cp "$libs/*" kafka.Kafka "$dir/node-$1/server.properties")
+    "-Dlog4j2.configurationFile=$here/log4j2-broker.properties"
+    "-Dlog4j.configuration=file:$here/log4j1.properties" -Dkafka.log.level=INFO -cp "$libs/*" kafka.Kafka "$dir/node-$1/server.properties")
 }
 for i in "${nodes[@]}"; do
   d=$dir/node-$i

@@ -2,7 +2,7 @@
 
 use crate::{
     jpeg::{self, SOI},
-    reasons::InvalidReason,
+    reasons::{DropReason, InvalidReason},
 };
 
 /// A kind of picture.
@@ -26,6 +26,15 @@ impl Kind {
             Kind::Jpeg => ".jpg",
             Kind::Png => ".png",
             Kind::WebP => ".webp",
+        }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Kind::Jpeg => "image/jpeg",
+            Kind::Png => "image/png",
+            Kind::WebP => "image/webp",
         }
     }
 }
@@ -61,6 +70,16 @@ impl From<Defect> for InvalidReason {
             Defect::Empty => InvalidReason::empty,
             Defect::NotPicture => InvalidReason::not_picture,
             Defect::Truncated => InvalidReason::truncated,
+        }
+    }
+}
+
+impl From<Defect> for DropReason {
+    fn from(defect: Defect) -> Self {
+        match defect {
+            Defect::Empty => DropReason::empty,
+            Defect::NotPicture => DropReason::not_picture,
+            Defect::Truncated => DropReason::truncated,
         }
     }
 }

@@ -33,8 +33,16 @@ reasons! {
         truncated,
         /// Not a JPEG.
         not_jpeg,
-        /// A part without content.
+        /// A file that is neither a JPEG nor a PNG nor a WebP.
+        not_picture,
+        /// A part, or a file, without content.
         empty,
+        /// A file that could not be read.
+        unreadable,
+        /// A symbolic link that leads out of its folder.
+        outside,
+        /// A picture of which nothing says what it shows, though something should.
+        no_annotation,
         /// A snapshot was asked for, and no answer came.
         no_answer,
         /// `reencode` could not decode it.

@@ -1,9 +1,10 @@
 //! A frame as a Kafka record, and back.
 //!
 //! Records carry CloudEvents headers in Kafka's binary mode (CloudEvents Kafka protocol binding 1.0.2, §3.2) whatever
-//! their value; a reader needs none of them. [`time`] says when a record's frame was captured.
+//! their value; a reader needs none of them. [`labelled`] is a picture of a folder; [`time`] says when a record's frame was captured.
 
 mod json;
+pub mod labelled;
 pub mod time;
 
 use std::fmt;
@@ -66,6 +67,11 @@ impl FrameEncoder {
     /// What `ce_id` begins with.
     pub fn session(&self) -> &str {
         &self.session
+    }
+
+    /// The records' `ce_source`.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Frames of `camera`, captured by a worker's run that `session` names uniquely.

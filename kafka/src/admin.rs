@@ -1,4 +1,4 @@
-//! The two requests about topics that need librdkafka's C interface: create, and describe the settings.
+//! The requests about topics that need librdkafka's C interface: create, delete, and describe the settings.
 //!
 //! rdkafka's `AdminClient` would do but for three things: nobody polls its event queue, so a wrong password looks like a
 //! timeout and OAUTHBEARER cannot log in at all; it throws away the broker's words ("Replication factor: 3 larger than
@@ -121,9 +121,51 @@ pub fn create_topic<C: ClientContext>(
         } else {
             rd::rd_kafka_CreateTopics_result_topics(result, &mut count)
         };
-        if topics.is_null() || count == 0 {
-            return Err(Refusal::new(Code::Fail, "the answer names no topic"));
-        }
+        first_succeeded(topics, count)
+    }
+}
+
+/// Deletes a topic with all that it holds. Blocks until the controller answers, `timeout` at most.
+pub fn delete_topic<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<(), Refusal> {
+    let name = c_string(topic)?;
+    // SAFETY: `name` lives through the call, which copies it; the destructor belongs to the constructor.
+    let native = unsafe { Owned::new(rd::rd_kafka_DeleteTopic_new(name.as_ptr()), rd::rd_kafka_DeleteTopic_destroy) };
+    let native = native.ok_or_else(|| Refusal::new(Code::InvalidArgument, "not a topic's name"))?;
+    let delete = RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DELETETOPICS;
+    let answer = request(
+        client,
+        delete,
+        timeout,
+        |_| Ok(()),
+        |options, queue| {
+            let mut topics = [native.ptr];
+            // SAFETY: the request copies the topic; options and queue live through the call.
+            unsafe { rd::rd_kafka_DeleteTopics(client.native_ptr(), topics.as_mut_ptr(), 1, options, queue) }
+        },
+    )?;
+    // SAFETY: the result and its topics live as long as the event, which `answer` keeps.
+    unsafe {
+        let result = rd::rd_kafka_event_DeleteTopics_result(answer.ptr);
+        let mut count = 0;
+        let topics = if result.is_null() {
+            ptr::null_mut()
+        } else {
+            rd::rd_kafka_DeleteTopics_result_topics(result, &mut count)
+        };
+        first_succeeded(topics, count)
+    }
+}
+
+/// What became of the one topic of a request.
+///
+/// # Safety
+/// `topics` is null or points to `count` valid pointers, which live through the call.
+unsafe fn first_succeeded(topics: *mut *const rd::rd_kafka_topic_result_t, count: usize) -> Result<(), Refusal> {
+    if topics.is_null() || count == 0 {
+        return Err(Refusal::new(Code::Fail, "the answer names no topic"));
+    }
+    // SAFETY: as above; librdkafka's words are C strings of the result.
+    unsafe {
         let topic = *topics;
         let words = || text(rd::rd_kafka_topic_result_error_string(topic));
         succeeded(rd::rd_kafka_topic_result_error(topic), words)

@@ -171,6 +171,7 @@ mod tests {
 
     fn connection(tls: Option<KafkaTls>, sasl: Option<Sasl>, properties: &[(&str, &str)]) -> Connection {
         let spec = KafkaConnectionSpec {
+            allowed_namespaces: Default::default(),
             bootstrap_servers: vec!["a:9092".into(), "b:9092".into()],
             tls,
             sasl,

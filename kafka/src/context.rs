@@ -229,6 +229,7 @@ mod tests {
 
     fn context_of(name: &str) -> Context {
         let spec = KafkaConnectionSpec {
+            allowed_namespaces: Default::default(),
             bootstrap_servers: vec!["a:9092".into()],
             tls: None,
             sasl: None,

@@ -54,6 +54,18 @@ pub enum Role {
     Other,
 }
 
+/// A right on a topic, as `kafka-acls --operation` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Kafka's own terms
+pub enum Right {
+    Create,
+    Delete,
+    Describe,
+    DescribeConfigs,
+    Read,
+    Write,
+}
+
 /// What a fault is about: the names that its words need. Cheap to clone, shown as the connection's name.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -64,6 +76,7 @@ pub struct Subject {
     topic: Option<Arc<str>>,
     group: Option<Arc<str>>,
     role: Role,
+    right: Option<Right>,
 }
 
 impl fmt::Display for Subject {
@@ -83,6 +96,7 @@ impl Subject {
             topic: None,
             group: None,
             role: Role::Other,
+            right: None,
         }
     }
 
@@ -104,6 +118,21 @@ impl Subject {
     /// The same, for a client that works for `role`.
     pub fn role(&self, role: Role) -> Self {
         Subject { role, ..self.clone() }
+    }
+
+    /// The same, for a request that needs this right on the topic.
+    pub fn needing(&self, right: Right) -> Self {
+        Subject { right: Some(right), ..self.clone() }
+    }
+
+    /// The right on the topic that is missing where the brokers say that one is: what the role does, unless the request was
+    /// another.
+    fn right(&self) -> Right {
+        self.right.unwrap_or(match self.role {
+            Role::Camera | Role::DeadLetters => Right::Write,
+            Role::Sink => Right::Read,
+            Role::Other => Right::Describe,
+        })
     }
 
     /// What to say to a camera, to a sink that reads, of its dead letters, and to others.
@@ -206,31 +235,35 @@ impl Subject {
                 Reason::KafkaUnauthorized,
                 format!("{at}: the broker does not take this kind of login{because}; check spec.sasl.mechanism"),
             ),
-            Code::TopicAuthorizationFailed => KafkaFault::lasting(
-                Reason::KafkaUnauthorized,
-                format!(
-                    "{at}: this user may not use topic {topic}{because}; grant it (kafka-acls --add --topic {topic} \
-                     --operation Describe{})",
-                    self.advice(
-                        " --operation DescribeConfigs --operation Write, and Create to make it",
-                        " --operation Read",
-                        " --operation DescribeConfigs --operation Write, and Create to make it",
-                        ", and Read or Write",
-                    )
-                ),
-            ),
+            Code::TopicAuthorizationFailed => {
+                let right = self.right();
+                KafkaFault::lasting(
+                    Reason::KafkaUnauthorized,
+                    format!(
+                        "{at}: this user lacks the right {right:?} on topic {topic}{because}; grant it (kafka-acls --add \
+                         --topic {topic} --operation {right:?}){}",
+                        self.advice(
+                            "; a camera needs Write and DescribeConfigs, and Create where it is to make the topic",
+                            "; a sink needs Read",
+                            "; dead letters need Write and DescribeConfigs, and Create where the sink is to make the topic",
+                            "",
+                        )
+                    ),
+                )
+            }
             Code::GroupAuthorizationFailed => KafkaFault::lasting(
                 Reason::KafkaUnauthorized,
                 format!(
-                    "{at}: this user may not use consumer group {group}{because}; grant it (kafka-acls --add --group \
-                     {group} --operation Read)"
+                    "{at}: this user lacks the right Read on consumer group {group}{because}; grant it (kafka-acls --add \
+                     --group {group} --operation Read)"
                 ),
             ),
+            // The only thing that clients ask of the cluster itself, but for topics: a producer's id.
             Code::ClusterAuthorizationFailed => KafkaFault::lasting(
                 Reason::KafkaUnauthorized,
                 format!(
-                    "{at}: this user may not do this on the cluster{because}; grant it (kafka-acls --add --cluster \
-                     --operation IdempotentWrite, and Create to make topics), or use a user who may"
+                    "{at}: this user lacks the right IdempotentWrite on the cluster{because}; grant it (kafka-acls --add \
+                     --cluster --operation IdempotentWrite), or Write on the topic, which is enough from Kafka 2.8 on"
                 ),
             ),
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopicId => {

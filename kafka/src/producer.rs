@@ -34,6 +34,7 @@ use rdkafka::{
 
 use super::{
     client::{Context, Health, KafkaFault, Snapshot, Subject, client_config},
+    fault::Right,
     headers,
     producer_config::configure,
 };
@@ -133,7 +134,7 @@ impl<T: Send + Sync + 'static> FrameProducer<T> {
         let mut config = client_config(connection, secrets, &options.client_id)?;
         configure(&mut config, options);
         let context = Context::new(connection, secrets)?;
-        let subject = context.subject().role(options.role).topic(options.topic);
+        let subject = context.subject().role(options.role).topic(options.topic).needing(Right::Write);
         let context = context.about(subject.clone());
         let health = context.health().clone();
         let counts = Arc::<Counts>::default();

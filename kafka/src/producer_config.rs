@@ -27,6 +27,8 @@ pub struct Options<'a> {
     pub budget: u64,
     /// The largest record or batch that the topic takes (its `max.message.bytes`).
     pub limit: u64,
+    /// Nothing is given up for having waited too long: whoever sends waits as long as Kafka does.
+    pub patient: bool,
 }
 
 impl<'a> Options<'a> {
@@ -40,6 +42,7 @@ impl<'a> Options<'a> {
             settings: &plan.spec.producer,
             budget: plan.spec.buffer.memory.0,
             limit: topic_limit.unwrap_or_else(|| largest_record(encoding.max_frame_bytes, encoding.format)),
+            patient: false,
         }
     }
 }
@@ -71,7 +74,8 @@ pub fn configure(config: &mut ClientConfig, options: &Options<'_>) {
         ("compression.type", compression.to_owned()),
         ("linger.ms", format!("{}", settings.linger.as_secs_f64().clamp(0.0, 900.0) * 1000.0)),
         ("batch.size", settings.batch_bytes.0.clamp(1, i32::MAX as u64).to_string()),
-        ("message.timeout.ms", patience.to_string()),
+        // 0 is for ever.
+        ("message.timeout.ms", if options.patient { "0".to_owned() } else { patience.to_string() }),
         ("request.timeout.ms", answer.to_string()),
         ("socket.timeout.ms", (answer + 1_000).to_string()),
         // Also the largest batch: never more than the topic takes, since librdkafka does not split a refused batch.
@@ -96,8 +100,15 @@ mod tests {
 
     fn configured(settings: Settings, budget: u64, limit: u64) -> ClientConfig {
         let mut config = ClientConfig::new();
-        let options =
-            Options { client_id: "c".into(), role: Role::Camera, topic: "t", settings: &settings, budget, limit };
+        let options = Options {
+            client_id: "c".into(),
+            role: Role::Camera,
+            topic: "t",
+            settings: &settings,
+            budget,
+            limit,
+            patient: false,
+        };
         configure(&mut config, &options);
         config.create_native_config().expect("librdkafka takes every setting");
         config

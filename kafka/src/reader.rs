@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use edgereel_crds::plan::Connection;
 use edgereel_runtime::secrets::Secrets;
+use jiff::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
@@ -27,6 +28,7 @@ use super::{
         elements_of,
         mark::{Mark, TopicId},
     },
+    fault::{Right, Role},
     headers,
     health::Snapshot,
 };
@@ -135,7 +137,7 @@ impl TopicReader {
             .set("receive.message.max.bytes", "1000000000")
             .set("queued.max.messages.kbytes", "16384");
         let context = Context::new(connection, secrets)?;
-        let subject = context.subject().clone();
+        let subject = context.subject().group(group).role(Role::Other);
         let consumer = BaseConsumer::from_config_and_context(&config, context).map_err(|e| subject.fault(&e))?;
         Ok(TopicReader { consumer, subject })
     }
@@ -191,9 +193,36 @@ impl TopicReader {
         Ok(extents)
     }
 
+    /// The first offset of each partition that is still there, and the one that the next record gets; empty when there is no such
+    /// topic.
+    pub fn bounds(&self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>, KafkaFault> {
+        let metadata = self.ask(topic, REQUEST, || self.consumer.fetch_metadata(Some(topic), REQUEST))?;
+        let partitions = metadata.topics().iter().flat_map(|t| t.partitions().iter().map(|p| p.id()));
+        partitions.map(|partition| Ok((partition, self.watermarks(topic, partition)?))).collect()
+    }
+
     /// The first offset of a partition that is still there, and the one that the next record gets.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaFault> {
         self.ask(topic, SILENCE, || self.consumer.fetch_watermarks(topic, partition, REQUEST))
+    }
+
+    /// Of each partition of a topic, the first offset whose record has this time or a later one; none where there is no such
+    /// record.
+    pub fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<i32, Option<i64>>, KafkaFault> {
+        let metadata = self.ask(topic, REQUEST, || self.consumer.fetch_metadata(Some(topic), REQUEST))?;
+        let mut wanted = TopicPartitionList::new();
+        // Before 1970 there is none, and some negative numbers mean something else.
+        let wanted_time = Offset::Offset(time.as_millisecond().max(0));
+        for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
+            let added = wanted.add_partition_offset(topic, partition.id(), wanted_time);
+            added.map_err(|e| self.subject.topic(topic).fault(&e))?;
+        }
+        let found = self.ask(topic, SILENCE, || self.consumer.offsets_for_times(wanted.clone(), REQUEST))?;
+        let offset = |offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(found.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect())
     }
 
     /// Asks again for `patience` where an error may pass: one broker of several may be gone, and with it for a moment a
@@ -236,36 +265,52 @@ impl TopicReader {
         topic: &str,
         partition: i32,
         offsets: Range<i64>,
+        take: impl FnMut(StoredRecord) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read_all(topic, &BTreeMap::from([(partition, offsets)]), take)
+    }
+
+    /// Gives every record of these partitions whose offset is in the partition's range to `take`, until it fails: each
+    /// partition's in order, and of several as they come.
+    pub fn read_all<E: From<KafkaFault>>(
+        &self,
+        topic: &str,
+        ranges: &BTreeMap<i32, Range<i64>>,
         mut take: impl FnMut(StoredRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        if offsets.is_empty() {
+        let mut open: BTreeMap<i32, &Range<i64>> = ranges.iter().map(|(p, offsets)| (*p, offsets)).collect();
+        open.retain(|_, offsets| !offsets.is_empty());
+        if open.is_empty() {
             return Ok(());
         }
-        let subject = self.subject.topic(topic);
+        let subject = self.subject.topic(topic).needing(Right::Read);
         let mut assignment = TopicPartitionList::new();
-        let start = Offset::Offset(offsets.start);
-        assignment.add_partition_offset(topic, partition, start).map_err(|e| subject.fault(&e))?;
+        for (partition, offsets) in &open {
+            let start = Offset::Offset(offsets.start);
+            assignment.add_partition_offset(topic, *partition, start).map_err(|e| subject.fault(&e))?;
+        }
         self.consumer.assign(&assignment).map_err(|e| subject.fault(&e))?;
         let mut heard = Instant::now();
-        loop {
+        while !open.is_empty() {
             match self.consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
-                    let offset = message.offset();
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let Some(offsets) = open.get(&partition) else { continue };
                     // What an earlier assignment had asked for is none of this one's.
-                    if message.partition() != partition || message.topic() != topic || offset < offsets.start {
+                    if message.topic() != topic || offset < offsets.start {
                         continue;
                     }
-                    if offset < offsets.end {
+                    let (wanted, last) = (offset < offsets.end, offset + 1 >= offsets.end);
+                    if wanted {
                         take(stored(topic, &message))?;
                     }
-                    if offset + 1 >= offsets.end {
-                        break;
+                    if last {
+                        open.remove(&partition);
                     }
                 }
                 // It reaches beyond the range, which was there before.
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break,
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(KafkaError::PartitionEOF(ended))) => drop(open.remove(&ended)),
                 // The loss of one broker shows here too; what it had comes from the others.
                 Some(Err(e)) => {
                     let fault = subject.fault(&e);
@@ -274,7 +319,9 @@ impl TopicReader {
                     }
                 }
                 None if heard.elapsed() > SILENCE => {
-                    let message = format!("topic {topic} gives no records of partition {partition} though it has some");
+                    let silent: Vec<&i32> = open.keys().collect();
+                    let message =
+                        format!("topic {topic} gives no records of partitions {silent:?} though they have some");
                     return Err(KafkaFault::passing(edgereel_crds::status::Reason::KafkaUnreachable, message).into());
                 }
                 None => {}

@@ -1,4 +1,4 @@
-//! Makes and checks topics; [`look`] only looks at them.
+//! Makes, checks and deletes topics; [`look`] only looks at them.
 
 pub mod look;
 
@@ -31,6 +31,7 @@ use edgereel_runtime::secrets::Secrets;
 use super::{
     admin::{self, Make, NewTopic},
     client::{Context, KafkaFault, Role, Snapshot, Subject, client_config},
+    fault::Right,
     topic_check::{self, MAX_MESSAGE_BYTES},
 };
 
@@ -106,6 +107,41 @@ fn dead_letter_topic(name: &str) -> Topic {
         ensure: EnsureTopic::Create,
         config: BTreeMap::new(),
     }
+}
+
+/// Makes a topic that must not be there yet, with room for records of `required_message_bytes`, and waits for its leaders.
+pub async fn make(
+    connection: &Connection,
+    secrets: &Secrets,
+    topic: &Topic,
+    required_message_bytes: u64,
+) -> Result<TopicReport, KafkaFault> {
+    let topic = topic.clone();
+    with_topics(connection, secrets, Role::Other, move |topics| {
+        // A look first: it says what keeps the brokers from answering.
+        let is_there = topics.shape(&topic.name)?.is_some();
+        if is_there || !topics.create(&topic, required_message_bytes)? {
+            return Err(topics.about(&topic.name).code(Code::TopicAlreadyExists, ""));
+        }
+        // It is as it was made: nobody need be allowed to see its settings.
+        let made = Topic { ensure: EnsureTopic::Exists, ..topic };
+        topics.finish(&made, true, required_message_bytes)
+    })
+    .await
+}
+
+/// Deletes a topic with all that it holds; one that is not there is deleted.
+pub async fn delete(connection: &Connection, secrets: &Secrets, name: &str) -> Result<(), KafkaFault> {
+    let name = name.to_owned();
+    with_topics(connection, secrets, Role::Other, move |topics| {
+        match admin::delete_topic(topics.client.client(), &name, PATIENCE) {
+            Err(refusal) if refusal.code != Code::UnknownTopicOrPartition => {
+                Err(topics.about(&name).needing(Right::Delete).code(refusal.code, &refusal.words))
+            }
+            _ => Ok(()),
+        }
+    })
+    .await
 }
 
 /// How many partitions a topic has.
@@ -206,7 +242,10 @@ impl Topics {
                 );
                 None
             }
-            Err(refusal) => return Err(self.about(&topic.name).code(refusal.code, &refusal.words)),
+            Err(refusal) => {
+                let about = self.about(&topic.name).needing(Right::DescribeConfigs);
+                return Err(about.code(refusal.code, &refusal.words));
+            }
         };
         if topic.ensure != EnsureTopic::Exists && !created {
             let empty = BTreeMap::new();
@@ -235,7 +274,7 @@ impl Topics {
         match admin::create_topic(self.client.client(), &new, make, PATIENCE) {
             Ok(()) => Ok(true),
             Err(refusal) if refusal.code == Code::TopicAlreadyExists => Ok(false),
-            Err(refusal) => Err(self.about(&topic.name).code(refusal.code, &refusal.words)),
+            Err(refusal) => Err(self.about(&topic.name).needing(Right::Create).code(refusal.code, &refusal.words)),
         }
     }
 
@@ -268,7 +307,7 @@ impl Topics {
         match found.error().map(Code::from) {
             None | Some(Code::NoError | Code::LeaderNotAvailable) => {}
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return Ok(None),
-            Some(code) => return Err(about.code(code, "")),
+            Some(code) => return Err(about.needing(Right::Describe).code(code, "")),
         }
         let partitions = found.partitions();
         Ok(Some(TopicShape {

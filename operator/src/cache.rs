@@ -24,6 +24,7 @@ use crate::{
     },
     groups::Groups,
     kinds::Kinds,
+    realm::Realm,
     references::{Node, References},
     rollout::pull::PULLS_FOR,
 };
@@ -65,8 +66,10 @@ pub struct Caches {
     pub config_maps: ConfigMaps,
     /// Pods that the operator's workloads made.
     pub pods: PodCache,
-    /// Who refers to whom.
-    pub references: References,
+    /// The namespace that they are of; none: all.
+    pub namespace: Option<String>,
+    /// This namespace among the others.
+    pub realm: Arc<Realm>,
 }
 
 /// The other ends of [`Caches`]: what the watches write to.
@@ -95,8 +98,8 @@ impl Writers {
 }
 
 impl Caches {
-    /// Empty caches for these kinds and their children.
-    pub fn new(kinds: &Kinds) -> (Self, Writers) {
+    /// Empty caches of a namespace, or of all, for these kinds and their children.
+    pub fn new(kinds: &Kinds, namespace: Option<String>, realm: Arc<Realm>) -> (Self, Writers) {
         let (secrets, pods) = (Writer::default(), Writer::default());
         let mut caches = Caches {
             all: ByType::default(),
@@ -104,7 +107,8 @@ impl Caches {
             secrets: secrets.as_reader(),
             config_maps: ConfigMaps::default(),
             pods: PodCache { store: pods.as_reader(), by_resource: Groups::default(), by_pull: Groups::default() },
-            references: References::default(),
+            namespace,
+            realm,
         };
         let mut writers = Writers::default();
         caches.open(secrets, &mut writers);
@@ -150,6 +154,11 @@ impl Caches {
     /// The children of a kind, if anything that is worked on has such.
     pub fn children<C: Child>(&self) -> Option<&ChildCache<C>> {
         self.all.get()
+    }
+
+    /// Who refers to whom.
+    pub fn references(&self) -> &References {
+        &self.realm.references
     }
 
     /// Waits until every watch has brought what there was at its start.

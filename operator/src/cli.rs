@@ -59,6 +59,10 @@ struct Cli {
     /// times. Default: none may.
     #[arg(long, env = "EDGEREEL_ALLOWED_HOST_PATHS", value_name = "[NAMESPACE=]PATH", value_delimiter = ',')]
     allowed_host_paths: Vec<Allowed>,
+    /// Let cameras and sinks use the KafkaConnections of other namespaces that allow it (`spec.allowedNamespaces`). Copies of their
+    /// Secrets are made where they are used: needs the right to write Secrets.
+    #[arg(long, env = "EDGEREEL_SHARED_CONNECTIONS", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    shared_connections: bool,
     /// The user that workers run as, unless their resource says otherwise. Never root.
     #[arg(long, env = "EDGEREEL_WORKER_RUN_AS_USER", value_name = "UID", default_value_t = 65532, value_parser = clap::value_parser!(i64).range(1..))]
     worker_run_as_user: i64,
@@ -188,6 +192,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             worker_image: cli.worker_image,
             image_pull_secrets: cli.image_pull_secrets,
             allowed_host_paths: cli.allowed_host_paths,
+            shared_connections: cli.shared_connections,
             run_as_user: cli.worker_run_as_user,
             run_as_group: cli.worker_run_as_group,
             worker_defaults: cli.worker_defaults,

@@ -26,6 +26,7 @@ pub mod kinds;
 pub mod lease;
 pub mod metrics;
 pub mod nodes;
+pub mod realm;
 pub mod references;
 pub mod reports;
 pub mod rollout;

@@ -13,7 +13,7 @@ pub const SECRET: &str = "Secret";
 /// What a ConfigMap is called here.
 pub const CONFIG_MAP: &str = "ConfigMap";
 
-/// A resource, or a Secret.
+/// A resource, a Secret or a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
     /// Its kind.
@@ -53,10 +53,14 @@ impl References {
 
     /// Takes up what a resource refers to now.
     pub fn put<K: Declared>(&self, of: &ObjectName, resource: &K) {
-        let here = |kind, name: String| Node { kind, name: ObjectName { namespace: of.namespace.clone(), name } };
+        let there = |namespace: Option<String>, kind, name: String| Node {
+            kind,
+            name: ObjectName { namespace: namespace.unwrap_or_else(|| of.namespace.clone()), name },
+        };
+        let here = |kind, name: String| there(None, kind, name);
         let spec = HasSpec::spec(resource);
-        let named = K::references(spec);
-        let named = named.into_iter().map(|r| Edge { to: here(r.kind, r.name), inherits: r.inherits });
+        let named = K::references(spec).into_iter();
+        let named = named.map(|r| Edge { to: there(r.namespace, r.kind, r.name), inherits: r.inherits });
         let values = K::secrets(spec).into_keys().map(|source| match source {
             Source::Secret(name) => here(SECRET, name),
             Source::ConfigMap(name) => here(CONFIG_MAP, name),
@@ -83,6 +87,11 @@ impl References {
     /// Those that refer to something themselves.
     pub fn sources_of(&self, target: &Node) -> BTreeSet<Node> {
         self.lock().to.get(target).cloned().unwrap_or_default()
+    }
+
+    /// All that is referred to.
+    pub fn all_targets(&self) -> Vec<Node> {
+        self.lock().to.keys().cloned().collect()
     }
 
     /// The resources or Secrets of a kind that are referred to.

@@ -283,7 +283,7 @@ async fn follow(pod: ObjectName, context: Arc<Context>, triggers: Triggers, nudg
         let answer = Box::pin(context.workers.ask(&target.ip, doubtful)).await;
         let failed = answer.is_err();
         let news = context.reports.answered(&pod, &target, answer);
-        let references = &context.caches.references;
+        let references = context.caches.references();
         for ((kind, name), comes_or_goes) in &news.woken {
             triggers.wake(kind, name);
             if *comes_or_goes {

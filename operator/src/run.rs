@@ -43,6 +43,7 @@ use crate::{
     kinds::Kinds,
     metrics::Metrics,
     nodes::{self, Nodes},
+    realm::Realm,
     references::Node,
     reports::{Reports, poll},
     rollout::{board::Board, stamp::operator_revision},
@@ -106,6 +107,7 @@ impl Operator {
         let guard = operator.guard.clone();
         beside.spawn(async move { guard.keep().await });
         let board = Arc::new(Board::new(operator.settings.rollout.clone(), operator.metrics.clone()));
+        let realm = Arc::new(Realm::new(&operator.namespaces));
         for namespace in scopes {
             let (begins, has_begun) = oneshot::channel();
             begun.push(has_begun);
@@ -114,7 +116,8 @@ impl Operator {
                 Some(namespace) => Arc::new(Reach::new(Some(namespace), operator.metrics.clone())),
             };
             let scope = operator.scope(namespace, &reach);
-            working.spawn(operator.clone().work(scope, definitions.clone(), board.clone(), begins, shutdown.clone()));
+            let shared = Shared { definitions: definitions.clone(), board: board.clone(), realm: realm.clone() };
+            working.spawn(operator.clone().work(scope, shared, begins, shutdown.clone()));
         }
         let ready = operator.ready.clone();
         let announced = async move {
@@ -137,20 +140,19 @@ impl Operator {
     async fn work(
         self: Arc<Self>,
         scope: Scope,
-        definitions: Arc<Definitions>,
-        board: Arc<Board>,
+        Shared { definitions, board, realm }: Shared,
         begins: oneshot::Sender<()>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (caches, writers) = Caches::new(&self.kinds);
+        let (caches, writers) = Caches::new(&self.kinds, scope.namespace.clone(), realm.clone());
         let context = Arc::new(self.context(caches, definitions, board.clone()));
-        let (triggers, mut woken) = Triggers::new(&self.kinds, self.metrics.clone());
+        let (triggers, mut woken) = Triggers::new(&self.kinds, self.metrics.clone(), &context.caches);
         board.wakes_by(scope.namespace.clone(), triggers.clone());
         let wakes = Arc::new(Wakes::new(context.clone(), triggers.clone()));
         let (reach, namespace) = (scope.reach.clone(), scope.namespace.clone());
         let mut watches = JoinSet::new();
         watches.spawn(watch(scope, writers, wakes.clone(), self.kinds.clone()));
-        watches.spawn(poll(context.clone(), triggers));
+        watches.spawn(poll(context.clone(), triggers.clone()));
         watches.spawn(wakes.clone().of_nodes());
         let filled = async {
             let mut filled = pin!(context.caches.wait_until_ready());
@@ -158,6 +160,7 @@ impl Operator {
                 outcome = &mut filled => Some(outcome),
                 () = reach.fails() => None,
             };
+            realm.begins(&context, triggers);
             // Whoever waits for it has gone: so does everything.
             _ = begins.send(());
             match at_once {
@@ -209,6 +212,13 @@ impl Operator {
             operator_revision: operator_revision(&self.settings),
         }
     }
+}
+
+/// What all namespaces have in common.
+struct Shared {
+    definitions: Arc<Definitions>,
+    board: Arc<Board>,
+    realm: Arc<Realm>,
 }
 
 /// Waits until all have ended.

@@ -20,6 +20,8 @@ pub struct Settings {
     pub image_pull_secrets: Vec<String>,
     /// Directories of nodes below which a `hostPath` may lie.
     pub allowed_host_paths: Vec<Allowed>,
+    /// Whether connections of other namespaces may be used: their Secrets are copied then.
+    pub shared_connections: bool,
     /// Whom workers run as, unless their resource says otherwise.
     pub run_as_user: i64,
     /// Their main group.
@@ -38,6 +40,7 @@ impl Default for Settings {
             worker_image: "edgereel:latest".into(),
             image_pull_secrets: Vec::new(),
             allowed_host_paths: Vec::new(),
+            shared_connections: false,
             run_as_user: 65532,
             run_as_group: 65532,
             worker_defaults: PodOverrides::default(),

@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use edgereel_crds::{name::ObjectName, resource_status::ResourceStatus, status::ConditionType};
@@ -33,6 +33,7 @@ use crate::{
     hash::hash_of,
     kinds::Kinds,
     metrics::Metrics,
+    realm::Realm,
     references::{CONFIG_MAP, Node, References, SECRET},
     rollout::pull::PULLS_FOR,
 };
@@ -42,6 +43,10 @@ use crate::{
 pub struct Triggers {
     kinds: HashMap<&'static str, Trigger>,
     metrics: Arc<Metrics>,
+    /// The namespace whose resources these are for; none: all.
+    namespace: Option<String>,
+    /// Who has those of the others looked at.
+    realm: Weak<Realm>,
 }
 
 #[derive(Clone)]
@@ -56,18 +61,25 @@ pub type Woken = HashMap<&'static str, UnboundedReceiver<ObjectName>>;
 
 impl Triggers {
     /// A trigger for each kind, and its other end.
-    pub fn new(kinds: &Kinds, metrics: Arc<Metrics>) -> (Self, Woken) {
+    pub fn new(kinds: &Kinds, metrics: Arc<Metrics>, caches: &Caches) -> (Self, Woken) {
         let (mut triggers, mut woken) = (HashMap::new(), Woken::new());
         for kind in kinds.iter() {
             let (sender, receiver) = unbounded_channel();
             triggers.insert(kind.name(), Trigger { sender, counts_users: kind.counts_users(), hosts: kind.hosts() });
             woken.insert(kind.name(), receiver);
         }
-        (Triggers { kinds: triggers, metrics }, woken)
+        let (namespace, realm) = (caches.namespace.clone(), Arc::downgrade(&caches.realm));
+        (Triggers { kinds: triggers, metrics, namespace, realm }, woken)
     }
 
     /// Has a resource looked at, if it is of one of the kinds.
     pub fn wake(&self, kind: &str, name: &ObjectName) {
+        if self.namespace.as_ref().is_some_and(|own| *own != name.namespace) {
+            if let Some(realm) = self.realm.upgrade() {
+                realm.wake(kind, name);
+            }
+            return;
+        }
         if let Some((kind, trigger)) = self.kinds.get_key_value(kind) {
             self.metrics.triggered(kind, name);
             // Whoever listened has stopped: so does everything.
@@ -188,7 +200,7 @@ impl Wakes {
         let seen = Seen { uid: meta.uid.clone().unwrap_or_default(), essence: essence.clone(), said: said.clone() };
         let before = self.seen().insert(node.clone(), seen);
         if before.as_ref().is_some_and(|before| before.said != said) {
-            self.triggers.wake_guests(K::NAME, &name, &self.caches().references);
+            self.triggers.wake_guests(K::NAME, &name, self.caches().references());
         }
         if before.is_some_and(|before| before.essence == essence) {
             return;
@@ -198,7 +210,7 @@ impl Wakes {
             self.context.board.expect(&node);
         }
         self.triggers.wake(K::NAME, &name);
-        let references = &self.caches().references;
+        let references = self.caches().references();
         // Those that it used before count one user less.
         self.wake_counting(&node);
         match &resource.0 {
@@ -215,7 +227,7 @@ impl Wakes {
         self.context.board.forget(&node);
         self.context.written.forget(&seen.map(|seen| seen.uid).unwrap_or_default());
         self.concerns::<K>(&node);
-        self.caches().references.remove(&node);
+        self.caches().references().remove(&node);
     }
 
     /// Wakes all but the resource itself that a change of it concerns.
@@ -233,21 +245,21 @@ impl Wakes {
     }
 
     fn wake_concerned(&self, target: &Node) {
-        for Node { kind, name } in self.caches().references.concerned(target) {
+        for Node { kind, name } in self.caches().references().concerned(target) {
             self.triggers.wake(kind, &name);
-            self.triggers.wake_hosts(kind, &name, &self.caches().references);
+            self.triggers.wake_hosts(kind, &name, self.caches().references());
         }
     }
 
     /// Wakes a resource for what became of its children or pods, and those that run in them.
     fn wake_with_guests(&self, kind: &str, name: &ObjectName) {
         self.triggers.wake(kind, name);
-        self.triggers.wake_guests(kind, name, &self.caches().references);
+        self.triggers.wake_guests(kind, name, self.caches().references());
     }
 
     /// Wakes those that say how many use them.
     fn wake_counting(&self, user: &Node) {
-        self.triggers.wake_used(user.kind, &user.name, &self.caches().references);
+        self.triggers.wake_used(user.kind, &user.name, self.caches().references());
     }
 
     /// Of a Secret.
@@ -260,7 +272,9 @@ impl Wakes {
                 secrets.state().iter().for_each(|secret| concerned(object_name(&**secret)));
                 // What is not among all that there is may have gone unseen.
                 let there = |node: &Node| secrets.get(&reference(&node.name)).is_some();
-                let missing = self.caches().references.targets(SECRET).into_iter().filter(|node| !there(node));
+                let ours = |node: &Node| self.caches().has(&node.name.namespace);
+                let missing = self.caches().references().targets(SECRET).into_iter();
+                let missing = missing.filter(|node| ours(node) && !there(node));
                 missing.for_each(|node| concerned(node.name));
             }
             None => {}
@@ -269,7 +283,7 @@ impl Wakes {
 
     /// Of a ConfigMap that is none of the operator's own.
     pub fn config_map(&self, event: &Event<PartialObjectMeta<ConfigMap>>) {
-        let (known, references) = (&self.caches().config_maps, &self.caches().references);
+        let (known, references) = (&self.caches().config_maps, self.caches().references());
         let brought = |map: &PartialObjectMeta<ConfigMap>, gone: bool| {
             let node = Node { kind: CONFIG_MAP, name: object_name(map) };
             let version = map.metadata.resource_version.clone().filter(|_| !gone);
@@ -282,7 +296,8 @@ impl Wakes {
             Event::Delete(map) => brought(map, true),
             Event::Init => known.begins(),
             Event::InitDone => {
-                let referred = references.targets(CONFIG_MAP).into_iter().map(|node| node.name).collect();
+                let referred = references.targets(CONFIG_MAP).into_iter().map(|node| node.name);
+                let referred = referred.filter(|name| self.caches().has(&name.namespace)).collect();
                 for name in known.ends(referred) {
                     self.wake_concerned(&Node { kind: CONFIG_MAP, name });
                 }
@@ -343,7 +358,7 @@ impl Wakes {
                 self.wake_with_guests(&kind, &resource);
                 if gone {
                     // One that waits to take it in can.
-                    self.triggers.wake_hosts(&kind, &resource, &self.caches().references);
+                    self.triggers.wake_hosts(&kind, &resource, self.caches().references());
                 }
             }
         };

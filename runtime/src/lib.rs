@@ -1,7 +1,8 @@
 //! What every worker program is, whatever its resources do.
 //!
 //! - [`work`] is what a kind of resource is to all else here: nothing else knows one kind from another. [`run`] starts what is
-//!   wanted and keeps it running; [`table`] shows it on a terminal, [`serve`] tells the world, [`metrics`] counts.
+//!   wanted and keeps it running; [`table`] shows it on a terminal, [`serve`] tells the world, [`metrics`] counts, [`metrics_files`]
+//!   writes figures for spreadsheets.
 //! - [`state`] is how a resource fares, [`fault`] why it stopped working, [`plain`] how errors are put into words.
 //! - [`secrets`] are read anew at each start. [`backoff`] and [`throttle`] keep trouble from flooding anyone.
 //! - [`sibling`] runs what another program does, as if it were done here.
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod command;
 pub mod fault;
 pub mod metrics;
+pub mod metrics_files;
 pub mod plain;
 pub mod run;
 pub mod secrets;

@@ -76,10 +76,12 @@ impl Secrets {
         }
     }
 
-    /// What these uses read, to be compared with what they read later; none for what cannot be had.
-    pub fn values(&self, namespace: &str, uses: &SecretUses) -> Vec<Option<Vec<u8>>> {
-        let keys = uses.iter().flat_map(|(source, keys)| keys.iter().map(move |key| (source, key)));
-        keys.map(|(source, key)| self.bytes(namespace, source, key).ok()).collect()
+    /// What these uses read, by the namespaces that it is in, to be compared with what they read later; none for what cannot be had.
+    pub fn values(&self, uses: &BTreeMap<String, SecretUses>) -> Vec<Option<Vec<u8>>> {
+        let sources =
+            uses.iter().flat_map(|(namespace, uses)| uses.iter().map(move |(source, keys)| (namespace, source, keys)));
+        let keys = sources.flat_map(|(namespace, source, keys)| keys.iter().map(move |key| (namespace, source, key)));
+        keys.map(|(namespace, source, key)| self.bytes(namespace, source, key).ok()).collect()
     }
 
     /// What is odd about the values that these uses read, and what is done about it.

@@ -19,7 +19,7 @@ pub const SUSPENDED: &str = "nothing is to run: spec.suspend is true, or spec.re
 /// Whether a resource that is not ready for this reason is in trouble: on its way, or stopped as asked, it is not.
 pub fn is_error(reason: Reason) -> bool {
     use Reason::*;
-    !matches!(reason, Running | Starting | Suspended | Stopping | CameraConnecting | KafkaConnecting)
+    !matches!(reason, Running | Starting | Suspended | Stopping | Completed | CameraConnecting | KafkaConnecting)
 }
 
 /// One resource's conditions and last error. Cheap to clone; all clones show the same.
@@ -160,6 +160,11 @@ impl ResourceState {
     /// Whether `Ready` is true.
     pub fn is_ready(&self) -> bool {
         self.condition(ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
+    }
+
+    /// Whether it ran to its end.
+    pub fn is_completed(&self) -> bool {
+        self.condition(ConditionType::Ready).is_some_and(|c| c.reason == Reason::Completed)
     }
 
     /// Why it is not ready, or was not when it was asked to stop.

@@ -5,7 +5,7 @@
 //!   [`edgereel`] runs the worker.
 //! - [`terminal`] is a terminal that a command runs on, with what stands on its screen.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
-//! - [`mounts`] gives the worker small, full and read-only disks.
+//! - [`onvif`] is a network of its own with ONVIF cameras on it; [`mounts`] gives the worker small, full and read-only disks.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
 //!
 //! Everything takes free ports and can run beside itself. What is missing on the machine is named with its remedy.
@@ -16,6 +16,7 @@ mod guard;
 pub mod kafka;
 pub mod metrics;
 pub mod mounts;
+pub mod onvif;
 pub mod process;
 pub mod python;
 pub mod resources;

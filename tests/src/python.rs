@@ -41,8 +41,12 @@ pub fn command() -> Command {
 
 /// Made beside its place and moved there whole: an interpreter finds its packages by its own path.
 fn environment() -> Result<PathBuf> {
-    let requirements = project_root().join("tests/python/requirements.txt");
-    let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let (mut requirements, mut wanted) = (vec![], vec![]);
+    for name in ["requirements.txt", "requirements-alone.txt"] {
+        let file = project_root().join("tests/python").join(name);
+        wanted.extend(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+        requirements.push(file);
+    }
     let home = cache_dir().join(format!("python-{:016x}", xxh3_64(&wanted)));
     let python = home.join("bin/python");
     if python.exists() {
@@ -50,7 +54,7 @@ fn environment() -> Result<PathBuf> {
     }
     let fresh = cache_dir().join(unique("python-new"));
     fs::create_dir_all(cache_dir()).context("cannot make the cache directory")?;
-    let made = install(&fresh, &requirements);
+    let made = install(&fresh, &requirements[0], &requirements[1]);
     let moved = made.and_then(|()| fs::rename(&fresh, &home).context("cannot move the environment to its place"));
     if moved.is_err() {
         // Left to its own, a half-made environment would only take space.
@@ -60,16 +64,17 @@ fn environment() -> Result<PathBuf> {
     if python.exists() { Ok(python) } else { moved.map(|()| python) }
 }
 
-fn install(home: &Path, requirements: &Path) -> Result<()> {
+fn install(home: &Path, requirements: &Path, alone: &Path) -> Result<()> {
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv"]).arg(home);
     let made = process::run("python-venv", venv, INSTALL)?;
     if !made.status.success() {
         bail!("python3 -m venv failed: run `dev/setup.sh test` (`make setup`)\n{}{}", made.stdout, made.stderr);
     }
-    let mut pip = Command::new(home.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "-r"]);
-    pip.arg(requirements);
-    process::output("pip", pip, INSTALL)?;
+    for (how, list) in [("--only-binary=:all:", requirements), ("--no-deps", alone)] {
+        let mut pip = Command::new(home.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", how, "-r"]).arg(list);
+        process::output("pip", pip, INSTALL)?;
+    }
     Ok(())
 }

@@ -1,13 +1,18 @@
 //! The edgereel worker: cameras to Kafka, Kafka to disk.
 //!
 //! Data flows one way: [`source`] → [`edgereel_frame`] → [`edgereel_kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`]
-//! the last two. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells the world how they
-//! fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did.
+//! the last two; [`folder`] sends files. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells
+//! the world how they fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did; [`export`] cuts
+//! clips out of what they stored, [`discover`] finds cameras, [`bench`] measures Kafka.
 
+pub mod bench;
 pub mod capture;
 pub mod check;
 pub mod cli;
+pub mod discover;
+pub mod export;
 pub mod ffmpeg;
+pub mod folder;
 pub mod kinds;
 pub mod pacing;
 pub mod replay;

@@ -106,7 +106,7 @@ groups:
         # No worker runs that could say so itself: what the alerts above are made of is not there.
         expr: |-
           max by (kind, namespace, name, reason) (
-            edgereel_resource_condition{ {{- $conditions -}} ,type="Ready",reason=~"Unschedulable|ImagePullFailed|NodeLost|PodCrashing|PodFailed|RolloutInProgress|HostPathNotAllowed|InvalidConfiguration|SecretMissing|SecretKeyMissing|ResourceMalformed|NameTaken|RunFailed|OperatorError"}
+            edgereel_resource_condition{ {{- $conditions -}} ,type="Ready",reason=~"Unschedulable|ImagePullFailed|NodeLost|PodCrashing|PodFailed|RolloutInProgress|HostPathNotAllowed|ConnectionNotAllowed|ConnectionOutOfReach|InvalidConfiguration|SecretMissing|SecretKeyMissing|ResourceMalformed|NameTaken|RunFailed|OperatorError"}
           ) < 1
         annotations:
           summary: '{{ "{{ $labels.kind }}" }} {{ $who }} does not run'

@@ -21,6 +21,10 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
+# A camera that reads a folder to its end is a Job.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
 # The resource documents that a worker runs, and its Service for metrics and names.
 - apiGroups: [""]
   resources: [configmaps, services]
@@ -33,7 +37,8 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [list, patch]
-# Whether a referenced Secret is there, and a checksum of it, so that new content rolls the pods. It is never copied.
+# Whether a referenced Secret is there, and a checksum of it, so that new content rolls the pods. It is copied only where
+# `sharedConnections` is on.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch]
@@ -57,4 +62,14 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [list, create, patch]
+{{- end -}}
+{{/*
+What it may do besides with `sharedConnections`.
+*/}}
+{{- define "edgereel.sharingRules" -}}
+# Copies of the Secrets of a KafkaConnection of another namespace, beside the workers that use it. (A rule cannot tell copies from
+# other Secrets; the operator touches only what has its resource for an owner.)
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, patch, delete]
 {{- end -}}

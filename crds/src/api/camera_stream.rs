@@ -14,11 +14,13 @@ use crate::api::{
     camera_worker::CameraWorker,
     common::{FrameFormat, KafkaRef, LocalRef, NO_LOGIN, NO_LOGIN_RULE, SecretKeyRef, TOPIC_PATTERN, has_login},
     declared::{Declared, Reference, SecretUses, key, whole},
+    directory::DirectorySource,
     kafka_connection::KafkaConnection,
     placement::Placement,
     pod::PodTemplate,
     resource_status::CameraStreamStatus,
     status::ConditionType,
+    storage::FolderStorage,
     units::{ByteSize, Duration},
 };
 
@@ -54,10 +56,15 @@ use crate::api::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.placement)").message("with workerRef, the CameraWorker has the placement"))]
+#[x_kube(validation = Rule::new("has(self.storage) == has(self.source.directory)").message("storage is for source.directory, which needs it"))]
+#[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.storage)").message("a camera with storage has a pod of its own"))]
 #[x_kube(validation = Rule::new(NO_TEMPLATE_RULE).message("with workerRef, the CameraWorker has the template"))]
 pub struct CameraStreamSpec {
     /// Where the frames come from; exactly one of the sources.
     pub source: Source,
+    /// Where the folder of `source.directory` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<FolderStorage>,
     /// How many frames a second go on. Without it, all that the camera sends.
     #[serde(default)]
     pub frame_rate: FrameRate,
@@ -102,7 +109,7 @@ impl Declared for CameraStream {
 
     fn references(spec: &CameraStreamSpec) -> Vec<Reference> {
         let worker = spec.worker_ref.iter().map(Reference::to::<CameraWorker>);
-        [Reference::to::<KafkaConnection>(&spec.kafka.connection_ref)].into_iter().chain(worker).collect()
+        [Reference::to_connection::<KafkaConnection>(&spec.kafka.connection_ref)].into_iter().chain(worker).collect()
     }
 
     fn secrets(spec: &CameraStreamSpec) -> SecretUses {
@@ -111,7 +118,7 @@ impl Declared for CameraStream {
             Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Rtsp(source) => (&source.credentials_secret_ref, &None),
-            Source::Synthetic(_) => (&None, &None),
+            Source::Directory(_) | Source::Synthetic(_) => (&None, &None),
         };
         whole(&mut uses, login.as_ref(), ["username", "password"]);
         key(&mut uses, tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()));
@@ -145,6 +152,8 @@ pub enum Source {
     Snapshot(SnapshotSource),
     /// An RTSP stream: MJPEG is passed through; H.264, H.265 and others are decoded, and encoded as JPEG.
     Rtsp(RtspSource),
+    /// A folder of labelled pictures, each sent once as it is.
+    Directory(DirectorySource),
     /// Frames made here: a moving pattern, a clock and a number.
     Synthetic(SyntheticSource),
 }
@@ -156,7 +165,7 @@ impl CameraStreamSpec {
             Source::Mjpeg(mjpeg) => ("spec.source.mjpeg.url", &mjpeg.url),
             Source::Snapshot(snapshot) => ("spec.source.snapshot.url", &snapshot.url),
             Source::Rtsp(rtsp) => ("spec.source.rtsp.url", &rtsp.url),
-            Source::Synthetic(_) => return None,
+            Source::Directory(_) | Source::Synthetic(_) => return None,
         };
         has_login(url).then_some(field)
     }

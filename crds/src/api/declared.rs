@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::api::{
-    common::{LocalRef, SecretKeyRef},
+    common::{ConnectionRef, LocalRef, SecretKeyRef},
     resource_status::ResourceStatus,
     shape::schema_of,
     status::{ConditionType, Reason},
@@ -40,7 +40,7 @@ pub trait Declared:
     /// Its own condition, beside kstatus's.
     const ASPECT: Option<ConditionType>;
 
-    /// The resources that a spec names, all in the resource's own namespace.
+    /// The resources that a spec names.
     fn references(spec: &Self::Spec) -> Vec<Reference>;
 
     /// The Secrets and ConfigMaps that a spec names itself.
@@ -52,6 +52,8 @@ pub trait Declared:
 pub struct Reference {
     /// Its kind.
     pub kind: &'static str,
+    /// The namespace that it is in, where the spec says one; none: the resource's own.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
     /// Whether what that resource uses is used by way of it: a sink without a connection of its own has its stream's.
@@ -61,7 +63,13 @@ pub struct Reference {
 impl Reference {
     /// To a resource of the kind `K`.
     pub fn to<K: Declared>(reference: &LocalRef) -> Self {
-        Reference { kind: K::NAME, name: reference.name.clone(), inherits: false }
+        Reference { kind: K::NAME, namespace: None, name: reference.name.clone(), inherits: false }
+    }
+
+    /// To a connection.
+    pub fn to_connection<K: Declared>(reference: &ConnectionRef) -> Self {
+        let ConnectionRef { name, namespace } = reference.clone();
+        Reference { kind: K::NAME, namespace, name, inherits: false }
     }
 }
 

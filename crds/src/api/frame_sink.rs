@@ -135,7 +135,7 @@ impl Declared for FrameSink {
     const ASPECT: Option<ConditionType> = Some(ConditionType::StorageHealthy);
 
     fn references(spec: &FrameSinkSpec) -> Vec<Reference> {
-        let own = spec.kafka.as_ref().map(|kafka| Reference::to::<KafkaConnection>(&kafka.connection_ref));
+        let own = spec.kafka.as_ref().map(|kafka| Reference::to_connection::<KafkaConnection>(&kafka.connection_ref));
         let stream = match &spec.from {
             From::StreamRef(stream) => {
                 // Without a connection of its own it has its stream's.

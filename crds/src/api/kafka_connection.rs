@@ -50,6 +50,79 @@ pub struct KafkaConnectionSpec {
     /// decides itself (`bootstrap.servers`, `group.id`, `enable.auto.commit`, …) are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+    /// Namespaces whose cameras and sinks may use it, by name; `"*"`: all. In a cluster, copies of its Secrets are made there, and
+    /// whoever may read Secrets there can read them. What runs with a connection that no longer allows its namespace is stopped.
+    /// Default: none but its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 63), regex(pattern = NAMESPACE_PATTERN)))]
+    pub allowed_namespaces: Vec<String>,
+}
+
+/// What a namespace's name, or all of them, look like in `allowedNamespaces`; also in the CRD.
+pub const NAMESPACE_PATTERN: &str = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$";
+
+/// The keys of a [`Borrowed`] connection's Secret.
+mod keys {
+    pub const CA: &str = "ca.crt";
+    pub const CERTIFICATE: &str = "tls.crt";
+    pub const PRIVATE_KEY: &str = "tls.key";
+    pub const USERNAME: &str = "username";
+    pub const PASSWORD: &str = "password";
+    pub const CLIENT_ID: &str = "client-id";
+    pub const CLIENT_SECRET: &str = "client-secret";
+}
+
+/// A connection as another namespace has it: all values come from one Secret there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Borrowed {
+    /// The connection, for that namespace alone.
+    pub spec: KafkaConnectionSpec,
+    /// What the Secret has to hold: by its key there, where the value is and under which key.
+    pub values: BTreeMap<String, (Source, String)>,
+}
+
+impl KafkaConnectionSpec {
+    /// Whether a resource in `user` may use it, when it is in `own` itself.
+    pub fn allows(&self, user: &str, own: &str) -> bool {
+        user == own || self.allowed_namespaces.iter().any(|allowed| allowed == "*" || allowed == user)
+    }
+
+    /// It as the namespace `user` has it, with its values in the Secret `secret` there.
+    pub fn borrowed(&self, user: &str, secret: &str) -> Borrowed {
+        let mut spec = KafkaConnectionSpec { allowed_namespaces: vec![user.to_owned()], ..self.clone() };
+        let mut values = BTreeMap::new();
+        let mut moved = |key: &str, source: Source, from: String| {
+            values.insert(key.to_owned(), (source, from));
+            SecretKeyRef { name: secret.to_owned(), key: key.to_owned() }
+        };
+        if let Some(tls) = &mut spec.tls {
+            let ca = tls.ca().map(|ca| (ca.source, ca.key.to_owned()));
+            tls.ca_config_map_ref = None;
+            tls.ca_secret_ref = ca.map(|(source, key)| moved(keys::CA, source, key));
+            if let Some(client) = &mut tls.client_certificate_secret_ref {
+                let source = || Source::Secret(client.name.clone());
+                moved(keys::CERTIFICATE, source(), client.certificate_key().to_owned());
+                moved(keys::PRIVATE_KEY, source(), client.private_key_key().to_owned());
+                *client = CertificateRef { name: secret.to_owned(), certificate_key: None, private_key_key: None };
+            }
+        }
+        if let Some(sasl) = &mut spec.sasl {
+            let oauth = sasl.oauth.as_mut();
+            let (id, secret) = oauth.map(|o| (&mut o.client_id_secret_ref, &mut o.client_secret_secret_ref)).unzip();
+            let all = [
+                (sasl.username_secret_ref.as_mut(), keys::USERNAME),
+                (sasl.password_secret_ref.as_mut(), keys::PASSWORD),
+                (id, keys::CLIENT_ID),
+                (secret, keys::CLIENT_SECRET),
+            ];
+            for (reference, key) in all {
+                if let Some(reference) = reference {
+                    *reference = moved(key, Source::Secret(reference.name.clone()), reference.key.clone());
+                }
+            }
+        }
+        Borrowed { spec, values }
+    }
 }
 
 impl Declared for KafkaConnection {
@@ -234,4 +307,57 @@ pub struct OAuth {
     /// The scope to ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(text: Value) -> KafkaConnectionSpec {
+        serde_json::from_value(text).expect("a connection")
+    }
+
+    #[test]
+    fn what_a_borrowed_connection_reads_is_all_in_one_secret_and_each_value_has_its_origin() {
+        let key = |name: &str, key: &str| json!({"name": name, "key": key});
+        let all = spec(json!({
+            "bootstrapServers": ["a:1"],
+            "tls": {"caConfigMapRef": key("trust", "bundle"), "clientCertificateSecretRef":
+                {"name": "user", "certificateKey": "user.crt", "privateKeyKey": "user.key"}},
+            "sasl": {"mechanism": "SCRAM-SHA-512", "usernameSecretRef": key("login", "u"), "passwordSecretRef": key("login", "p")},
+            "allowedNamespaces": ["a", "b"],
+        }));
+        let Borrowed { spec: lent, values } = all.borrowed("a", "copy");
+        let read = |source: &Source, keys: &[&str]| (source.clone(), keys.iter().map(|k| (*k).to_owned()).collect());
+        let keys = ["ca.crt", "password", "tls.crt", "tls.key", "username"];
+        assert_eq!(KafkaConnection::secrets(&lent), [read(&Source::Secret("copy".into()), &keys)].into());
+        assert_eq!(values.keys().collect::<Vec<_>>(), keys);
+        let origins = values.values().map(|(source, key)| format!("{source} {key}")).collect::<Vec<_>>();
+        let expected = [
+            "ConfigMap `trust` bundle",
+            "Secret `login` p",
+            "Secret `user` user.crt",
+            "Secret `user` user.key",
+            "Secret `login` u",
+        ];
+        assert_eq!(origins, expected);
+        assert!(lent.allows("a", "platform") && !lent.allows("b", "platform"), "it is for one namespace");
+        assert_eq!(all.borrowed("a", "copy").spec.bootstrap_servers, all.bootstrap_servers);
+    }
+
+    #[test]
+    fn tokens_are_fetched_by_a_borrowed_connection_too_and_a_plain_one_reads_nothing() {
+        let key = |key: &str| json!({"name": "client", "key": key});
+        let by_token = spec(json!({"bootstrapServers": ["a:1"], "sasl": {"mechanism": "OAUTHBEARER", "oauth":
+            {"tokenUrl": "https://a/token", "clientIdSecretRef": key("id"), "clientSecretSecretRef": key("secret")}}}));
+        let Borrowed { spec: lent, values } = by_token.borrowed("a", "copy");
+        assert_eq!(values.keys().collect::<Vec<_>>(), ["client-id", "client-secret"]);
+        let read = KafkaConnection::secrets(&lent);
+        assert_eq!(read.keys().collect::<Vec<_>>(), [&Source::Secret("copy".into())]);
+        let plain = spec(json!({"bootstrapServers": ["a:1"]}));
+        assert_eq!(plain.borrowed("a", "copy").values, BTreeMap::new());
+        assert!(plain.allows("own", "own") && !plain.allows("a", "own"));
+    }
 }

@@ -7,15 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
-    common::LocalRef,
+    common::{LABEL_PATTERN, LocalRef},
     pod_overrides::PodOverrides,
     storage::{HOST_PATH_PATTERN, HostPath, PersistentVolumeClaim},
     units::ByteSize,
     upstream::upstream,
 };
 
-/// What a name that becomes a volume's has to look like; also in the CRD. Source: RFC 1123.
-pub const LABEL_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// What an environment variable's name may look like; also in the CRD.
 pub const ENV_PATTERN: &str = r"^[A-Za-z_][A-Za-z0-9_]*$";
 

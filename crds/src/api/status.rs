@@ -104,6 +104,10 @@ pub enum Reason {
     PodFailed,
     /// The operator's `--allowed-host-paths` does not have it.
     HostPathNotAllowed,
+    /// The connection is of another namespace, and does not allow this one.
+    ConnectionNotAllowed,
+    /// The connection is of another namespace, which the operator does not watch, or it shares none.
+    ConnectionOutOfReach,
     /// A child's name is taken by an object of somebody else's.
     NameTaken,
     /// It ran to its end.
@@ -178,6 +182,8 @@ impl Reason {
             PodCrashing => "PodCrashing",
             PodFailed => "PodFailed",
             HostPathNotAllowed => "HostPathNotAllowed",
+            ConnectionNotAllowed => "ConnectionNotAllowed",
+            ConnectionOutOfReach => "ConnectionOutOfReach",
             NameTaken => "NameTaken",
             Completed => "Completed",
             RunFailed => "RunFailed",

@@ -18,6 +18,25 @@ pub enum Storage {
     VolumeClaimTemplate(VolumeClaimTemplate),
 }
 
+/// Where a folder is read: exactly one. In a cluster, a directory of a node needs `placement`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FolderStorage {
+    /// A directory of the machine.
+    HostPath(HostPath),
+    /// A PersistentVolumeClaim that is there already. Outside Kubernetes, `--storage-root` says where it is.
+    PersistentVolumeClaim(PersistentVolumeClaim),
+}
+
+impl From<&FolderStorage> for Storage {
+    fn from(storage: &FolderStorage) -> Self {
+        match storage {
+            FolderStorage::HostPath(host) => Storage::HostPath(host.clone()),
+            FolderStorage::PersistentVolumeClaim(claim) => Storage::PersistentVolumeClaim(claim.clone()),
+        }
+    }
+}
+
 /// The CEL rule for what cannot move its data: a claim may grow, and nothing else of a storage may change.
 pub(crate) const SAME_STORAGE: &str = "self.storage == oldSelf.storage || (has(self.storage.volumeClaimTemplate) && \
 has(oldSelf.storage.volumeClaimTemplate) && self.storage.volumeClaimTemplate.accessModes == \

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Report, names, pod};
+use super::{Report, directory, names, pod};
 use crate::{
     api::{
         active_hours::{ActiveHours, minutes},
@@ -52,6 +52,7 @@ const TOPIC_SETTINGS: [&str; 20] = [
 
 pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     check_source(spec, report);
+    directory::check_storage(spec, report);
     check_rate(&spec.frame_rate, report);
     check_sizes(spec, report);
     check_topic(&spec.topic, record_bytes(spec), report);
@@ -144,6 +145,7 @@ fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
             let at = FieldPath::of("spec.source.rtsp");
             check_url(&rtsp.url, &RTSP, &None, &rtsp.credentials_secret_ref, &at, report);
         }
+        Source::Directory(_) => {}
         Source::Synthetic(synthetic) => check_synthetic(synthetic, spec.encoding.max_frame_bytes, report),
     }
 }

@@ -1,7 +1,7 @@
 //! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
 //! out. Pure: no files, no network, no clock.
 //!
-//! [`connection`], [`camera`] and [`sink`] (with [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
+//! [`connection`], [`camera`] and [`sink`] (with [`directory`], [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
 //! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
 //! files they could both write.
 
@@ -9,6 +9,7 @@ mod across;
 mod camera;
 mod connection;
 mod dataset;
+mod directory;
 mod file_names;
 mod names;
 mod output_names;
@@ -25,13 +26,18 @@ pub use camera::largest_record;
 pub use connection::owned_setting;
 pub use file_names::FileNames;
 pub use names::{MAX_NAME, is_label, is_subdomain};
+pub use references::not_allowed;
 
 pub use crate::api::name::{Kind, label};
 
 use crate::{
     api::{
-        camera_stream::CameraStreamSpec, camera_worker::CameraWorkerSpec, common::LocalRef, frame_sink::FrameSinkSpec,
-        kafka_connection::KafkaConnectionSpec, name::ObjectName,
+        camera_stream::CameraStreamSpec,
+        camera_worker::CameraWorkerSpec,
+        common::{ConnectionRef, LocalRef},
+        frame_sink::FrameSinkSpec,
+        kafka_connection::KafkaConnectionSpec,
+        name::ObjectName,
     },
     plan::Plan,
     problem::FieldPath,
@@ -53,7 +59,7 @@ pub struct Resource<S> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// `spec.kafka.connectionRef`.
-    pub connection: Option<LocalRef>,
+    pub connection: Option<ConnectionRef>,
     /// `spec.from.streamRef`.
     pub stream: Option<LocalRef>,
     /// `spec.workerRef`.
@@ -122,7 +128,8 @@ pub fn check(resources: &Resources) -> Result<Plan, Vec<FieldProblem>> {
     }
     let cameras = resolved.cameras.into_iter().map(|(camera, _)| camera).collect();
     let sinks = resolved.sinks.into_iter().map(|(sink, _)| sink).collect();
-    Ok(Plan { cameras, sinks, secrets: resources.secrets.clone(), ..Plan::default() })
+    let connections = resources.connections.iter().map(references::as_connection).collect();
+    Ok(Plan { cameras, sinks, connections, secrets: resources.secrets.clone(), ..Plan::default() })
 }
 
 /// Collects the problems of one resource.

@@ -21,13 +21,14 @@ pub fn load(files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
 /// # Errors
 /// As for [`load`].
 pub fn load_as(reading: Reading, files: &[(String, String)]) -> Result<Plan, Vec<Problem>> {
-    let document::Read { resources, documents, mut problems, unknown, revisions } = document::read_as(reading, files);
+    let document::Read { resources, documents, mut problems, unknown, revisions, restarts } =
+        document::read_as(reading, files);
     let checked = check(&resources);
     if let Err(found) = &checked {
         problems.extend(found.iter().filter_map(|problem| located(problem, &documents)));
     }
     match checked {
-        Ok(plan) if problems.is_empty() => Ok(Plan { unknown, revisions, ..plan }),
+        Ok(plan) if problems.is_empty() => Ok(Plan { unknown, revisions, restarts, ..plan }),
         _ => Err(sorted(problems, files)),
     }
 }
@@ -56,7 +57,7 @@ pub struct Refused {
 
 /// [`load_as`] for a process that runs many: what is wrong with one resource keeps no other from running.
 pub fn load_apart(reading: Reading, files: &[(String, String)]) -> Apart {
-    let document::Read { mut resources, documents, mut problems, unknown, revisions } =
+    let document::Read { mut resources, documents, mut problems, unknown, revisions, restarts } =
         document::read_as(reading, files);
     let all = runnable(&resources);
     let mut plan = loop {
@@ -68,7 +69,7 @@ pub fn load_apart(reading: Reading, files: &[(String, String)]) -> Apart {
             }
         }
     };
-    (plan.unknown, plan.revisions) = (unknown, revisions);
+    (plan.unknown, plan.revisions, plan.restarts) = (unknown, revisions, restarts);
     let runs = |(kind, name): &(Kind, ObjectName)| plan.runs().iter().any(|r| r.kind == *kind && r.name == name);
     let refused = all.into_iter().filter(|resource| !runs(resource)).map(|(kind, name)| {
         let label = kind.label(&name);

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::{
-        common::LocalRef,
+        common::{ConnectionRef, LocalRef},
         declared::Source,
         fields::{shape, take_unknown},
         name::{API_VERSION, Kind, ObjectName, label},
@@ -48,6 +48,8 @@ pub(crate) const METADATA: [&str; 15] = [
 
 /// An annotation of a document: which revision of its resource it is, for whoever wrote it.
 pub const REVISION: &str = "edgereel.dev/revision";
+/// The annotation that has a resource started anew when its text changes.
+pub const RESTART: &str = "edgereel.dev/restart";
 
 /// A document of ours, and where it came from.
 pub struct Document {
@@ -82,6 +84,8 @@ pub struct Read {
     pub unknown: Vec<UnknownField>,
     /// The revisions that documents name.
     pub revisions: Revisions,
+    /// Their annotations [`RESTART`].
+    pub restarts: Revisions,
 }
 
 /// Reads all documents of all files, each a name and a text. A file with a fault does not keep the others from being read.
@@ -249,9 +253,11 @@ impl Read {
         };
         check_frame(&mut context, kind);
         let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
-        let revision = annotations.and_then(|annotations| annotations.get(REVISION)?.text());
-        if let Some((name, revision)) = name.as_ref().zip(revision) {
-            self.revisions.insert((kind, name.clone()), revision.to_owned());
+        for (annotation, all) in [(REVISION, &mut self.revisions), (RESTART, &mut self.restarts)] {
+            let text = annotations.and_then(|annotations| annotations.get(annotation)?.text());
+            if let Some((name, text)) = name.as_ref().zip(text) {
+                all.insert((kind, name.clone()), text.to_owned());
+            }
         }
         let document = self.documents.len();
         let with_name = name.map(|name| Resource { name, spec: (), document });
@@ -474,16 +480,15 @@ pub fn part<T: DeserializeOwned + JsonSchema + 'static>(text: &str, at: &str) ->
 
 /// The names in a spec, as far as they are there.
 fn references(node: &Node) -> References {
-    let name = |path: &[&str]| {
+    let text = |path: &[&str], field: &str| {
         let reference = path.iter().try_fold(node.get("spec")?, |node, key| node.get(key))?;
-        let name = reference.get("name").and_then(Node::text).filter(|name| !name.is_empty())?;
-        Some(LocalRef { name: name.to_owned() })
+        reference.get(field).and_then(Node::text).filter(|text| !text.is_empty()).map(str::to_owned)
     };
-    References {
-        connection: name(&["kafka", "connectionRef"]),
-        stream: name(&["from", "streamRef"]),
-        worker: name(&["workerRef"]),
-    }
+    let name = |path: &[&str]| Some(LocalRef { name: text(path, "name")? });
+    let to_kafka = ["kafka", "connectionRef"];
+    let connection =
+        text(&to_kafka, "name").map(|name| ConnectionRef { name, namespace: text(&to_kafka, "namespace") });
+    References { connection, stream: name(&["from", "streamRef"]), worker: name(&["workerRef"]) }
 }
 
 fn with_spec<S>(resource: &Resource<()>, spec: S) -> Resource<S> {

@@ -8,9 +8,10 @@ use crate::{
     api::{
         active_hours::TIME_OF_DAY_PATTERN,
         camera_stream::{RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
-        common::TOPIC_PATTERN,
+        common::{LABEL_PATTERN, TOPIC_PATTERN},
         frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
-        pod::{ENV_PATTERN, LABEL_PATTERN},
+        kafka_connection::NAMESPACE_PATTERN,
+        pod::ENV_PATTERN,
         retention::MIN_FREE_PATTERN,
         shape::{Field, Shape, Text},
         storage::HOST_PATH_PATTERN,
@@ -36,7 +37,7 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 10] = [
+const PATTERNS: [(&str, &str, &str); 11] = [
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
     (TIME_OF_DAY_PATTERN, "a time of day", "write it as `08:00`, `24:00` at most"),
     (RTSP_URL_PATTERN, "an RTSP URL", "write it as `rtsp://camera/stream`"),
@@ -46,6 +47,7 @@ const PATTERNS: [(&str, &str, &str); 10] = [
     (LABEL_PATTERN, "a name", "use small letters, digits and `-`, a letter or digit at both ends"),
     (ENV_PATTERN, "a variable's name", "use letters, digits and `_`"),
     (START_FROM_PATTERN, "a start", "write `earliest`, `latest` or a time such as `2024-06-04T10:30:00Z`"),
+    (NAMESPACE_PATTERN, "a namespace's name", "write the name of one, or `\"*\"` for all"),
     (MIN_FREE_PATTERN, "a part of a disk", "write `10%`, or bytes as `50Gi`"),
 ];
 
@@ -358,7 +360,7 @@ mod tests {
         assert_eq!(
             found::<CameraStreamSpec>("source: {}\ntopic: {}\nkafka:\n"),
             [
-                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `synthetic`",
+                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `directory`, `synthetic`",
                 "2:1: spec.topic.name: it is missing; add a text",
                 "3:1: spec.kafka: it has no value; give a mapping with `connectionRef`, or take it out",
             ]

@@ -46,6 +46,41 @@ fn references_lead_to_resources_of_the_same_namespace() {
 }
 
 #[test]
+fn a_connection_of_another_namespace_is_used_where_it_allows_that() {
+    let elsewhere = |more: &str| {
+        let there = format!("metadata: {{name: lab, namespace: platform}}\nspec:\n  allowedNamespaces: [{more}]\n");
+        BASE.replacen("metadata: {name: lab}\nspec:\n", &there, 1)
+    };
+    let used = |text: String| {
+        text.replacen("connectionRef: {name: lab}", "connectionRef: {name: lab, namespace: platform}", 1)
+    };
+    for allowed in ["default", "other, default", "\"*\""] {
+        assert_eq!(problems(&used(elsewhere(allowed))), [""; 0], "{allowed}");
+    }
+    let not_allowed = "15:49: CameraStream/gate: spec.kafka.connectionRef.namespace: KafkaConnection `lab` of the namespace \
+                       `platform` does not allow the namespace `default`; add `default` to its `spec.allowedNamespaces`, or use \
+                       a connection of this namespace";
+    for allowed in ["", "other", "def"] {
+        assert_eq!(problems(&used(elsewhere(allowed))), [not_allowed], "{allowed}");
+    }
+    assert_eq!(
+        problems(&elsewhere("default")),
+        [
+            "15:33: CameraStream/gate: spec.kafka.connectionRef.name: there is no KafkaConnection `lab` in the namespace \
+          `default`; there is one in the namespace `platform`: add `namespace: platform` if its `spec.allowedNamespaces` \
+          allows that"
+        ]
+    );
+    assert_eq!(
+        problems(&elsewhere("def-*").replace("name: lab}}", "name: lab, namespace: platform}}"))[..1],
+        [
+            "5:23: KafkaConnection/platform/lab: spec.allowedNamespaces[0]: `def-*` is not a namespace's name; write the name of \
+          one, or `\"*\"` for all"
+        ]
+    );
+}
+
+#[test]
 fn resources_do_not_get_in_each_others_way() {
     let group = |name: &str| format!("metadata: {{name: {name}}}\nspec:\n  group: g\n");
     let both = BASE.replacen("metadata: {name: files}\nspec:\n", &group("files"), 1).replacen(

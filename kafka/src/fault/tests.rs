@@ -19,6 +19,7 @@ fn subject(tls: bool, sasl: bool) -> Subject {
         oauth: None,
     });
     let spec = KafkaConnectionSpec {
+        allowed_namespaces: Default::default(),
         bootstrap_servers: vec!["a:9092".into(), "b:9092".into()],
         tls: tls.then(KafkaTls::default),
         sasl,
@@ -117,9 +118,27 @@ fn each_error_has_its_reason_its_remedy_and_whether_a_person_is_needed() {
         ),
         (Code::SaslAuthenticationFailed, "", Reason::KafkaUnauthorized, false, "secrets that it names"),
         (Code::UnsupportedSASLMechanism, "", Reason::KafkaUnauthorized, false, "spec.sasl.mechanism"),
-        (Code::TopicAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --topic cam"),
-        (Code::GroupAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --group g"),
-        (Code::ClusterAuthorizationFailed, "", Reason::KafkaUnauthorized, false, "kafka-acls --add --cluster"),
+        (
+            Code::TopicAuthorizationFailed,
+            "",
+            Reason::KafkaUnauthorized,
+            false,
+            "this user lacks the right Write on topic cam; grant it (kafka-acls --add --topic cam --operation Write); a camera",
+        ),
+        (
+            Code::GroupAuthorizationFailed,
+            "",
+            Reason::KafkaUnauthorized,
+            false,
+            "this user lacks the right Read on consumer group g; grant it (kafka-acls --add --group g --operation Read)",
+        ),
+        (
+            Code::ClusterAuthorizationFailed,
+            "",
+            Reason::KafkaUnauthorized,
+            false,
+            "this user lacks the right IdempotentWrite on the cluster; grant it (kafka-acls --add --cluster --operation",
+        ),
         (Code::UnknownTopicOrPartition, "", Reason::TopicMissing, true, "no topic cam; make it"),
         (
             Code::MessageSizeTooLarge,
@@ -189,4 +208,24 @@ fn a_refused_property_is_named_without_its_value() {
     let error = config.create_native_config().map(drop).expect_err("no such setting");
     let fault = subject(true, true).fault(&error);
     assert!(fault.message.contains("[soket.keepalive.enable]: librdkafka has no such setting"), "{fault}");
+}
+
+#[test]
+fn the_right_that_is_missing_is_the_requests_own_or_what_the_role_does() {
+    let said = |subject: &Subject| subject.code(Code::TopicAuthorizationFailed, "").message;
+    let of = |role| subject(true, true).role(role);
+    for (subject, right) in [
+        (of(Role::Camera), "Write"),
+        (of(Role::Sink), "Read"),
+        (of(Role::DeadLetters), "Write"),
+        (of(Role::Other), "Describe"),
+        (of(Role::Camera).needing(Right::DescribeConfigs), "DescribeConfigs"),
+        (of(Role::Camera).needing(Right::Create), "Create"),
+        (of(Role::Other).needing(Right::Delete), "Delete"),
+    ] {
+        let words = format!(
+            "lacks the right {right} on topic cam; grant it (kafka-acls --add --topic cam --operation {right})"
+        );
+        assert!(said(&subject).contains(&words), "{}", said(&subject));
+    }
 }

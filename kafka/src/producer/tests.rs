@@ -30,6 +30,7 @@ type Told = (Delivery<u64>, Option<String>);
 /// A producer that holds these records, which no broker will ever take.
 fn holding(records: u64) -> (FrameProducer<u64>, Receiver<Told>) {
     let spec = KafkaConnectionSpec {
+        allowed_namespaces: Default::default(),
         bootstrap_servers: vec!["127.0.0.1:1".into()],
         tls: None,
         sasl: None,
@@ -44,6 +45,7 @@ fn holding(records: u64) -> (FrameProducer<u64>, Receiver<Told>) {
         settings: &settings,
         budget: 1 << 20,
         limit: 1 << 20,
+        patient: false,
     };
     let (told, reports) = channel();
     let on_delivery = move |delivery| {

@@ -63,7 +63,7 @@ async fn written(
             let topic = found;
             let rights = topics.rights(&topic.name)?;
             if rights.is_some_and(|rights| !rights.write) {
-                return Err(topics.about(&topic.name).code(Code::TopicAuthorizationFailed, "Write is not granted"));
+                return Err(topics.about(&topic.name).code(Code::TopicAuthorizationFailed, ""));
             }
             return Ok(Look::There { report, rights });
         }
@@ -86,7 +86,7 @@ pub async fn read(connection: &Connection, secrets: &Secrets, topic: &str) -> Re
         let shape = topics.led(&topic, 1)?;
         let rights = topics.rights(&topic)?;
         if rights.is_some_and(|rights| !rights.read) {
-            return Err(topics.about(&topic).code(Code::TopicAuthorizationFailed, "Read is not granted"));
+            return Err(topics.about(&topic).code(Code::TopicAuthorizationFailed, ""));
         }
         Ok(Look::There { report: TopicReport { created: false, shape, max_message_bytes: None }, rights })
     })
@@ -106,7 +106,7 @@ pub async fn group(connection: &Connection, secrets: &Secrets, group: &str) -> R
         let about = topics.subject.group(&group);
         let refused = |refusal: Refusal| about.code(refusal.code, &refusal.words);
         match topics.on_group(&group).map_err(refused)? {
-            Some((rights, _)) if !rights.read => Err(about.code(Code::GroupAuthorizationFailed, "Read is not granted")),
+            Some((rights, _)) if !rights.read => Err(about.code(Code::GroupAuthorizationFailed, "")),
             known => Ok(known.map(|(_, members)| members)),
         }
     })
@@ -126,7 +126,8 @@ impl Topics {
     }
 
     fn rights(&self, topic: &str) -> Result<Option<Rights>, KafkaFault> {
-        let refused = |refusal: Refusal| self.about(topic).code(refusal.code, &refusal.words);
+        let about = self.about(topic).needing(Right::Describe);
+        let refused = |refusal: Refusal| about.code(refusal.code, &refusal.words);
         rights::on_topic(self.client.client(), topic, PATIENCE).map_err(refused)
     }
 }

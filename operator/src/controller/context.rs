@@ -58,6 +58,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Looked {
     /// What tells it from another.
     pub fingerprint: String,
+    /// What that was made with.
+    pub key: String,
     /// What is odd about it, and what is done about that.
     pub oddity: Option<String>,
 }
@@ -65,7 +67,7 @@ pub struct Looked {
 impl Looked {
     /// A look at a value of the Secret with this uid.
     pub fn at(uid: &str, value: &[u8]) -> Self {
-        Looked { fingerprint: keyed(uid, value), oddity: oddity(value) }
+        Looked { fingerprint: keyed(uid, value), key: uid.to_owned(), oddity: oddity(value) }
     }
 }
 
@@ -245,7 +247,7 @@ mod tests {
         let secrets = SecretValues::default();
         let keys = BTreeSet::from(["password".to_owned()]);
         let values = |fingerprint: &str| {
-            let looked = Looked { fingerprint: fingerprint.to_owned(), oddity: None };
+            let looked = Looked { fingerprint: fingerprint.to_owned(), key: String::new(), oddity: None };
             Values::from([("password".to_owned(), looked)])
         };
         let look = |version: usize| secrets.look(("lab", "login"), &version.to_string(), &keys);

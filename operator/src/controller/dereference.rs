@@ -6,13 +6,16 @@ use std::{
 };
 
 use edgereel_crds::{
-    CameraStream, CameraStreamSpec, KafkaConnection,
-    check::{References, Resource as Checked, Resources},
+    CameraStream, CameraStreamSpec, KafkaConnection, KafkaConnectionSpec,
+    check::{References, Resource as Checked, Resources, not_allowed},
+    common::ConnectionRef,
     declared::Declared,
     fields::Fields,
+    kafka_connection::Borrowed,
     name::{API_VERSION, Kind, ObjectName},
     secret_uses::{SecretUses, Source, connection_secrets},
     secret_value::remarks,
+    status::Reason,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Resource, ResourceExt, runtime::reflector::ObjectRef};
@@ -20,10 +23,14 @@ use serde_json::{Value, json};
 
 use super::{
     context::{Context, Look, Looked, Values},
+    copies::Loan,
     managed::Managed,
+    names::Names,
+    validate::Refusal,
 };
 use crate::{
     cache::{Caches, reference},
+    realm::View,
     references::Node,
 };
 
@@ -41,6 +48,18 @@ pub struct Found {
     pub uses: SecretUses,
     /// Those that are there: then key, to a fingerprint of the value.
     pub values: BTreeMap<Source, BTreeMap<String, String>>,
+    /// The connections of other namespaces that it uses, by what the Secret is called that has their values here.
+    pub borrowed: BTreeMap<String, Loan>,
+    /// What these read where they are: namespace and source, then key, to a fingerprint of the value.
+    pub originals: BTreeMap<(String, Source), BTreeMap<String, String>>,
+    /// What these fingerprints were made with.
+    pub keys: BTreeMap<(String, Source), String>,
+    /// Why it may not use its connection.
+    pub barred: Option<Refusal>,
+    /// The connection of another namespace that does not allow this one.
+    pub withheld: Option<ObjectName>,
+    /// The namespace of its connection has not been seen yet: nothing can be said of it.
+    pub waits: bool,
     /// What is odd about their values.
     pub remarks: Vec<String>,
     /// The cameras and sinks that use a connection.
@@ -92,39 +111,79 @@ impl Found {
         self.documents.len()
     }
 
-    /// Adds a connection that is used, and gives the Secrets that it reads.
-    pub fn connection(&mut self, name: &str, namespace: &str, caches: &Caches) -> Option<SecretUses> {
-        let name = ObjectName { namespace: namespace.into(), name: name.into() };
-        match lookup::<KafkaConnection>(caches, &name)? {
-            Ok(connection) => {
-                let spec = connection.spec;
-                let uses = connection_secrets(&spec);
-                // A sink and its stream mostly share one.
-                if !self.resources.connections.iter().any(|known| known.name == name) {
-                    let document = self.document(KafkaConnection::NAME, &name, &spec);
-                    self.resources.connections.push(Checked { name, spec, document });
-                }
-                Some(uses)
+    /// Adds a connection that is used from a namespace, and gives the Secrets there that it reads. Those of another namespace
+    /// have copies, called as `seat` has it.
+    pub fn connection(
+        &mut self,
+        reference: &ConnectionRef,
+        namespace: &str,
+        seat: &Names,
+        caches: &Caches,
+    ) -> Option<SecretUses> {
+        let name = reference.from(namespace);
+        let there = match caches.view(&name.namespace, |caches| lookup::<KafkaConnection>(caches, &name)) {
+            View::Seen(there) => there?,
+            View::NotYet => {
+                self.waits = true;
+                return None;
             }
-            Err(()) => {
-                self.unreadable(Kind::KafkaConnection, name);
-                None
+            View::NotWatched => {
+                let message = format!(
+                    "{} is of a namespace that the operator does not watch: add `{}` to its --watch-namespace (the chart's value \
+                     `watchNamespaces`), or use a connection of this namespace",
+                    Kind::KafkaConnection.label(&name),
+                    name.namespace
+                );
+                self.barred.get_or_insert(Refusal::new(Reason::ConnectionOutOfReach, message));
+                return None;
             }
+        };
+        let Ok(connection) = there else {
+            self.unreadable(Kind::KafkaConnection, name);
+            return None;
+        };
+        let own = name.namespace == namespace;
+        let spec = if own {
+            // Who else may use it is no business of its users.
+            KafkaConnectionSpec { allowed_namespaces: Vec::new(), ..connection.spec }
+        } else if connection.spec.allows(namespace, &name.namespace) {
+            let secret = seat.copy(&name);
+            let Borrowed { spec, values } = connection.spec.borrowed(namespace, &secret);
+            self.borrowed.insert(secret, Loan { connection: name.clone(), values });
+            spec
+        } else {
+            let (message, remedy) = not_allowed(&name, namespace);
+            let message = format!("{message}, and nothing runs with it; {remedy}");
+            self.barred.get_or_insert(Refusal::new(Reason::ConnectionNotAllowed, message));
+            self.withheld = Some(name);
+            return None;
+        };
+        let uses = connection_secrets(&spec);
+        // A sink and its stream mostly share one.
+        if !self.resources.connections.iter().any(|known| known.name == name) {
+            let document = self.document(KafkaConnection::NAME, &name, &spec);
+            self.resources.connections.push(Checked { name, spec, document });
         }
+        Some(uses)
+    }
+
+    /// Whether a source is a copy of what is in another namespace.
+    pub fn is_copy(&self, source: &Source) -> bool {
+        matches!(source, Source::Secret(name) if self.borrowed.contains_key(name))
     }
 
     /// Adds a rival's connection, without a document. Whether there is one.
-    pub fn rival_connection(&mut self, reference: &str, namespace: &str, caches: &Caches) -> bool {
-        let name = ObjectName { namespace: namespace.into(), name: reference.into() };
+    pub fn rival_connection(&mut self, reference: &ConnectionRef, namespace: &str, caches: &Caches) -> bool {
+        let name = reference.from(namespace);
         if self.resources.connections.iter().any(|known| known.name == name) {
             return true;
         }
-        match lookup::<KafkaConnection>(caches, &name) {
-            Some(Ok(connection)) => {
+        match caches.view(&name.namespace, |caches| lookup::<KafkaConnection>(caches, &name)) {
+            View::Seen(Some(Ok(connection))) if connection.spec.allows(namespace, &name.namespace) => {
                 self.resources.connections.push(Checked { name, spec: connection.spec, document: RIVAL });
                 true
             }
-            _ => false,
+            View::Seen(_) | View::NotYet | View::NotWatched => false,
         }
     }
 
@@ -175,8 +234,30 @@ pub fn older(a: &impl Resource, b: &impl Resource) -> bool {
 /// # Errors
 /// The API server did not answer.
 pub async fn values(found: &mut Found, namespace: &str, context: &Context) -> Result<(), kube::Error> {
-    let mut odd = BTreeMap::new();
-    for (source, keys) in &found.uses {
+    let own = found.uses.iter().filter(|(source, _)| !found.is_copy(source));
+    let own: SecretUses = own.map(|(source, keys)| (source.clone(), keys.clone())).collect();
+    found.values = fingerprints(&own, namespace, found, context).await?;
+    for (secret, loan) in found.borrowed.clone() {
+        let there = fingerprints(&loan.uses(), &loan.connection.namespace, found, context).await?;
+        let one = |(key, (source, from)): (&String, &(Source, String))| {
+            Some((key.clone(), there.get(source)?.get(from)?.clone()))
+        };
+        found.values.insert(Source::Secret(secret), loan.values.iter().filter_map(one).collect());
+        let namespace = || loan.connection.namespace.clone();
+        found.originals.extend(there.into_iter().map(|(source, values)| ((namespace(), source), values)));
+    }
+    Ok(())
+}
+
+/// Of those sources in a namespace that are there, the fingerprints of the keys in use.
+async fn fingerprints(
+    uses: &SecretUses,
+    namespace: &str,
+    found: &mut Found,
+    context: &Context,
+) -> Result<BTreeMap<Source, BTreeMap<String, String>>, kube::Error> {
+    let (mut odd, mut all) = (BTreeMap::new(), BTreeMap::new());
+    for (source, keys) in uses {
         let there = match source {
             Source::Secret(name) => secret(namespace, name, keys, context).await?,
             Source::ConfigMap(name) => config_map(namespace, name, keys, context).await?,
@@ -187,20 +268,22 @@ pub async fn values(found: &mut Found, namespace: &str, context: &Context) -> Re
         let mut fingerprints = BTreeMap::new();
         for (key, looked) in used {
             odd.insert((source.clone(), key.clone()), looked.oddity);
+            found.keys.insert((namespace.to_owned(), source.clone()), looked.key);
             fingerprints.insert(key, looked.fingerprint);
         }
-        found.values.insert(source.clone(), fingerprints);
+        all.insert(source.clone(), fingerprints);
     }
-    let odd = remarks(&found.uses, |source, key| odd.get(&(source.clone(), key.to_owned())).cloned().flatten());
+    let odd = remarks(uses, |source, key| odd.get(&(source.clone(), key.to_owned())).cloned().flatten());
     found.remarks.extend(odd);
-    Ok(())
+    Ok(all)
 }
 
 /// What is known of values, and how long it is until they are believed.
 type There = Option<(Values, Option<Duration>)>;
 
 async fn secret(namespace: &str, name: &str, keys: &BTreeSet<String>, context: &Context) -> Result<There, kube::Error> {
-    let Some(meta) = context.caches.secrets.get(&ObjectRef::new(name).within(namespace)) else { return Ok(None) };
+    let known = |there: &Context| there.caches.secrets.get(&ObjectRef::new(name).within(namespace));
+    let Some(meta) = context.look(namespace, known).flatten() else { return Ok(None) };
     let version = meta.metadata.resource_version.clone().unwrap_or_default();
     match context.secret_values.look((namespace, name), &version, keys) {
         Look::Known(known) => Ok(Some((known, None))),
@@ -223,8 +306,8 @@ async fn config_map(
     keys: &BTreeSet<String>,
     context: &Context,
 ) -> Result<There, kube::Error> {
-    let (full, versions) = (ObjectName { namespace: namespace.into(), name: name.into() }, &context.caches.config_maps);
-    let version = match versions.version(&full) {
+    let full = ObjectName { namespace: namespace.into(), name: name.into() };
+    let version = match context.look(namespace, |there| there.caches.config_maps.version(&full)).flatten() {
         Some(None) => return Ok(None),
         Some(Some(version)) => version,
         None => String::new(),
@@ -235,7 +318,8 @@ async fn config_map(
         Look::Ask => {
             let api = Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
             let map = api.get_opt(name).await?;
-            versions.answered(&full, map.as_ref().and_then(|map| map.resource_version()));
+            let version = map.as_ref().and_then(|map| map.resource_version());
+            context.look(namespace, |there| there.caches.config_maps.answered(&full, version));
             let Some(map) = map else { return Ok(None) };
             let uid = map.uid().unwrap_or_default();
             let texts = map.data.iter().flatten().map(|(key, text)| (key, text.as_bytes()));

@@ -165,9 +165,13 @@ fn has_waited<K: Managed>(resource: &K) -> bool {
     waits.is_some_and(|since| Timestamp::now().duration_since(since.last_transition_time.0) > LETS_GO)
 }
 
-/// What stands for the documents of a guest: its worker says which it has.
-pub fn revision(found: &Found) -> String {
-    hash_of(&found.documents)[..16].to_owned()
+/// What stands for the documents of a guest, and the time that it was started anew by hand: its worker says which it has.
+pub fn revision(found: &Found, restart: Option<&String>) -> String {
+    let hash = match restart {
+        Some(restart) => hash_of(&(&found.documents, restart)),
+        None => hash_of(&found.documents),
+    };
+    hash[..16].to_owned()
 }
 
 /// The Secrets and ConfigMaps that the pods of a Deployment have, and which keys of them.

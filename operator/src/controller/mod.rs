@@ -13,6 +13,7 @@ pub mod apply;
 pub mod build;
 pub mod claims;
 pub mod context;
+pub mod copies;
 pub mod dereference;
 pub mod events;
 pub mod figures;
@@ -32,12 +33,18 @@ pub mod workload;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use edgereel_crds::{resource_status::ResourceStatus, status::ConditionType};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use edgereel_crds::{
+    name::ObjectName, resource_status::ResourceStatus, status::ConditionType, worker_status::ConnectionReport,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, Preconditions},
     core::object::HasStatus,
     runtime::controller::Action,
@@ -51,7 +58,7 @@ use self::{
     dereference::object_name,
     guest::Step,
     managed::{Managed, Observed},
-    names::FORCE_MOVE_ANNOTATION,
+    names::{FORCE_MOVE_ANNOTATION, RESTART_ANNOTATION},
     observe::{PodView, Rollout},
     validate::owner,
     verdict::{Asked, Verdict, guest::AsGuest},
@@ -60,6 +67,7 @@ use self::{
 use crate::{
     backoff,
     cache::Guarded,
+    kinds::ChildKind,
     references::Node,
     rollout::{board::State, pause, turn},
     words::words,
@@ -93,6 +101,10 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     };
     let mut found = resource.dereference(&context.caches);
     let namespace = object_name(resource).namespace;
+    if found.waits {
+        // It is woken when there is something to see.
+        return Ok(Action::requeue(context.settings.poll_interval));
+    }
     let read = dereference::values(&mut found, &namespace, &context).await;
     read.map_err(|source| Error::Api { what: "cannot read a Secret or ConfigMap", source })?;
     let owner = owner(resource);
@@ -106,12 +118,19 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     let mut is_in = was_in.as_ref().map(|host| host.node.name.name.clone());
     let mut follows = None;
     let (node, paused) = (Node::of::<K>(&object_name(resource)), pause::is_paused(resource));
+    let kinds = prunable::<K>(&context);
     let apart = || context.board.note(&node, 0, State::Apart);
     let (mut further, mut again) = (Vec::new(), None);
     let (rollout, judged, outcome) = match (resource.validate(&found, &context.settings), &host, left) {
         (Err(refusal), ..) => {
             apart();
-            (left_alone(at), Judged::Said(verdict::refused(&refusal)), Ok(()))
+            // Whoever lent the connection wants it back. By the configuration it is known that it is used: that goes last.
+            let ends = found.withheld.as_ref().is_some_and(|connection| copies::run_with(connection, place));
+            let last: Vec<_> = kinds.iter().rev().cloned().collect();
+            match if ends { apply::prune(&last, &BTreeSet::new(), place).await } else { Ok(()) } {
+                Ok(()) => (left_alone(at), Judged::Said(verdict::refused(&refusal)), Ok(())),
+                Err(error) => (left_alone(at), Judged::Said(verdict::failed(&error)), Err(error)),
+            }
         }
         (Ok(None), ..) => (Rollout::default(), Judged::ByUsers, Ok(())),
         (Ok(Some(_)), _, Some(left)) => {
@@ -130,7 +149,6 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
                 }
                 Step::Moves => {
                     is_in = None;
-                    let kinds = K::RUNS.map(Runs::children).unwrap_or_default();
                     match apply::prune(&kinds, &BTreeSet::new(), place).await {
                         Ok(()) => (left_alone(place), Judged::Said(verdict::guest::moves(&host.label())), Ok(())),
                         Err(error) => (left_alone(place), Judged::Said(verdict::failed(&error)), Err(error)),
@@ -138,7 +156,14 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
                 }
                 Step::There => {
                     is_in = Some(host.node.name.name.clone());
-                    let revision = (!paused).then(|| guest::revision(&found));
+                    let restart = resource.annotations().get(RESTART_ANNOTATION);
+                    let revision = (!paused).then(|| guest::revision(&found, restart));
+                    if resource.annotations().contains_key(FORCE_MOVE_ANNOTATION) {
+                        found.remarks.push(format!(
+                            "{FORCE_MOVE_ANNOTATION} does nothing here: its pod is that of {}, so annotate that one",
+                            host.label()
+                        ));
+                    }
                     let asked = AsGuest { suspended: workload.suspended, host: host.label(), revision };
                     (left_alone(at), Judged::ByHost(asked), Ok(()))
                 }
@@ -162,7 +187,14 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
             let in_turn = !turn.keeps && turn.is_of(&context.settings);
             let claims = claims::grow(&mut turn.workload, in_turn, place).await?;
             let children = build::build(&turn.workload, &turn.settings);
-            match bring(resource, &children, turn.keeps || claims.waits, place).await {
+            let brought = match copies::ensure(&turn.workload, &found, place).await {
+                Ok(copies) => {
+                    let bringing = Bringing { children: &children, copies, keeps: turn.keeps || claims.waits };
+                    bring(resource, bringing, &kinds, place).await
+                }
+                Err(error) => Err(error),
+            };
+            match brought {
                 Ok(rollout) => {
                     let tidied = turn.done(resource, place, &context).await;
                     tidied
@@ -198,8 +230,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     let mut observed = look(rollout, pods, &node, seat.is_none(), &context).await;
     observed.users = i32::try_from(found.users.len()).unwrap_or(i32::MAX);
     observed.host = is_in;
-    let of_users = context.caches.pods.of_all(found.users.iter().chain(&found.hosts));
-    observed.reached = context.reports.of_connection(&of_users, &object_name(resource));
+    observed.reached = reached(&object_name(resource), found.users.iter().chain(&found.hosts), &context);
     let unknown = context.definitions.set_by_somebody(K::NAME, &guarded.1.unknown, &context.client).await;
     observed.unknown = unknown::in_words(&unknown);
     // A worker is just being asked why its readiness changed: what it says is worth the moment. It wakes the resource.
@@ -216,6 +247,21 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     let look = next_look(&observed, context.settings.poll_interval);
     let soonest = [waits, found.settles, again].into_iter().flatten().fold(look, Duration::min);
     Ok(Action::requeue(soonest))
+}
+
+/// What the workers of these resources, wherever they are, know of a connection.
+fn reached<'a>(
+    connection: &ObjectName,
+    users: impl Iterator<Item = &'a Node>,
+    context: &Context,
+) -> Vec<ConnectionReport> {
+    let mut by_namespace = BTreeMap::<&String, Vec<&Node>>::new();
+    users.for_each(|user| by_namespace.entry(&user.name.namespace).or_default().push(user));
+    let told = |(namespace, users): (&String, Vec<&Node>)| {
+        let told = |there: &Context| there.reports.of_connection(&there.caches.pods.of_all(users), connection);
+        context.look(namespace, told).unwrap_or_default()
+    };
+    by_namespace.into_iter().flat_map(told).collect()
 }
 
 /// After a failure: the same resource is tried again, later each time; no other waits for it.
@@ -288,12 +334,27 @@ fn left_alone(place: Place<'_>) -> Rollout {
     observe::rollout(&observe::live(place, |_| true))
 }
 
+/// The kinds of children that are removed when nobody wants them any longer: those that the operator may remove.
+fn prunable<K: Managed>(context: &Context) -> Vec<ChildKind> {
+    let mut kinds = K::RUNS.map(Runs::children).unwrap_or_default();
+    kinds.retain(|kind| kind.plural() != Secret::plural(&()) || context.settings.shared_connections);
+    kinds
+}
+
+/// What a resource's children are to be.
+struct Bringing<'a> {
+    children: &'a Children,
+    /// Those that are there already: copies of Secrets.
+    copies: BTreeSet<Key>,
+    /// What makes the pods stays as it is.
+    keeps: bool,
+}
+
 /// Brings the children to what was built, and removes those that nobody wants any longer.
-/// With `keeps`, what makes the pods stays as it is.
 async fn bring<K: Managed>(
     resource: &K,
-    children: &Children,
-    keeps: bool,
+    Bringing { children, copies, keeps }: Bringing<'_>,
+    kinds: &[ChildKind],
     place: Place<'_>,
 ) -> Result<Rollout, ApplyError> {
     let old = HasStatus::status(resource).map(ResourceStatus::conditions).unwrap_or_default();
@@ -310,8 +371,8 @@ async fn bring<K: Managed>(
         rollout = Rollout { observed: true, ends: true, end: over, ..rollout };
     }
     wanted.extend(still_read(&rollout, place));
-    let kinds = K::RUNS.map(Runs::children).unwrap_or_default();
-    apply::prune(&kinds, &wanted, place).await?;
+    wanted.extend(copies);
+    apply::prune(kinds, &wanted, place).await?;
     Ok(rollout)
 }
 
@@ -326,6 +387,7 @@ fn still_read(rollout: &Rollout, place: Place<'_>) -> Vec<Key> {
 
 /// What the workers have said last, and the events of what stands still, where the pods are the resource's own.
 async fn look(mut rollout: Rollout, pods: Vec<PodView>, of: &Node, own: bool, context: &Context) -> Observed {
+    observe::add_last_words(&mut rollout, &pods);
     let mut pods = observe::standing(pods, &rollout);
     context.reports.tell(of, &mut pods);
     if own {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use edgereel_crds::name::ObjectName;
 use kube::ResourceExt;
 
 use super::managed::Managed;
@@ -16,7 +17,7 @@ pub const NOT_MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by!=edgereel-o
 /// On pods: the resource that they belong to, as in `FrameSink/gate-files`.
 pub const RESOURCE_ANNOTATION: &str = "edgereel.dev/resource";
 /// On a resource and its pods: another value starts the pods anew.
-pub const RESTART_ANNOTATION: &str = "edgereel.dev/restart";
+pub const RESTART_ANNOTATION: &str = edgereel_crds::document::RESTART;
 /// On a resource: lost nodes, with commas between, whose pods of this resource are given up, so that others come elsewhere.
 pub const FORCE_MOVE_ANNOTATION: &str = "edgereel.dev/force-move";
 /// On pods: a hash of what the worker does.
@@ -27,6 +28,8 @@ pub const REVISION_ANNOTATION: &str = "edgereel.dev/revision";
 pub const SECRETS_CHECKSUM: &str = "edgereel.dev/secrets-checksum";
 /// On pods for several resources: what stands for the configuration that the kubelet was last told to look at.
 pub const FOLLOWS_ANNOTATION: &str = "edgereel.dev/follows";
+/// On a copy of another namespace's Secrets: the connection that they are of.
+pub const COPIED_ANNOTATION: &str = "edgereel.dev/copied-from";
 /// On children: a hash of what the operator last applied.
 pub const APPLIED_ANNOTATION: &str = "edgereel.dev/applied";
 
@@ -48,6 +51,11 @@ impl Names {
         Names::new(K::COMPONENT.unwrap_or_default(), &resource.name_any())
     }
 
+    /// The names for a resource of the kind `K` with this name.
+    pub fn named<K: Managed>(name: &str) -> Self {
+        Names::new(K::COMPONENT.unwrap_or_default(), name)
+    }
+
     /// The names for a resource of which the children's names end in `component`.
     fn new(component: &'static str, name: &str) -> Self {
         let workload = format!("{}-{component}", label(name, MAX_WORKLOAD - component.len() - 1));
@@ -62,6 +70,11 @@ impl Names {
     /// Of the ConfigMap that pods follow.
     pub fn followed(&self) -> String {
         format!("{}-config", self.workload)
+    }
+
+    /// Of the Secret with the values of a connection of another namespace.
+    pub fn copy(&self, connection: &ObjectName) -> String {
+        format!("{}-kafka-{}", self.workload, &hash(connection.to_string().as_bytes())[..8])
     }
 
     /// The labels that select the pods. They never change: a Deployment's selector cannot.

@@ -78,6 +78,9 @@ pub struct Rollout {
     pub end: Option<Result<String, String>>,
 }
 
+/// So many characters of what a worker says at its end are shown.
+const LAST_WORDS: usize = 500;
+
 /// Where a rollout stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -135,6 +138,8 @@ pub struct PodView {
     pub declared: bool,
     /// Whether it has ended for good: done, failed or evicted.
     pub finished: bool,
+    /// What its worker said when it had come to its end.
+    pub last_words: Option<String>,
     /// The ConfigMap that it reads.
     pub config: Option<String>,
     /// What stands for the configuration that its kubelet was last told to look at, where it follows one.
@@ -268,6 +273,7 @@ pub fn view(pod: &Pod, rollout: &Rollout) -> PodView {
         leaving: pod.metadata.deletion_timestamp.is_some(),
         revision: pod.labels().get("controller-revision-hash").cloned(),
         declared: rollout.declared.is_none() || pod.annotations().get(REVISION_ANNOTATION) == rollout.declared.as_ref(),
+        last_words: farewell(container),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         config: config.map(|map| map.name.clone()),
         follows: pod.annotations().get(FOLLOWS_ANNOTATION).cloned(),
@@ -277,6 +283,23 @@ pub fn view(pod: &Pod, rollout: &Rollout) -> PodView {
             .and_then(|c| c.last_transition_time.as_ref())
             .map(|time| time.0),
         report: None,
+    }
+}
+
+/// What a worker left to be read when it came to its end (its termination message).
+fn farewell(container: Option<&ContainerStatus>) -> Option<String> {
+    let ended = container?.state.as_ref()?.terminated.as_ref().filter(|ended| ended.exit_code == 0)?;
+    let words = ended.message.as_deref()?.trim();
+    (!words.is_empty()).then(|| words.chars().take(LAST_WORDS).collect())
+}
+
+/// Adds to how a run ended what its worker said then.
+pub fn add_last_words(rollout: &mut Rollout, pods: &[PodView]) {
+    let said = pods.iter().filter(|pod| pod.declared).find_map(|pod| pod.last_words.as_ref());
+    if let (Some(Ok(words)), Some(said)) = (&mut rollout.end, said)
+        && !words.contains(said)
+    {
+        words.push_str(&format!(": {said}"));
     }
 }
 

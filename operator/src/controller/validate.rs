@@ -1,7 +1,7 @@
 //! From what was found to a workload, or the reason why there is none. Pure; the check is the one that `edgereel run` and
 //! `edgereel validate` use, and beside it stands what only a cluster asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgereel_crds::{
     check::{FieldProblem, check},
@@ -9,6 +9,7 @@ use edgereel_crds::{
     name::Kind,
     plan::Plan,
     pod::{PodTemplate, VolumeSource},
+    secret_uses::Source,
     status::Reason,
     storage::Storage,
 };
@@ -78,21 +79,59 @@ fn shown(problem: &FieldProblem, kind: Kind, name: &edgereel_crds::name::ObjectN
     if remedy.is_empty() { format!("{of}{field}: {message}") } else { format!("{of}{field}: {message}; {remedy}") }
 }
 
+/// Whether the connections of other namespaces may be used.
+///
+/// # Errors
+/// The first that may not.
+pub fn connections(found: &Found, settings: &Settings) -> Result<(), Refusal> {
+    if let Some(refusal) = &found.barred {
+        return Err(refusal.clone());
+    }
+    match found.borrowed.values().next() {
+        Some(loan) if !settings.shared_connections => {
+            let message = format!(
+                "{} is of another namespace, and the operator runs without --shared-connections (the chart's value \
+                 `sharedConnections`): switch it on, or use a connection of this namespace",
+                Kind::KafkaConnection.label(&loan.connection)
+            );
+            Err(Refusal::new(Reason::ConnectionOutOfReach, message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Whether all Secrets and ConfigMaps in use are there with their keys.
 ///
 /// # Errors
 /// The first that is not.
 pub fn values(found: &Found) -> Result<(), Refusal> {
-    for (source, keys) in &found.uses {
-        let Some(there) = found.values.get(source) else {
-            let message = format!("there is no {source}: make it, with {}", listed(keys.iter()));
-            return Err(Refusal::new(source.missing(), message));
-        };
-        let missing: Vec<&String> = keys.iter().filter(|key| !there.contains_key(*key)).collect();
-        if !missing.is_empty() {
-            let message = format!("the {source} has no {}: add it to its data", listed(missing));
-            return Err(Refusal::new(source.key_missing(), message));
+    for loan in found.borrowed.values() {
+        let namespace = &loan.connection.namespace;
+        for (source, keys) in &loan.uses() {
+            let there = found.originals.get(&(namespace.clone(), source.clone()));
+            whole(source, keys, there, &format!(" in the namespace `{namespace}`"))?;
         }
+    }
+    for (source, keys) in found.uses.iter().filter(|(source, _)| !found.is_copy(source)) {
+        whole(source, keys, found.values.get(source), "")?;
+    }
+    Ok(())
+}
+
+fn whole(
+    source: &Source,
+    keys: &BTreeSet<String>,
+    there: Option<&BTreeMap<String, String>>,
+    place: &str,
+) -> Result<(), Refusal> {
+    let Some(there) = there else {
+        let message = format!("there is no {source}{place}: make it, with {}", listed(keys.iter()));
+        return Err(Refusal::new(source.missing(), message));
+    };
+    let missing: Vec<&String> = keys.iter().filter(|key| !there.contains_key(*key)).collect();
+    if !missing.is_empty() {
+        let message = format!("the {source}{place} has no {}: add it to its data", listed(missing));
+        return Err(Refusal::new(source.key_missing(), message));
     }
     Ok(())
 }
@@ -204,12 +243,15 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
     Workload {
         names: Names::of(object),
         runtime,
+        mounted: None,
         program,
         args: run_args(&owner),
         env: vec![passes_over_unknown_fields()],
         documents: [(FILE.to_owned(), documents.join("---\n"))].into(),
         checksum: String::new(),
         secrets: found.uses.clone(),
+        copies: found.borrowed.clone(),
+        kept_copies: BTreeSet::new(),
         secrets_checksum: hash_of(&found.values),
         placement: None,
         template: PodTemplate::default(),

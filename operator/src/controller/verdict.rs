@@ -346,9 +346,8 @@ fn nature(reason: Reason) -> Nature {
         InvalidConfiguration | SecretMissing | SecretKeyMissing | ConfigMapMissing | ConfigMapKeyMissing
         | CameraUnauthorized | KafkaUnauthorized | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord
         | StorageMissing | StorageReadOnly | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed
-        | HostPathNotAllowed | ResourceMalformed | NameTaken | RunFailed | ProgramMissing | RolloutHalted => {
-            Nature::NeedsPerson
-        }
+        | HostPathNotAllowed | ConnectionNotAllowed | ConnectionOutOfReach | ResourceMalformed | NameTaken
+        | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,
     }
 }
 

@@ -1,20 +1,23 @@
 //! A validated resource: everything that its children are built from, decided once. Building looks at nothing else: it sees
 //! how the pods run and which program is in them, never the kind of the resource.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
         batch::v1::{CronJob, Job},
-        core::v1::{ConfigMap, EnvVar, Service},
+        core::v1::{ConfigMap, EnvVar, Secret, Service},
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
-use super::{names::Names, program::Program};
+use super::{copies::Loan, names::Names, program::Program};
 use crate::kinds::{ChildKind, child};
 
 /// How long a singleton waits for its lost node, unless its `placement.moveAfter` says otherwise.
@@ -61,15 +64,24 @@ pub enum Runs {
     Sharded,
     /// Pods that run to an end.
     Batch,
+    /// One pod, never two at once, or one that runs to its end, as the resource says.
+    SingletonOrBatch,
 }
 
 impl Runs {
     /// The kinds of children that this takes.
     pub fn children(self) -> Vec<ChildKind> {
         match self {
-            Runs::Singleton => vec![child::<ConfigMap>(), child::<Service>(), child::<Deployment>()],
-            Runs::Sharded => {
-                vec![child::<ConfigMap>(), child::<Service>(), child::<StatefulSet>(), child::<PodDisruptionBudget>()]
+            Runs::Singleton => vec![child::<ConfigMap>(), child::<Secret>(), child::<Service>(), child::<Deployment>()],
+            Runs::Sharded => vec![
+                child::<ConfigMap>(),
+                child::<Secret>(),
+                child::<Service>(),
+                child::<StatefulSet>(),
+                child::<PodDisruptionBudget>(),
+            ],
+            Runs::SingletonOrBatch => {
+                vec![child::<ConfigMap>(), child::<Secret>(), child::<Service>(), child::<Deployment>(), child::<Job>()]
             }
             Runs::Batch => vec![child::<ConfigMap>(), child::<Job>(), child::<CronJob>()],
         }
@@ -110,6 +122,15 @@ pub struct Batch {
     pub deadline: Option<i64>,
 }
 
+/// A volume that is mounted into a pod which has no place of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where Kubernetes finds it.
+    pub storage: Storage,
+    /// Nothing is written to it.
+    pub read_only: bool,
+}
+
 /// A resource, ready to be built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
@@ -119,6 +140,8 @@ pub struct Workload {
     pub names: Names,
     /// How its pods run.
     pub runtime: Runtime,
+    /// What its pod reads, where that is on a disk.
+    pub mounted: Option<Mounted>,
     /// What runs in them.
     pub program: Program,
     /// The program's arguments.
@@ -131,6 +154,10 @@ pub struct Workload {
     pub checksum: String,
     /// The Secrets that the program reads, and which keys of them.
     pub secrets: SecretUses,
+    /// Those of them that are copies from another namespace.
+    pub copies: BTreeMap<String, Loan>,
+    /// Copies that stay as they are.
+    pub kept_copies: BTreeSet<String>,
     /// A hash of the values of those keys.
     pub secrets_checksum: String,
     /// Which nodes may run it.
@@ -161,12 +188,19 @@ impl Workload {
         }
     }
 
-    /// Where its pods write, if they have a place of their own.
+    /// The disk that its pods use, if they do.
     pub fn storage(&self) -> Option<&Storage> {
         match &self.runtime {
             Runtime::Sharded { storage, .. } => Some(storage),
-            Runtime::Singleton | Runtime::Shared { .. } | Runtime::Batch(_) => None,
+            Runtime::Singleton | Runtime::Shared { .. } | Runtime::Batch(_) => {
+                self.mounted.as_ref().map(|mounted| &mounted.storage)
+            }
         }
+    }
+
+    /// Whether that disk is only read.
+    pub fn reads_only(&self) -> bool {
+        self.mounted.as_ref().is_some_and(|mounted| mounted.read_only)
     }
 
     /// What stands for the configuration that running pods are to have now; none where theirs never changes.
@@ -196,6 +230,7 @@ impl Workload {
         match &self.runtime {
             Runtime::Singleton | Runtime::Sharded { .. } => "frames flow",
             Runtime::Shared { .. } => "its pod runs; each camera says how it fares",
+            Runtime::Batch(Batch { schedule: None, .. }) => "it runs until it has done all",
             Runtime::Batch(_) => "it runs when its schedule says so",
         }
     }

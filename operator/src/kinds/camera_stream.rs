@@ -1,14 +1,19 @@
 //! `CameraStream`: one pod that captures a camera.
 
 use edgereel_crds::{
-    CameraStream, CameraWorker, CameraWorkerSpec,
+    CameraStream, CameraStreamSpec, CameraWorker, CameraWorkerSpec,
+    camera_stream::Source,
     check::Resource as Checked,
     declared::Declared,
+    directory::AfterSent,
     fields::Fields,
     name::{Kind, ObjectName},
+    placement::Placement,
     plan::CameraPlan,
     resource_status::CameraStreamStatus,
     secret_uses::{camera_secrets, merged},
+    status::Reason,
+    storage::FolderStorage,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -21,17 +26,18 @@ use crate::{
         figures::{WorthWriting, amount_matters, conditions_matter, count_matters, kilobytes, rate_matters, rounded},
         guest::Host,
         managed::{Managed, Observed},
+        names::Names,
         observe::{self, PodView},
-        program::Program,
+        program::{DATA, Program},
         validate::{self, Refusal},
-        workload::{Runs, Runtime, Workload},
+        workload::{Batch, Mounted, Runs, Runtime, Workload},
     },
     hash::hash_of,
     settings::Settings,
 };
 
 impl Managed for CameraStream {
-    const RUNS: Option<Runs> = Some(Runs::Singleton);
+    const RUNS: Option<Runs> = Some(Runs::SingletonOrBatch);
 
     /// Its connection. Older cameras that fill the same topic have to agree with it.
     fn dereference(&self, caches: &Caches) -> Found {
@@ -46,7 +52,7 @@ impl Managed for CameraStream {
             })
         });
         for rival in rivals.iter().filter_map(|r| r.0.as_ref().ok()) {
-            if found.rival_connection(&rival.spec.kafka.connection_ref.name, &name.namespace, caches) {
+            if found.rival_connection(&rival.spec.kafka.connection_ref, &name.namespace, caches) {
                 let rival = Checked { name: object_name(rival), spec: elsewhere(rival.spec.clone()), document: RIVAL };
                 found.resources.cameras.push(rival);
             }
@@ -63,7 +69,12 @@ impl Managed for CameraStream {
                 None => {}
             }
         }
-        let uses = found.connection(&self.spec.kafka.connection_ref.name, &name.namespace, caches);
+        // What is copied is where the pods are.
+        let seat = match &self.spec.worker_ref {
+            Some(worker) => Names::named::<CameraWorker>(&worker.name),
+            None => Names::of(self),
+        };
+        let uses = found.connection(&self.spec.kafka.connection_ref, &name.namespace, &seat, caches);
         found.uses = merged(camera_secrets(&self.spec), uses.unwrap_or_default());
         let document = found.document(Self::NAME, &name, &self.spec);
         found.resources.cameras.push(Checked { name, spec: self.spec.clone(), document });
@@ -72,10 +83,14 @@ impl Managed for CameraStream {
 
     fn validate(&self, found: &Found, settings: &Settings) -> Result<Option<Workload>, Refusal> {
         let name = object_name(self);
+        validate::connections(found, settings)?;
         let plan = validate::plan(found, Kind::CameraStream, &name)?;
         let plan = plan.cameras.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
         validate::logins(self, found)?;
-        validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
+        let mounted = mounted(&self.spec);
+        let storage = mounted.as_ref().map(|mounted| &mounted.storage);
+        validate::host_paths(&name.namespace, storage, &self.spec.template, settings)?;
+        placement(&self.spec)?;
         validate::overrides(&self.spec.template, settings)?;
         validate::values(found)?;
         let CameraPlan { spec, connection, .. } = &plan;
@@ -83,15 +98,21 @@ impl Managed for CameraStream {
             "spec": validate::running(spec),
             "connection": [connection.name.to_string(), connection.spec.set()],
         }));
-        Ok(Some(Workload {
+        let reads = mounted.is_some();
+        let mut workload = Workload {
             checksum,
+            mounted,
             placement: spec.placement.clone(),
             template: spec.template.clone(),
             suspended: spec.suspend,
             // The queue, and a frame in each step beside it.
             buffers: Some(spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4),
-            ..validate::workload(self, found, Runtime::Singleton, Program::worker(settings))
-        }))
+            ..validate::workload(self, found, runtime(spec), Program::worker(settings))
+        };
+        if reads {
+            workload.args.push(format!("--storage-root={DATA}"));
+        }
+        Ok(Some(workload))
     }
 
     fn figures(&self, observed: &Observed, old: &CameraStreamStatus) -> CameraStreamStatus {
@@ -123,6 +144,41 @@ impl Managed for CameraStream {
     }
 }
 
+/// How often a pod that reads a folder to its end may fail before that is given up. It tries again by itself as long as it runs.
+const BACKOFF: i32 = 6;
+
+/// A camera runs on; a folder that is not watched, to its end.
+fn runtime(spec: &CameraStreamSpec) -> Runtime {
+    match &spec.source {
+        Source::Directory(directory) if !directory.watch => {
+            Runtime::Batch(Batch { schedule: None, completions: 1, backoff: BACKOFF, deadline: None })
+        }
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Directory(_) | Source::Synthetic(_) => {
+            Runtime::Singleton
+        }
+    }
+}
+
+/// The disk with the folder. It is written to where files go, and where it has the ledger.
+fn mounted(spec: &CameraStreamSpec) -> Option<Mounted> {
+    let Source::Directory(directory) = &spec.source else { return None };
+    let read_only = directory.after_sent == AfterSent::Keep && directory.ledger.is_some();
+    Some(Mounted { storage: spec.storage.as_ref()?.into(), read_only })
+}
+
+/// On another node, the directory of one is another one.
+fn placement(spec: &CameraStreamSpec) -> Result<(), Refusal> {
+    let pinned = spec.placement.as_ref().is_some_and(Placement::pins);
+    match &spec.storage {
+        Some(FolderStorage::HostPath(_)) if !pinned => {
+            let message = "spec.placement: it names no node, and a `hostPath` is another folder on another node; add \
+                           `placement: {nodes: [NODE]}`, a `nodeSelector`, or a required node affinity";
+            Err(Refusal::new(Reason::InvalidConfiguration, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Fills in a camera's figures; where its worker says nothing, the last ones stay.
 fn figures(pods: &[PodView], old: &CameraStreamStatus, status: &mut CameraStreamStatus) {
     let reports = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.report.as_ref()?.as_ref().ok());
@@ -138,7 +194,7 @@ fn figures(pods: &[PodView], old: &CameraStreamStatus, status: &mut CameraStream
         }
         None => {
             // Without a pod nothing is captured; what was sent is history.
-            status.fps = (!pods.is_empty()).then_some(old.fps).flatten();
+            status.fps = pods.iter().any(|pod| !pod.finished).then_some(old.fps).flatten();
             status.frame_kilobytes = old.frame_kilobytes;
             status.frames_acknowledged = old.frames_acknowledged;
             status.frames_dropped = old.frames_dropped;

@@ -3,16 +3,16 @@
 //! Each resource has a file of its own in the worker's configuration. One that is wrong, paused or cannot be read keeps the file
 //! that it had: what runs goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgereel_crds::{
     CameraStream, CameraWorker,
     check::Resource as Checked,
     declared::Declared,
-    document::REVISION,
+    document::{RESTART, REVISION},
     name::{Kind, ObjectName},
     resource_status::CameraWorkerStatus,
-    secret_uses::{SecretUses, merged},
+    secret_uses::{SecretUses, Source, merged},
 };
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap},
@@ -25,6 +25,7 @@ use crate::{
     cache::Caches,
     controller::{
         apply::owned,
+        copies::{Loan, documents},
         dereference::{Found, Guest, lookup, object_name},
         figures::{WorthWriting, conditions_matter},
         guest::{self, HANDING_OVER},
@@ -57,7 +58,7 @@ impl Managed for CameraWorker {
         let live = caches.children::<Deployment>().and_then(|all| all.get(&name.namespace, &names.workload));
         found.mounted =
             live.filter(|live| owned(&**live, &owner)).map(|live| guest::mounted(&live)).unwrap_or_default();
-        found.users = caches.references.sources_of(&Node::of::<Self>(&name));
+        found.users = caches.references().sources_of(&Node::of::<Self>(&name));
         for camera in found.users.clone() {
             let Some(Ok(camera)) = lookup::<CameraStream>(caches, &camera.name) else { continue };
             if camera.metadata.deletion_timestamp.is_some() {
@@ -65,6 +66,8 @@ impl Managed for CameraWorker {
             }
             let of = camera.dereference(caches);
             found.uses = merged(std::mem::take(&mut found.uses), of.uses.clone());
+            found.borrowed.extend(of.borrowed.clone());
+            found.waits |= of.waits;
             let elsewhere = guest::is_elsewhere(&camera, &name, caches);
             if elsewhere {
                 found.settles = Some(HANDING_OVER);
@@ -81,11 +84,11 @@ impl Managed for CameraWorker {
     }
 
     fn validate(&self, found: &Found, settings: &Settings) -> Result<Option<Workload>, Refusal> {
-        let name = object_name(self);
+        let (name, names) = (object_name(self), Names::of(self));
         validate::plan(found, Kind::CameraWorker, &name)?;
         validate::host_paths(&name.namespace, None, &self.spec.template, settings)?;
         validate::overrides(&self.spec.template, settings)?;
-        let Pool { documents, uses, .. } = Pool::of(found, settings);
+        let Pool { documents, uses, copies, kept_copies, .. } = Pool::of(found, &names, settings);
         // What is mounted and no longer needed stays until something else is needed: no camera is started anew for that.
         let fits = uses.iter().all(|(name, keys)| found.mounted.get(name).is_some_and(|there| there.is_superset(keys)));
         let secrets = if fits { found.mounted.clone() } else { uses };
@@ -94,6 +97,8 @@ impl Managed for CameraWorker {
             checksum: hash_of(&secrets),
             documents,
             secrets,
+            copies,
+            kept_copies,
             // The worker sees for itself that a value has changed.
             secrets_checksum: String::new(),
             placement: self.spec.placement.clone(),
@@ -128,11 +133,16 @@ impl Managed for CameraWorker {
 }
 
 /// What a worker is to run.
+#[derive(Default)]
 struct Pool {
     /// The documents, by their files' names.
     documents: BTreeMap<String, String>,
     /// The Secrets that they need.
     uses: SecretUses,
+    /// Those of them that are copies from another namespace.
+    copies: BTreeMap<String, Loan>,
+    /// Copies that stay as they are.
+    kept_copies: BTreeSet<String>,
     /// Some keep the file that they had.
     kept: bool,
 }
@@ -140,13 +150,22 @@ struct Pool {
 /// What a camera would be alone.
 fn validated(guest: &Guest, host: &Found, settings: &Settings) -> Result<Workload, Refusal> {
     let mut found = guest.found.clone();
-    found.values = host.values.clone();
+    (found.values, found.originals) = (host.values.clone(), host.originals.clone());
     guest.camera.validate(&found, settings)?.ok_or_else(validate::undecided)
 }
 
+/// Whether the worker has a camera with the connection that it names now.
+fn runs_with_its_connection(guest: &Guest, host: &Found) -> bool {
+    let before = host.before.get(&file(CameraStream::NAME, &guest.camera.name_any()));
+    let documents = before.map(|text| documents(text)).unwrap_or_default();
+    let reference = json!(guest.camera.spec.kafka.connection_ref);
+    documents.iter().any(|document| document["spec"]["kafka"]["connectionRef"] == reference)
+}
+
 impl Pool {
-    fn of(found: &Found, settings: &Settings) -> Self {
-        let mut pool = Pool { documents: BTreeMap::new(), uses: SecretUses::new(), kept: false };
+    fn of(found: &Found, names: &Names, settings: &Settings) -> Self {
+        let mut pool = Pool::default();
+        let mut withdrawn = BTreeSet::new();
         found.documents.iter().for_each(|document| pool.put(document));
         for file in &found.keeps {
             pool.keep(file, found);
@@ -156,6 +175,7 @@ impl Pool {
             match validated(guest, found, settings) {
                 Ok(workload) if !paused => {
                     pool.uses = merged(std::mem::take(&mut pool.uses), guest.found.uses.clone());
+                    pool.copies.extend(guest.found.borrowed.clone());
                     if !workload.suspended && !guest.elsewhere {
                         let of_guest = |document: &Value| {
                             document["kind"] == CameraStream::NAME
@@ -163,11 +183,20 @@ impl Pool {
                         };
                         for mut document in guest.found.documents.clone() {
                             if of_guest(&document) {
-                                document["metadata"]["annotations"] = json!({REVISION: guest::revision(&guest.found)});
+                                let restart = guest.camera.annotations().get(RESTART);
+                                let revision = guest::revision(&guest.found, restart);
+                                document["metadata"]["annotations"] = json!({REVISION: revision});
+                                if let Some(restart) = restart {
+                                    document["metadata"]["annotations"][RESTART] = json!(restart);
+                                }
                             }
                             pool.put(&document);
                         }
                     }
+                }
+                // Whoever lent the connection wants it back.
+                Err(_) if guest.found.withheld.is_some() && runs_with_its_connection(guest, found) => {
+                    withdrawn.extend(guest.found.withheld.iter().map(|connection| names.copy(connection)));
                 }
                 Ok(_) | Err(_) => pool.keep(&file(CameraStream::NAME, &guest.camera.name_any()), found),
             }
@@ -179,13 +208,23 @@ impl Pool {
                 pool.documents.entry(file.clone()).or_insert_with(|| text.clone());
             }
             pool.uses = merged(pool.uses, found.mounted.clone());
+            let mounted = found.mounted.keys().filter_map(|source| match source {
+                Source::Secret(name) => Some(name.clone()),
+                Source::ConfigMap(_) => None,
+            });
+            pool.kept_copies = mounted.filter(|name| !withdrawn.contains(name)).collect();
         }
         pool
     }
 
     fn put(&mut self, document: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let file = file(&text(&document["kind"]), &text(&document["metadata"]["name"]));
+        let (kind, name) = (text(&document["kind"]), text(&document["metadata"]["name"]));
+        // A name has no `_`.
+        let file = match document["spec"]["allowedNamespaces"].is_null() {
+            true => file(&kind, &name),
+            false => file(&kind, &format!("{}_{name}", text(&document["metadata"]["namespace"]))),
+        };
         self.documents.insert(file, serde_yaml::to_string(document).unwrap_or_default());
     }
 

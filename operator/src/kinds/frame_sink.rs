@@ -6,6 +6,7 @@ use edgereel_crds::{
     CameraStream, FrameSink, FrameSinkSpec,
     camera_stream::EnsureTopic,
     check::{FileNames, Resource as Checked},
+    common::ConnectionRef,
     declared::Declared,
     fields::Fields,
     frame_sink::From,
@@ -47,11 +48,11 @@ impl Managed for FrameSink {
     fn dereference(&self, caches: &Caches) -> Found {
         let mut found = Found::default();
         let name = object_name(self);
+        let seat = Names::of(self);
         let stream = add_stream(&mut found, &self.spec, &name.namespace, caches);
-        let own = self.spec.kafka.as_ref().map(|kafka| kafka.connection_ref.name.clone());
-        let of_stream = stream.and_then(|stream| found.connection(&stream, &name.namespace, caches));
-        found.uses = match own {
-            Some(own) => found.connection(&own, &name.namespace, caches),
+        let of_stream = stream.and_then(|stream| found.connection(&stream, &name.namespace, &seat, caches));
+        found.uses = match &self.spec.kafka {
+            Some(own) => found.connection(&own.connection_ref, &name.namespace, &seat, caches),
             None => of_stream,
         }
         .unwrap_or_default();
@@ -76,6 +77,7 @@ impl Managed for FrameSink {
 
     fn validate(&self, found: &Found, settings: &Settings) -> Result<Option<Workload>, Refusal> {
         let name = object_name(self);
+        validate::connections(found, settings)?;
         let plan = validate::plan(found, Kind::FrameSink, &name)?;
         let plan = plan.sinks.into_iter().find(|plan| plan.name == name).ok_or_else(validate::undecided)?;
         placement(&self.spec)?;
@@ -140,13 +142,13 @@ fn of_any_size(spec: &FrameSinkSpec) -> FrameSinkSpec {
     spec
 }
 
-/// Adds the stream that a sink names, and gives the name of its connection.
-fn add_stream(found: &mut Found, spec: &FrameSinkSpec, namespace: &str, caches: &Caches) -> Option<String> {
+/// Adds the stream that a sink names, and gives its connection.
+fn add_stream(found: &mut Found, spec: &FrameSinkSpec, namespace: &str, caches: &Caches) -> Option<ConnectionRef> {
     let From::StreamRef(reference) = &spec.from else { return None };
     let name = ObjectName { namespace: namespace.into(), name: reference.name.clone() };
     match lookup::<CameraStream>(caches, &name)? {
         Ok(stream) => {
-            let connection = stream.spec.kafka.connection_ref.name.clone();
+            let connection = stream.spec.kafka.connection_ref.clone();
             let document = found.document(CameraStream::NAME, &name, &stream.spec);
             let spec = elsewhere(stream.spec);
             found.resources.cameras.push(Checked { name, spec, document });
@@ -226,11 +228,11 @@ fn files(sink: &FrameSink, caches: &Caches) -> Option<FileNames> {
 
 fn add_rival(found: &mut Found, rival: &FrameSink, caches: &Caches) {
     let namespace = &object_name(rival).namespace;
-    let mut references: Vec<String> = rival.spec.kafka.iter().map(|kafka| kafka.connection_ref.name.clone()).collect();
+    let mut references: Vec<_> = rival.spec.kafka.iter().map(|kafka| kafka.connection_ref.clone()).collect();
     if let From::StreamRef(reference) = &rival.spec.from {
         let name = ObjectName { namespace: namespace.into(), name: reference.name.clone() };
         let Some(Ok(stream)) = lookup::<CameraStream>(caches, &name) else { return };
-        references.push(stream.spec.kafka.connection_ref.name.clone());
+        references.push(stream.spec.kafka.connection_ref.clone());
         if !found.resources.cameras.iter().any(|known| known.name == name) {
             found.resources.cameras.push(Checked { name, spec: elsewhere(stream.spec), document: RIVAL });
         }

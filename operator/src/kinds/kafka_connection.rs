@@ -29,8 +29,8 @@ impl Managed for KafkaConnection {
     fn dereference(&self, caches: &Caches) -> Found {
         let mut found = Found { uses: connection_secrets(&self.spec), ..Found::default() };
         let name = object_name(self);
-        found.users = caches.references.users(&Node::of::<Self>(&name));
-        let used = found.users.iter().flat_map(|user| caches.references.used(user));
+        found.users = caches.references().users(&Node::of::<Self>(&name));
+        let used = found.users.iter().flat_map(|user| caches.references().used(user));
         found.hosts = used.filter(|node| node.kind == CameraWorker::NAME).collect();
         found.resources.connections.push(Checked { name, spec: self.spec.clone(), document: 0 });
         found

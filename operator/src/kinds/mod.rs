@@ -222,12 +222,13 @@ mod tests {
         assert_eq!(worked_on, Kind::ALL.map(Kind::as_str));
     }
 
-    /// The chart's rules: verb, group and resource.
-    fn rules() -> BTreeSet<(String, String, String)> {
+    /// One of the chart's lists of rules: verb, group and resource.
+    fn rules(name: &str) -> BTreeSet<(String, String, String)> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/edgereel/templates/_rules.tpl");
         let text = fs::read_to_string(path).expect("the chart's rules");
-        let rules = text.split_once("{{- define \"edgereel.rules\" -}}").expect("its beginning").1;
-        let rules: Value = serde_yaml::from_str(rules.trim_end().trim_end_matches("{{- end -}}")).expect("YAML");
+        let rules = text.split_once(&format!("{{{{- define \"{name}\" -}}}}")).expect("its beginning").1;
+        let rules = rules.split_once("{{- end -}}").expect("its end").0;
+        let rules: Value = serde_yaml::from_str(rules).expect("YAML");
         let texts = |rule: &Value, field: &str| -> Vec<String> {
             serde_json::from_value(rule[field].clone()).expect("a list of texts")
         };
@@ -264,6 +265,9 @@ mod tests {
         need(&["get", "list", "watch"], "", "secrets");
         need(&["get", "list", "watch", "create", "patch", "delete"], "", "pods");
         need(&["list", "create", "patch"], "events.k8s.io", "events");
-        assert_eq!(rules(), needed);
+        // Only where connections are shared: copies of their Secrets.
+        let shared = rules("edgereel.sharingRules");
+        assert_eq!(shared, ["create", "patch", "delete"].map(|verb| (verb.into(), "".into(), "secrets".into())).into());
+        assert_eq!(&rules("edgereel.rules") | &shared, needed);
     }
 }

@@ -1,7 +1,7 @@
 //! What stands at a workload (a Deployment or StatefulSet, not its pods) of how it came to be as it is: the memory of
 //! roll-outs, so that an operator that starts in the middle of one goes on with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgereel_crds::{
     pod_overrides::PodOverrides,
@@ -176,12 +176,15 @@ pub fn operator_revision(settings: &Settings) -> String {
     let sample = Workload {
         names: Names::default(),
         runtime: Runtime::Sharded { replicas: 1, storage },
+        mounted: None,
         program: Program::worker(settings),
         args: run_args(&owner),
         env: Vec::new(),
         documents: BTreeMap::new(),
         checksum: String::new(),
         secrets: [(Source::Secret("sample".into()), ["key".to_owned()].into())].into(),
+        copies: BTreeMap::new(),
+        kept_copies: BTreeSet::new(),
         secrets_checksum: String::new(),
         placement: None,
         template: Default::default(),

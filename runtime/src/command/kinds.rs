@@ -52,8 +52,8 @@ pub struct All<K> {
 impl<K: Kinds> All<K> {
     /// All that the files ask for.
     pub fn asked(&self, loaded: &Loaded) -> Asked {
-        let Plan { unknown, revisions, .. } = loaded.plan.clone();
-        Asked { wanted: self.of(loaded), secrets: loaded.secrets.clone(), unknown, revisions }
+        let Plan { unknown, revisions, restarts, .. } = loaded.plan.clone();
+        Asked { wanted: self.of(loaded), secrets: loaded.secrets.clone(), unknown, revisions, restarts }
     }
 
     /// All that the files ask for: what this program runs, what others do, and what nobody can.
@@ -82,7 +82,7 @@ impl<K: Kinds> All<K> {
                 shown,
                 replica,
                 plan: only(&loaded.plan, kind, name),
-                secrets: loaded.secrets.values(&name.namespace, &planned.secrets),
+                secrets: loaded.secrets.values(&planned.secrets),
                 suspend: planned.suspend,
                 program: program.clone(),
                 documents: loaded.documents.clone(),
@@ -97,6 +97,9 @@ impl<K: Kinds> All<K> {
 fn only(plan: &Plan, kind: Kind, name: &ObjectName) -> Plan {
     let mut plan = plan.clone();
     plan.revisions.clear();
+    plan.restarts.clear();
+    // It carries its own; what happens to another is nothing to it.
+    plan.connections.clear();
     plan.retain(|k, n| (k, n) == (kind, name));
     plan
 }

@@ -11,8 +11,10 @@ pub mod refused;
 
 use std::{
     fmt::Display,
+    fs::File,
     future::pending,
     io::{self, IsTerminal, Write as _},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -23,6 +25,8 @@ use edgereel_crds::{
     document::Reading,
     name::{Kind, Program},
     problem::Problem,
+    status::ConditionType,
+    units,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -44,8 +48,9 @@ use crate::{
         signals,
     },
     metrics::Metrics,
+    metrics_files::MetricsFiles,
     plain::plain,
-    run::{Asked, Run},
+    run::{Asked, Run, fleet::Fleet},
     serve,
     sibling::{
         Launch,
@@ -58,6 +63,8 @@ use crate::{
 
 /// Where the process's own HTTP server listens when nothing else is asked for.
 const DEFAULT_HTTP: &str = "127.0.0.1:9464";
+/// Rows for spreadsheets are not written more often.
+const OFTEN: Duration = Duration::from_secs(1);
 
 /// How `run` is called.
 #[derive(Debug, clap::Args)]
@@ -88,6 +95,13 @@ pub struct Args {
     /// names it in the log and in /status, which is for documents that another version may have written.
     #[arg(long, env = "EDGEREEL_UNKNOWN_FIELDS", value_enum, default_value_t)]
     unknown_fields: UnknownFields,
+    /// Write figures for spreadsheets into this folder: producer_metrics.csv and consumer_metrics.csv, a row for each resource
+    /// at a time.
+    #[arg(long, value_name = "DIR", conflicts_with = "supervised")]
+    metrics_files: Option<PathBuf>,
+    /// How often.
+    #[arg(long, value_name = "DURATION", default_value = "1m", requires = "metrics_files")]
+    metrics_files_every: units::Duration,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -248,6 +262,7 @@ fn run_loaded<K: Kinds>(
         } else {
             signals::watch(shutdown.clone(), hangup.clone())?;
         }
+        let files = args.metrics_files.clone().map(|folder| (folder, args.metrics_files_every.0.max(OFTEN)));
         let mut run = Run::new(metrics, args.place.storage_root.clone(), shutdown.clone());
         let fleet = run.fleet.clone();
         let listener = listen(args.http.as_deref()).await?;
@@ -273,9 +288,15 @@ fn run_loaded<K: Kinds>(
             None if supervised => None,
             None => Some(tokio::spawn(table::log_forever(fleet.clone()))),
         };
+        let files = files.map(|(folder, every)| MetricsFiles::start(&folder, every, fleet.clone())).transpose();
+        let files = files.context("no thread for the metrics files")?;
         let (asking, asked) = mpsc::channel(1);
+        let ends = follow.is_none();
         tokio::spawn(read_again(args, kinds, hangup, follow, shutdown, asking));
-        run.run(asked).await;
+        run.run(asked, ends).await;
+        if let Some(files) = files {
+            files.end();
+        }
         if let Some(view) = view {
             view.abort();
         }
@@ -287,6 +308,7 @@ fn run_loaded<K: Kinds>(
         supervised::say(&Said::Stopped(fleet.status()));
         return Ok(());
     }
+    leave_last_words(&fleet);
     match screen {
         Some(screen) => {
             screen.close();
@@ -296,6 +318,20 @@ fn run_loaded<K: Kinds>(
     }
     info!("all stopped");
     Ok(())
+}
+
+/// Where Kubernetes reads what a container says at its end.
+const LAST_WORDS: &str = "/dev/termination-log";
+
+/// Leaves what those say that ran to their end, where somebody reads it.
+fn leave_last_words(fleet: &Fleet) {
+    let members = fleet.members();
+    let completed = members.iter().filter(|member| member.state.is_completed());
+    let ready = completed.filter_map(|member| member.state.condition(ConditionType::Ready));
+    let words: Vec<String> = ready.map(|condition| condition.message).collect();
+    if let Ok(mut file) = File::options().write(true).truncate(true).open(LAST_WORDS) {
+        let _ = file.write_all(words.join("; ").as_bytes());
+    }
 }
 
 /// Reads the files again at each hangup, or when they change, and asks for what they hold now. Files with a problem change

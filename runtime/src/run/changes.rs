@@ -26,3 +26,17 @@ pub fn changes(running: &[&dyn Wanted], wanted: &[Box<dyn Wanted>]) -> Changes {
     changes.ending = (0..running.len()).filter(|old| !stays(old)).collect();
     changes
 }
+
+impl Changes {
+    /// Has some of those that would go on undisturbed begin anew; `which` is given the places of each in the old list and in the new.
+    pub fn anew(mut self, which: impl Fn(usize, usize) -> bool) -> Self {
+        let (anew, staying) = self.staying.into_iter().partition(|(old, new)| which(*old, *new));
+        self.staying = staying;
+        let anew: Vec<(usize, usize)> = anew;
+        for (old, new) in anew {
+            self.ending.push(old);
+            self.beginning.push(new);
+        }
+        self
+    }
+}

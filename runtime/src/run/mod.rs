@@ -11,8 +11,14 @@ mod supervisor;
 
 use std::{path::PathBuf, sync::Arc};
 
-use edgereel_crds::plan::{Revisions, UnknownField};
-use tokio::{sync::mpsc, task::JoinHandle};
+use edgereel_crds::{
+    name::ObjectName,
+    plan::{Revisions, UnknownField},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -21,7 +27,7 @@ use self::{
     fleet::{Fleet, Member},
 };
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, Resource},
     secrets::Secrets,
     state::ResourceState,
     work::{Surroundings, Wanted},
@@ -37,6 +43,14 @@ pub struct Asked {
     pub unknown: Vec<UnknownField>,
     /// What the documents call the revisions of their resources.
     pub revisions: Revisions,
+    /// What the documents have in the annotation by which a resource is started anew.
+    pub restarts: Revisions,
+}
+
+/// What a document has in the annotation by which its resource is started anew.
+fn restart(wanted: &dyn Wanted, restarts: &Revisions) -> Option<String> {
+    let Resource { namespace, name, .. } = wanted.resource();
+    restarts.get(&(wanted.kind(), ObjectName { namespace, name })).cloned()
 }
 
 /// What there is to say of fields that were passed over, and who passed over them; none where there are none.
@@ -55,32 +69,57 @@ pub struct Run {
     storage_root: Option<PathBuf>,
     jobs: Vec<Job>,
     shutdown: CancellationToken,
+    /// Told when a resource has ended.
+    ended: Arc<Notify>,
 }
 
 /// A running resource.
 struct Job {
     wanted: Box<dyn Wanted>,
+    restart: Option<String>,
     member: Arc<Member>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+}
+
+impl Job {
+    /// Whether it ran to its end.
+    fn is_completed(&self) -> bool {
+        self.member.state.is_completed() && !self.stop.is_cancelled()
+    }
 }
 
 impl Run {
     /// Nothing runs yet; everything that will, counts on these metrics and ends with `shutdown`. `storage_root` stands in for
     /// the resources' volumes.
     pub fn new(metrics: Metrics, storage_root: Option<PathBuf>, shutdown: CancellationToken) -> Self {
-        Run { fleet: Arc::new(Fleet::new(metrics, vec![])), storage_root, jobs: vec![], shutdown }
+        Run {
+            fleet: Arc::new(Fleet::new(metrics, vec![])),
+            storage_root,
+            jobs: vec![],
+            shutdown,
+            ended: Arc::default(),
+        }
     }
 
-    /// Turns to whatever is asked for until shutdown, and waits then until everything has stopped.
-    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+    /// Turns to whatever is asked for until shutdown or, if `ends`, until all resources have completed; and waits then until
+    /// everything has stopped.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>, ends: bool) {
         let sampler = tokio::spawn(fleet::sample_forever(self.fleet.clone()));
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
+                () = self.ended.notified() => {
+                    if ends && !self.jobs.is_empty() && self.jobs.iter().all(Job::is_completed) {
+                        info!("all resources have completed");
+                        break;
+                    }
+                }
                 Some(asked) = asked.recv() => self.turn_to(asked).await,
             }
         }
+        // What serves and draws ends with them.
+        self.shutdown.cancel();
         end(self.jobs).await;
         sampler.abort();
     }
@@ -88,12 +127,13 @@ impl Run {
     /// Ends what is not wanted any more, starts what is new, and leaves alone what is as it was. What changed ends before
     /// it begins anew: its disk, its place in the group and its camera are free by then.
     pub async fn turn_to(&mut self, asked: Asked) {
-        let Asked { wanted, secrets, unknown, revisions } = asked;
+        let Asked { wanted, secrets, unknown, revisions, restarts } = asked;
         if let Some(words) = passed_over(&unknown) {
             warn!("{words}");
         }
         let running: Vec<&dyn Wanted> = self.jobs.iter().map(|job| job.wanted.as_ref()).collect();
-        let changes = changes(&running, &wanted);
+        let changes = changes(&running, &wanted)
+            .anew(|old, new| self.jobs[old].restart != restart(wanted[new].as_ref(), &restarts));
         let (starting, stopping) = (changes.beginning.len(), changes.ending.len());
         info!(starting, stopping, undisturbed = changes.staying.len(), "resources");
         let mut old: Vec<Option<Job>> = std::mem::take(&mut self.jobs).into_iter().map(Some).collect();
@@ -111,7 +151,8 @@ impl Run {
         }
         for (place, wanted) in wanted.into_iter().enumerate() {
             if jobs[place].is_none() {
-                jobs[place] = Some(self.start(wanted, &secrets));
+                let restart = restart(wanted.as_ref(), &restarts);
+                jobs[place] = Some(self.start(wanted, restart, &secrets));
             }
         }
         self.jobs = jobs.into_iter().flatten().collect();
@@ -128,15 +169,19 @@ impl Run {
         gone.iter().for_each(|gone| self.fleet.metrics.forget(gone));
     }
 
-    fn start(&self, wanted: Box<dyn Wanted>, secrets: &Secrets) -> Job {
+    fn start(&self, wanted: Box<dyn Wanted>, restart: Option<String>, secrets: &Secrets) -> Job {
         let (metrics, stop) = (&self.fleet.metrics, self.shutdown.child_token());
         let state = ResourceState::new(wanted.kind(), wanted.shown().clone());
         let member = Arc::new(Member::new(state, wanted.work().into(), metrics, &wanted.resource()));
         let around =
             Surroundings { storage_root: self.storage_root.clone(), secrets: secrets.clone(), shutdown: stop.clone() };
         let supervised = member.clone();
-        let task = tokio::spawn(async move { supervisor::supervise(&supervised, &around).await });
-        Job { wanted, member, stop, task }
+        let ended = self.ended.clone();
+        let task = tokio::spawn(async move {
+            supervisor::supervise(&supervised, &around).await;
+            ended.notify_one();
+        });
+        Job { wanted, restart, member, stop, task }
     }
 }
 

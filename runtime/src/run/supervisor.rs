@@ -19,7 +19,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// A resource that ran this long before it failed starts its waits anew.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// Runs a resource until shutdown, unless it is suspended.
+/// Runs a resource until shutdown or its own end, unless it is suspended.
 pub(super) async fn supervise(member: &Member, around: &Surroundings) {
     let Member { state, work, .. } = member;
     if !work.is_suspended() {
@@ -30,7 +30,8 @@ pub(super) async fn supervise(member: &Member, around: &Surroundings) {
     work.finish();
 }
 
-/// Starts a resource again and again until shutdown, waiting longer after each failure.
+/// Starts a resource again and again until shutdown, waiting longer after each failure. One that has come to its end says so
+/// itself.
 async fn keep_running<F: Future<Output = Result<(), Fault>>>(
     state: &ResourceState,
     suspended: bool,
@@ -48,6 +49,7 @@ async fn keep_running<F: Future<Output = Result<(), Fault>>>(
     loop {
         let began = tokio::time::Instant::now();
         match start().await {
+            Ok(()) if state.is_completed() => return info!(resource, "completed"),
             Ok(()) => break,
             Err(_) if shutdown.is_cancelled() => break,
             Err(fault) => {
@@ -99,6 +101,20 @@ mod tests {
         .await;
         assert_eq!(starts.load(Ordering::Relaxed), 3);
         assert_eq!(state.last_error().expect("remembered").message, "cannot open /nowhere");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_came_to_its_end_is_not_started_again_and_says_so() {
+        let (state, shutdown, starts) = (state(), CancellationToken::new(), AtomicU32::new(0));
+        let run = || async {
+            starts.fetch_add(1, Ordering::Relaxed);
+            state.set(ConditionType::Ready, ConditionStatus::True, Reason::Completed, "7 files sent");
+            Ok(())
+        };
+        keep_running(&state, false, &shutdown, || (), run).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 1);
+        assert!(state.is_completed() && state.is_ready());
+        assert_eq!(state.condition(ConditionType::Ready).expect("set").message, "7 files sent");
     }
 
     #[tokio::test(start_paused = true)]

@@ -72,6 +72,7 @@ impl Row {
         let reason = ready.map_or(Reason::Starting, |c| c.reason);
         let error = unmended(report, is_ready, reason, now);
         let (state, light) = match (is_ready, reason) {
+            (true, Reason::Completed) => (Reason::Completed.as_str(), Light::Green),
             (true, Reason::CapturedTwice) => ("Ready", Light::Yellow),
             (true, _) => ("Ready", if error.is_some() { Light::Yellow } else { Light::Green }),
             (false, Reason::Suspended) => (reason.as_str(), Light::Off),

@@ -41,6 +41,8 @@ pub struct Options {
     pub host: Option<String>,
     /// Where its data goes; the scratch directory unless given.
     pub dir: Option<PathBuf>,
+    /// Another release than that of `dev/kafka/pom.xml`.
+    pub version: Option<&'static str>,
 }
 
 /// A running cluster. Dropped, it is killed.
@@ -51,6 +53,7 @@ pub struct Cluster {
     host: Option<String>,
     secure: bool,
     production_jvm: bool,
+    version: Option<&'static str>,
     brokers: Vec<Mutex<Option<Guarded>>>,
     bootstrap: String,
 }
@@ -89,8 +92,9 @@ impl Cluster {
     /// have to be in sync.
     pub fn start(brokers: usize, options: Options) -> Result<Cluster> {
         // The terminal hears of it, unless it is there already.
-        process::aloud("kafka-up.sh --fetch", command(&kafka_up(), ["--fetch"]), FETCH)
-            .context("cannot fetch Kafka")?;
+        let mut fetch = command(&kafka_up(), ["--fetch"]);
+        fetch.args(options.version.iter().flat_map(|version| ["--kafka", version]));
+        process::aloud("kafka-up.sh --fetch", fetch, FETCH).context("cannot fetch Kafka")?;
         let dir = options.dir.unwrap_or_else(|| scratch::dir("kafka"));
         let distances: Vec<u16> = (0..brokers as u16).flat_map(|i| [i, 50 + i]).collect();
         let port = free_ports(&distances);
@@ -100,6 +104,7 @@ impl Cluster {
             host: options.host,
             secure: options.secure,
             production_jvm: options.production_jvm,
+            version: options.version,
             brokers: Vec::new(),
             bootstrap: String::new(),
         };
@@ -127,6 +132,7 @@ impl Cluster {
         if self.production_jvm {
             script.args(["--heap", "1g"]).env("KAFKA_JVM_OPTS", "-XX:+UseG1GC");
         }
+        script.args(self.version.iter().flat_map(|version| ["--kafka", version]));
         if let Some(host) = &self.host {
             script.args(["--host", host]);
         }

@@ -1,6 +1,6 @@
 //! Topics for tests: made, filled, read whole, and their offsets.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use edgereel_kafka::headers;
@@ -75,6 +75,16 @@ impl Cluster {
         config.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "false");
         config.set("fetch.message.max.bytes", "110000000").set("receive.message.max.bytes", "210000000");
         config.create().context("a consumer")
+    }
+
+    /// Every topic, and how many partitions it has.
+    ///
+    /// # Panics
+    /// When the brokers cannot be asked.
+    pub fn topics(&self) -> BTreeMap<String, usize> {
+        let metadata = self.reader("topics").and_then(|reader| Ok(reader.fetch_metadata(None, PATIENCE)?));
+        let metadata = metadata.unwrap_or_else(|e| panic!("cannot ask for the topics: {e:#}"));
+        metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect()
     }
 
     /// Makes a topic with as many copies as the cluster gives, and waits until every partition has a leader.

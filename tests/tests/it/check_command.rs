@@ -246,9 +246,9 @@ fn a_login_that_kafka_refuses_and_rights_that_are_missing_are_told_without_writi
     // It may look now, and nothing more.
     let looker = check_as(kafka, "guest", &guest, &topic);
     assert_eq!(looker.status.code(), Some(1));
-    assert_found(&looker, "CameraStream/cam", "topic", "fail", "Write is not granted");
-    assert_found(&looker, "FrameSink/files", "topic", "fail", "Read is not granted");
-    assert_found(&looker, "FrameSink/files", "group", "fail", "may not use consumer group");
+    assert_found(&looker, "CameraStream/cam", "topic", "fail", "lacks the right Write on topic");
+    assert_found(&looker, "FrameSink/files", "topic", "fail", "lacks the right Read on topic");
+    assert_found(&looker, "FrameSink/files", "group", "fail", "lacks the right Read on consumer group");
     assert!(!looker.stdout.contains(&guest), "the password shows");
 }
 

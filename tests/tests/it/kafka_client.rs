@@ -41,6 +41,7 @@ fn name(name: &str) -> ObjectName {
 
 fn connection(bootstrap: &str) -> Connection {
     let spec = KafkaConnectionSpec {
+        allowed_namespaces: Vec::new(),
         bootstrap_servers: bootstrap.split(',').map(Into::into).collect(),
         tls: None,
         sasl: None,
@@ -104,7 +105,15 @@ fn producer(
 ) -> (FrameProducer<u64>, Deliveries) {
     let (mut settings, mut budget, mut limit) = (Settings::default(), 64 << 20, 1_048_588);
     change(&mut settings, &mut budget, &mut limit);
-    let options = Options { client_id: "test".into(), role: Role::Camera, topic, settings: &settings, budget, limit };
+    let options = Options {
+        client_id: "test".into(),
+        role: Role::Camera,
+        topic,
+        settings: &settings,
+        budget,
+        limit,
+        patient: false,
+    };
     let (sender, deliveries): (Sender<Delivery<u64>>, _) = channel();
     // A test may end before its last report.
     let on_delivery = move |delivery| drop(sender.send(delivery));

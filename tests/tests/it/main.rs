@@ -1,18 +1,23 @@
 //! Integration tests: everything real, in one binary, so that all share one broker.
 
 mod bad_input;
+mod bench_command;
 mod cameras;
 mod capture;
 mod check_command;
 mod closed_pipes;
 mod crash;
 mod dataset;
+mod discover;
 mod documents;
+mod export;
 mod exposition;
+mod folder;
 mod frozen_broker;
 mod harness;
 mod interop;
 mod kafka_client;
+mod metrics_files;
 mod migration;
 mod mutual_tls;
 mod players;
@@ -22,6 +27,7 @@ mod replay;
 mod retention;
 mod rtsp;
 mod run_command;
+mod secured;
 mod siblings;
 mod sink;
 mod status_command;
@@ -30,4 +36,5 @@ mod terminal;
 mod topics_and_lag;
 mod verify_command;
 mod verify_past;
+mod versions;
 mod volumes;

@@ -163,6 +163,21 @@ fn followed_files_reach_the_cameras_that_they_are_about_and_no_others() {
             status["resources"].as_array().expect("a list").iter().map(|r| r["revision"].clone()).collect();
         if revisions.contains(&json!("r7")) { Ok(()) } else { Err(status.to_string()) }
     });
+    // The same by another text in the annotation for it: started anew once.
+    let seen = worker.metrics().count("camera_frames_acknowledged", "other");
+    worker.await_metrics("it sends", |m| m.count("camera_frames_acknowledged", "other") >= seen + 3);
+    let sessions = || ids(&kafka.consume_all(&other)).0.len();
+    let before = sessions();
+    for restart in ["one", "two", "two"] {
+        let mut again = synthetic("other", &other, 4);
+        again["metadata"]["annotations"] = json!({"edgereel.dev/restart": restart});
+        put("other", again);
+        let expected = before + if restart == "one" { 1 } else { 2 };
+        wait::until_ok(&format!("{restart}: it is started anew"), edgereel::PATIENCE, || match sessions() {
+            now if now == expected => Ok(()),
+            now => Err(format!("{now} sessions of {expected}")),
+        });
+    }
     fs::remove_file(dir.join("added.yaml")).expect("there");
     let seen = worker.await_metrics("it is gone", |m| m.count("camera_frames_captured", "added") == 0);
     let before = seen.count("camera_frames_acknowledged", "calm");

@@ -17,10 +17,26 @@ pub enum End {
     Down(Reason, String),
 }
 
+/// What is said while it works.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// Of the camera's end.
+    pub online: &'static str,
+    /// Of both.
+    pub flowing: &'static str,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Words { online: "frames arrive", flowing: "frames arrive and Kafka acknowledges them" }
+    }
+}
+
 /// Both ends, and the resource's conditions made of them.
 #[derive(Debug)]
 pub struct Health {
     state: ResourceState,
+    words: Words,
     ends: Mutex<Ends>,
 }
 
@@ -35,8 +51,14 @@ struct Ends {
 impl Health {
     /// Both ends are being connected.
     pub fn new(state: ResourceState) -> Self {
+        Health::saying(state, Words::default())
+    }
+
+    /// The same, with words of its own.
+    pub fn saying(state: ResourceState, words: Words) -> Self {
         let health = Health {
             state,
+            words,
             ends: Mutex::new(Ends {
                 camera: End::Down(Reason::CameraConnecting, "dialling the camera".into()),
                 kafka: End::Down(Reason::KafkaConnecting, "connecting to Kafka".into()),
@@ -108,7 +130,7 @@ impl Health {
     fn publish(&self, ends: &Ends) {
         match &ends.camera {
             End::Up => {
-                self.state.set(ConditionType::CameraOnline, ConditionStatus::True, Reason::Running, "frames arrive");
+                self.state.set(ConditionType::CameraOnline, ConditionStatus::True, Reason::Running, self.words.online);
             }
             End::Down(reason, message) => {
                 self.state.set(ConditionType::CameraOnline, ConditionStatus::False, *reason, message.clone());
@@ -118,7 +140,7 @@ impl Health {
             (End::Up, End::Up) => {
                 let (reason, message) = match &ends.captured_twice {
                     Some(message) => (Reason::CapturedTwice, message.as_str()),
-                    None => (Reason::Running, "frames arrive and Kafka acknowledges them"),
+                    None => (Reason::Running, self.words.flowing),
                 };
                 self.state.set(ConditionType::Ready, ConditionStatus::True, reason, message);
             }

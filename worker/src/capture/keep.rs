@@ -35,6 +35,16 @@ impl Keep {
         Keep { name: plan.name.to_string(), key, encoder, outbox: Arc::new(outbox), metrics, snapshot }
     }
 
+    /// The records' key.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// What makes records of frames.
+    pub fn encoder(&self) -> &FrameEncoder {
+        &self.encoder
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> &CameraMetrics {
         &self.metrics

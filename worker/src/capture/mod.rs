@@ -17,6 +17,7 @@ pub mod twin;
 pub mod watchdog;
 
 use std::{
+    future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -72,9 +73,17 @@ impl LastFrame {
 
 /// Captures until shutdown, in its active hours. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
+    in_hours(plan, env, |env| capture(plan, env)).await
+}
+
+/// Does this in the camera's active hours.
+pub async fn in_hours<F>(plan: &CameraPlan, env: CaptureEnv, work: impl Fn(CaptureEnv) -> F) -> Result<(), Fault>
+where
+    F: Future<Output = Result<(), Fault>>,
+{
     match &plan.spec.active_hours {
-        None => capture(plan, env).await,
-        Some(spec) => hours::keep(spec, env, Timestamp::now, |env| capture(plan, env)).await,
+        None => work(env).await,
+        Some(spec) => hours::keep(spec, env, Timestamp::now, work).await,
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Frames may be on their way for this long without an acknowledgement: a slow broker flushes in less.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long a producer that will send nothing more may still hear of what it sent.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -221,7 +221,7 @@ impl Sender {
 }
 
 /// What is wrong with Kafka, as far as its connections and its silence tell.
-fn trouble(now: Snapshot, last: Option<KafkaFault>, is_silent: bool) -> Option<(Reason, String)> {
+pub(crate) fn trouble(now: Snapshot, last: Option<KafkaFault>, is_silent: bool) -> Option<(Reason, String)> {
     let (reason, message) = match (now, last) {
         (Snapshot::Down(fault), _) => (fault.reason, fault.message),
         _ if !is_silent => return None,

@@ -1,6 +1,9 @@
 //! Dials a camera as the capture does, and looks at its pictures for some seconds.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use edgereel_crds::{
     camera_stream::{CameraStreamSpec, Reencode, Source as Spec},
@@ -11,15 +14,27 @@ use edgereel_runtime::secrets::Secrets;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Verdict};
-use crate::source::{self, Again, Part, Source, SourceError};
+use crate::{
+    folder::{self, look::Seen as Files},
+    source::{self, Again, Part, Source, SourceError},
+};
 
 /// How long pictures are counted, to tell their rate.
 const SAMPLE: Duration = Duration::from_secs(3);
 /// From one dialling to the next, for a camera that closes after each picture.
 const DIAL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks one camera, `patience` at most.
-pub(super) async fn ask(plan: CameraPlan, secrets: Secrets, patience: Duration) -> Answer {
+/// Asks one camera, `patience` at most. Of a folder, some of its files are looked into.
+pub(super) async fn ask(
+    plan: CameraPlan,
+    secrets: Secrets,
+    storage_root: Option<PathBuf>,
+    patience: Duration,
+) -> Answer {
+    if folder::source(&plan).is_some() {
+        let looked = tokio::task::spawn_blocking(move || look(&plan, storage_root.as_deref()));
+        return looked.await.unwrap_or_else(|e| (Verdict::Fail, format!("a fault of ours: {e}")));
+    }
     let mut source = match source::open(&plan, &secrets) {
         Ok(source) => source,
         Err(fault) => return (Verdict::Fail, fault.message),
@@ -36,6 +51,21 @@ pub(super) async fn ask(plan: CameraPlan, secrets: Secrets, patience: Duration) 
         }
     };
     seen.verdict(source.login(), fault, patience)
+}
+
+fn look(plan: &CameraPlan, storage_root: Option<&Path>) -> Answer {
+    let Some(spec) = folder::source(plan) else { return (Verdict::Ok, String::new()) };
+    match folder::look::look(plan, spec, storage_root) {
+        Err(fault) => (Verdict::Fail, fault.message),
+        Ok((paths, seen)) => {
+            let Files { files, looked_at, bad } = seen;
+            let words = format!("{}: {files} files, {looked_at} of them looked into", paths.folder.display());
+            match bad {
+                None => (Verdict::Ok, words),
+                Some((count, first)) => (Verdict::Warn, format!("{words}, {count} would be passed over, as {first}")),
+            }
+        }
+    }
 }
 
 /// What was seen of a camera.
@@ -153,6 +183,7 @@ impl<'a> Seen<'a> {
             Spec::Mjpeg(_) => "MJPEG".to_owned(),
             Spec::Snapshot(snapshot) => format!("JPEG every {}", snapshot.interval),
             Spec::Rtsp(rtsp) => format!("RTSP over {}", rtsp.transport.as_str()),
+            Spec::Directory(_) => "a folder".to_owned(),
             Spec::Synthetic(_) => "synthetic".to_owned(),
         };
         let rate = self.rate();

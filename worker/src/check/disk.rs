@@ -33,7 +33,7 @@ pub(super) async fn ask(plan: SinkPlan, storage_root: Option<PathBuf>) -> Answer
 
 /// A disk may hang: blocks.
 fn look(plan: &SinkPlan, storage_root: Option<&Path>) -> Answer {
-    let root = match volume::find(plan, storage_root) {
+    let root = match volume::Place::of(plan).and_then(|place| volume::find(&place, storage_root)) {
         Ok(root) => root,
         Err(fault) => return (Verdict::Fail, fault.message),
     };

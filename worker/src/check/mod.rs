@@ -68,9 +68,14 @@ pub async fn check(
 ) -> Vec<Finding> {
     let mut questions = Vec::new();
     let brokers = kafka::Brokers::of(plan, secrets, &mut questions);
+    let root = storage_root.map(Path::to_owned);
     for plan in &plan.cameras {
         let resource = Kind::CameraStream.label(&plan.name);
-        questions.push(Question::new(&resource, "camera", camera::ask(plan.clone(), secrets.clone(), patience)));
+        questions.push(Question::new(
+            &resource,
+            "camera",
+            camera::ask(plan.clone(), secrets.clone(), root.clone(), patience),
+        ));
         questions.push(Question::new(&resource, "topic", brokers.frames(plan)));
     }
     for sink in &plan.sinks {

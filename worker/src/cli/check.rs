@@ -7,15 +7,14 @@ use std::{
 };
 
 use console::{Term, style};
-use edgereel_crds::{document::Reading, units};
+use edgereel_crds::units;
 use edgereel_runtime::{
-    cli::log::{self, Lines, LogFormat},
     command::place::{Loaded, Place},
     plain::plain,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::print;
+use super::{load, print};
 use crate::check::{self, Finding, Verdict};
 
 /// What takes longer shows how far it is.
@@ -53,17 +52,14 @@ the files have problems, 2 when the arguments are wrong.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
-        Ok(read) => read,
+    // What librdkafka says on the way is in the findings.
+    let Loaded { plan, secrets, .. } = match load(&args.place, "off") {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     if plan.cameras.is_empty() && plan.sinks.is_empty() {
         eprintln!("edgereel: the files hold no CameraStream and no FrameSink: nothing to check");
         return ExitCode::from(2);
-    }
-    // What librdkafka says on the way is in the findings.
-    if let Err(message) = log::start(LogFormat::Text, "off", Lines::new(None)) {
-        eprintln!("edgereel: {message}");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

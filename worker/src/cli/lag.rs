@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use edgereel_crds::{document::Reading, frame_sink::StartFrom, plan::SinkPlan};
+use edgereel_crds::{frame_sink::StartFrom, plan::SinkPlan};
 use edgereel_kafka::{
     client::KafkaFault,
     reader::{Extent, TopicReader},
 };
 use edgereel_runtime::{
-    cli::log::{self, Lines, LogFormat},
     command::{
         place::{Loaded, Place},
         say,
@@ -21,7 +20,7 @@ use serde::Serialize;
 use super::{
     Format, chosen,
     columns::{Side, table},
-    print_as,
+    load, print_as,
 };
 
 /// How `edgereel lag` is called.
@@ -81,13 +80,10 @@ fn is_zero(number: &i64) -> bool {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
-        Ok(read) => read,
+    let Loaded { plan, secrets, .. } = match load(&args.place, "off") {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(message) = log::start(LogFormat::Text, "off", Lines::new(None)) {
-        say(message);
-    }
     let sinks: Vec<&SinkPlan> = plan.sinks.iter().filter(|sink| chosen(&sink.name, &args.sink)).collect();
     if sinks.is_empty() {
         say("no FrameSink in the files to ask for");

@@ -1,8 +1,11 @@
 //! The command line: one file a command.
 
+pub mod bench;
 pub mod camera;
 pub mod check;
 mod columns;
+pub mod discover;
+pub mod export;
 pub mod lag;
 pub mod replay;
 pub mod status;
@@ -20,9 +23,17 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
-use edgereel_crds::name::{ObjectName, WORKER};
+use edgereel_crds::{
+    document::Reading,
+    name::{ObjectName, WORKER},
+};
 use edgereel_runtime::{
-    command::{self, say},
+    cli::log::{self, Lines, LogFormat},
+    command::{
+        self,
+        place::{Loaded, Place},
+        say,
+    },
     plain::plain,
 };
 
@@ -41,14 +52,19 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   edgereel camera --count 2           two synthetic cameras to try things with
+  edgereel discover                   which cameras there are on this network
   edgereel validate -f lab/           every problem in the files, at once
   edgereel check -f lab/              ask cameras, Kafka and disks once
   edgereel run -f lab/                run every resource in the files
   edgereel verify -f lab/             compare the disk with what is in Kafka
+  edgereel export -f lab/ --from -10m -o clip.mp4
+                                      a clip of the last ten minutes
   edgereel status                     what runs here, and what is wrong with it
   edgereel lag -f lab/                how far each sink is behind
   edgereel replay -f lab/ --sink x    send dead letters back, after a fix
   edgereel topics -f lab/             which topics there are, and who uses them
+  edgereel bench kafka --sweep -f lab/
+                                      how fast which producer setting is
   edgereel crds | kubectl apply -f -  teach a cluster the resources
   edgereel completions bash           what makes Tab complete commands";
 
@@ -88,6 +104,12 @@ enum Command {
     Topics(topics::Args),
     /// Send dead letters back into their topics, or a time range of a topic into another.
     Replay(replay::Args),
+    /// Look for cameras on this machine's networks (ONVIF), and print resources for them.
+    Discover(discover::Args),
+    /// Measure what a Kafka cluster takes and gives.
+    Bench(bench::Args),
+    /// Cut a time range out of what was recorded: as AVI, MP4 or pictures.
+    Export(export::Args),
     /// Serve synthetic MJPEG cameras, well-behaved or not.
     Camera(camera::Args),
     /// Print the CustomResourceDefinitions as YAML.
@@ -116,6 +138,9 @@ pub fn main() -> ExitCode {
         Command::Lag(args) => lag::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Discover(args) => discover::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Export(args) => export::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Crds => print(&edgereel_crds::crds_yaml()),
         Command::Schema => print(&format!("{:#}\n", edgereel_crds::json_schema())),
@@ -138,6 +163,16 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     let hint = format!("files and directories are given with `-f`: `-f {file}`");
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
+}
+
+/// Reads the files of a command that shows results, whose log would stand between them: it says what `filter` lets through,
+/// as `RUST_LOG` has it. Fails with the exit status; the problems are printed.
+fn load(place: &Place, filter: &str) -> Result<Loaded, ExitCode> {
+    let loaded = place.read(Reading::Strict)?;
+    if let Err(message) = log::start(LogFormat::Text, filter, Lines::new(None)) {
+        say(message);
+    }
+    Ok(loaded)
 }
 
 /// How results are printed.

@@ -2,21 +2,15 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use edgereel_crds::{
-    document::Reading,
-    plan::{Connection, Plan},
-};
-use edgereel_runtime::{
-    cli::log::{self, Lines, LogFormat},
-    command::{
-        place::{Loaded, Place},
-        say,
-    },
+use edgereel_crds::plan::{Connection, Plan};
+use edgereel_runtime::command::{
+    place::{Loaded, Place},
+    say,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::{Format, chosen, print_as};
+use super::{Format, chosen, load, print_as};
 use crate::replay::{
     Done, Wish,
     choice::{self, Choice},
@@ -85,13 +79,10 @@ could not be done at all.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
-        Ok(read) => read,
+    let Loaded { plan, secrets, .. } = match load(&args.place, "off") {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(message) = log::start(LogFormat::Text, "off", Lines::new(None)) {
-        say(message);
-    }
     let (connection, from) = match source(&args, &plan) {
         Ok(source) => source,
         Err(message) => {

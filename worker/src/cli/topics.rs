@@ -1,10 +1,9 @@
 //! `edgereel topics`: which topics there are, as `kafka-topics.sh` tells it, and who uses them.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::process::ExitCode;
 
 use edgereel_crds::{
     check::largest_record,
-    document::Reading,
     plan::{CameraPlan, Connection, Plan},
 };
 use edgereel_kafka::{
@@ -13,7 +12,6 @@ use edgereel_kafka::{
     topics,
 };
 use edgereel_runtime::{
-    cli::log::{self, Lines, LogFormat},
     command::{
         place::{Loaded, Place},
         say,
@@ -25,7 +23,7 @@ use serde::Serialize;
 use super::{
     Format,
     columns::{Side, table},
-    print_as,
+    load, print_as,
 };
 
 /// How `edgereel topics` is called.
@@ -80,21 +78,17 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
-        Ok(read) => read,
+    let Loaded { plan, secrets, .. } = match load(&args.place, "off") {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(message) = log::start(LogFormat::Text, "off", Lines::new(None)) {
-        say(message);
-    }
-    let connections = connections(&plan);
-    if connections.is_empty() {
-        say("no CameraStream and no FrameSink in the files: nothing says which Kafka to ask");
+    if plan.connections.is_empty() {
+        say("no KafkaConnection in the files: nothing says which Kafka to ask");
         return ExitCode::from(2);
     }
     let mut failed = args.create && !create(&plan, &secrets);
     let mut rows = vec![];
-    for connection in connections.values() {
+    for connection in &plan.connections {
         match ask(connection, &plan, &secrets, &args.topic) {
             Ok(found) => rows.extend(found),
             Err(fault) => {
@@ -108,12 +102,6 @@ pub fn run(args: Args) -> ExitCode {
     }
     let printed = print_as(args.format, &rows, if args.describe { described } else { listed });
     if failed { ExitCode::from(2) } else { printed }
-}
-
-fn connections(plan: &Plan) -> BTreeMap<String, &Connection> {
-    let all =
-        plan.cameras.iter().map(|camera| &camera.connection).chain(plan.sinks.iter().map(|sink| &sink.connection));
-    all.map(|connection| (connection.name.to_string(), connection)).collect()
 }
 
 /// Makes the cameras' topics that are missing. Whether all are there then, as declared.

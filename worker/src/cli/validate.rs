@@ -99,6 +99,12 @@ fn camera(plan: &CameraPlan) -> String {
         Source::Mjpeg(mjpeg) => redacted(&mjpeg.url),
         Source::Snapshot(snapshot) => format!("{} every {}", redacted(&snapshot.url), snapshot.interval),
         Source::Rtsp(rtsp) => format!("{} over {}", redacted(&rtsp.url), rtsp.transport.as_str()),
+        Source::Directory(directory) => {
+            let storage = plan.spec.storage.as_ref().map(Storage::from);
+            let root = storage.as_ref().map_or(String::new(), root);
+            let parts = [root.as_str(), &directory.path].into_iter().filter(|part| !part.is_empty());
+            format!("pictures in {}", parts.collect::<Vec<_>>().join("/"))
+        }
         Source::Synthetic(synthetic) => format!("synthetic {}", synthetic.size),
     };
     let rate = plan.spec.frame_rate.target.map_or(String::new(), |fps| format!(" at {fps} fps"));
@@ -107,12 +113,16 @@ fn camera(plan: &CameraPlan) -> String {
     format!("{}: {source}{rate} -> topic {topic} on {kafka}{suspended}", Kind::CameraStream.label(&plan.name))
 }
 
-fn sink(plan: &SinkPlan) -> String {
-    let root = match &plan.spec.storage {
+fn root(storage: &Storage) -> String {
+    match storage {
         Storage::HostPath(host) => host.path.trim_end_matches('/').to_owned(),
         Storage::PersistentVolumeClaim(claim) => format!("claim {}:", claim.claim_name),
         Storage::VolumeClaimTemplate(_) => "a claim for each worker:".to_owned(),
-    };
+    }
+}
+
+fn sink(plan: &SinkPlan) -> String {
+    let root = root(&plan.spec.storage);
     let (what, name) = match &plan.spec.output {
         Output::JpegFiles(files) => ("JPEG files", files.file_name.as_str()),
         Output::Video(video) => ("video", video.file_name()),

@@ -7,9 +7,8 @@ use std::{
 };
 
 use console::style;
-use edgereel_crds::{document::Reading, plan::SinkPlan};
+use edgereel_crds::plan::SinkPlan;
 use edgereel_runtime::{
-    cli::log::{self, Lines, LogFormat},
     command::{
         place::{Loaded, Place},
         say,
@@ -18,7 +17,7 @@ use edgereel_runtime::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{chosen, told};
+use super::{chosen, load, told};
 use crate::verify::{
     self, Step,
     report::{Counts, Findings, Report},
@@ -60,13 +59,10 @@ disk or without Kafka.";
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Loaded { plan, secrets, .. } = match args.place.read(Reading::Strict) {
-        Ok(read) => read,
+    let Loaded { plan, secrets, .. } = match load(&args.place, "error") {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if let Err(message) = log::start(LogFormat::Text, "error", Lines::new(None)) {
-        say(message);
-    }
     let sinks: Vec<&SinkPlan> = plan.sinks.iter().filter(|sink| chosen(&sink.name, &args.sink)).collect();
     if sinks.is_empty() {
         say("no FrameSink to verify in the files");

@@ -1,5 +1,6 @@
 //! What all uses of FFmpeg share: how it is set up, and its errors in words.
 
+pub mod decoder;
 pub mod scaler;
 
 use std::sync::Once;

@@ -18,7 +18,10 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::moment;
-use crate::capture::{self, CaptureEnv, Keep, LastFrame, metrics::CameraFamilies};
+use crate::{
+    capture::{self, CaptureEnv, Keep, LastFrame, metrics::CameraFamilies},
+    folder::{self, Files},
+};
 
 /// A camera that is wanted.
 pub struct WantedCamera {
@@ -49,7 +52,7 @@ impl Wanted for WantedCamera {
     fn work(&self) -> Box<dyn Work> {
         let last = self.snapshots.then(LastFrame::default);
         let keep = Keep::new(&self.plan, self.families.of(&self.plan.name), last.clone());
-        Box::new(CameraWork { plan: self.plan.clone(), keep, last })
+        Box::new(CameraWork { plan: self.plan.clone(), keep, last, files: Files::default() })
     }
 }
 
@@ -57,6 +60,8 @@ struct CameraWork {
     plan: CameraPlan,
     keep: Keep,
     last: Option<LastFrame>,
+    /// Of a folder.
+    files: Files,
 }
 
 impl Work for CameraWork {
@@ -65,10 +70,16 @@ impl Work for CameraWork {
     }
 
     fn start(&self, state: &ResourceState, around: &Surroundings) -> BoxFuture<'static, Result<(), Fault>> {
-        let Surroundings { secrets, shutdown, .. } = around.clone();
+        let Surroundings { storage_root, secrets, shutdown } = around.clone();
         let (plan, env) =
             (self.plan.clone(), CaptureEnv { secrets, keep: self.keep.clone(), state: state.clone(), shutdown });
-        Box::pin(on_a_task(async move { capture::run(&plan, env).await }))
+        let files = self.files.clone();
+        Box::pin(on_a_task(async move {
+            match folder::source(&plan) {
+                Some(spec) => folder::run(&plan, spec, env, storage_root.as_deref(), &files).await,
+                None => capture::run(&plan, env).await,
+            }
+        }))
     }
 
     fn finish(&self) {
@@ -83,6 +94,7 @@ impl Work for CameraWork {
     fn figures(&self, rate: Rate) -> Figures {
         let m = self.keep.metrics();
         let account = m.account();
+        let folder = folder::source(&self.plan).is_some();
         let size = (m.width.get() > 0).then(|| format!("{}x{}", m.width.get(), m.height.get()));
         Figures::new()
             .with("fps", Semantics::Rate, Value::from(rate.fps))
@@ -95,6 +107,8 @@ impl Work for CameraWork {
             .amount("bufferBytes", Some(m.buffer_bytes.get()))
             .time("lastFrameTime", moment(m.last_frame.get()))
             .with("frameSize", Semantics::Text, size.map(Value::from))
+            .amount("filesThere", folder.then(|| self.files.there() as i64))
+            .amount("filesWaiting", folder.then(|| self.files.waiting() as i64))
     }
 
     fn connections(&self) -> Vec<ConnectionReport> {

@@ -3,6 +3,8 @@
 mod camera;
 mod sink;
 
+use std::collections::BTreeMap;
+
 use edgereel_crds::{name::ObjectName, plan::Plan, secret_uses::SecretUses};
 use edgereel_runtime::{
     command::kinds::{self, Options},
@@ -64,11 +66,11 @@ impl kinds::Kinds for Kinds {
 }
 
 /// What a resource's Secrets hold. What nobody sees in a value is said: a login that is refused is looked at last in its bytes.
-fn read(resource: &ObjectName, uses: &SecretUses, secrets: &Secrets) -> Vec<Option<Vec<u8>>> {
-    for remark in secrets.remarks(&resource.namespace, uses) {
+fn read(resource: &ObjectName, uses: &BTreeMap<String, SecretUses>, secrets: &Secrets) -> Vec<Option<Vec<u8>>> {
+    for remark in uses.iter().flat_map(|(namespace, uses)| secrets.remarks(namespace, uses)) {
         warn!(%resource, "{remark}");
     }
-    secrets.values(&resource.namespace, uses)
+    secrets.values(uses)
 }
 
 /// A gauge of Unix seconds; it is zero until it is set.

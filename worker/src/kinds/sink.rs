@@ -69,7 +69,7 @@ impl Wanted for WantedSink {
 /// Where its frames go, without asking the disk.
 pub fn goes_to(plan: &SinkPlan, storage_root: Option<&Path>) -> String {
     let directory = plan.spec.output.directory();
-    let root = volume::locate(plan, storage_root).unwrap_or_default();
+    let root = volume::of_sink(plan, storage_root).unwrap_or_default();
     root.components().chain(Path::new(directory).components()).collect::<PathBuf>().display().to_string()
 }
 

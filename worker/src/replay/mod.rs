@@ -201,6 +201,7 @@ impl Run<'_> {
             settings: &settings,
             budget: BUDGET,
             limit: limit.unwrap_or(LARGEST),
+            patient: false,
         };
         let tally = self.tally.clone();
         FrameProducer::new(connection, secrets, &options, move |delivery| {

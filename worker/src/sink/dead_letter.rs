@@ -120,6 +120,7 @@ impl DeadLetters {
             settings: &settings,
             budget: BUDGET,
             limit: report.max_message_bytes.unwrap_or(LARGEST),
+            patient: false,
         };
         let pages = Pages {
             ledger: Ledger::new(BUDGET as usize),

@@ -9,7 +9,7 @@
 mod append;
 #[cfg(test)]
 pub mod faults;
-mod rename_new;
+pub mod rename_new;
 pub mod standing;
 mod sync_group;
 

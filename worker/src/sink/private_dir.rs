@@ -39,7 +39,28 @@ impl PrivateDir {
         if replica > 0 {
             below.push(format!("replica-{replica}"));
         }
-        let path = make_directory(directory, &below)?;
+        let held = |holder: &str| {
+            format!(
+                "{} is being written by {holder} for sink {sink}: stop that one, or give this sink another directory",
+                directory.display()
+            )
+        };
+        Self::open_at(directory, &below, held)
+    }
+
+    /// Makes the folder of a camera that reads files, `below` a directory that has to be there, and locks it.
+    ///
+    /// # Errors
+    /// As [`PrivateDir::open`].
+    pub fn of_camera(directory: &Path, camera: &ObjectName) -> Result<Self, OutputError> {
+        let held = |holder: &str| {
+            format!("{} is being read by {holder} for camera {camera}: stop that one", directory.display())
+        };
+        Self::open_at(directory, &place_of_camera(camera)?, held)
+    }
+
+    fn open_at(directory: &Path, below: &Path, held: impl FnOnce(&str) -> String) -> Result<Self, OutputError> {
+        let path = make_directory(directory, below)?;
         let lock_path = path.join(LOCK);
         let mut lock = File::options()
             .create(true)
@@ -56,11 +77,7 @@ impl PrivateDir {
                 let _ = lock.take(32).read_to_string(&mut holder);
                 let holder =
                     holder.trim().parse::<u32>().map_or("another process".into(), |pid| format!("process {pid}"));
-                let message = format!(
-                    "{} is being written by {holder} for sink {sink}: stop that one, or give this sink another directory",
-                    directory.display()
-                );
-                return Err(OutputError::storage(Reason::StorageLocked, message));
+                return Err(OutputError::storage(Reason::StorageLocked, held(&holder)));
             }
             Err(TryLockError::Error(e)) => return Err(OutputError::from_io("lock", &lock_path, &e)),
         }
@@ -100,6 +117,11 @@ pub fn place(sink: &ObjectName) -> Result<PathBuf, OutputError> {
     Ok(Path::new(FOLDER).join(folder_name(sink)?))
 }
 
+/// Where the folder of a camera that reads files stands. No sink's is called so: those have a dot.
+pub fn place_of_camera(camera: &ObjectName) -> Result<PathBuf, OutputError> {
+    Ok(Path::new(FOLDER).join("cameras").join(folder_name(camera)?))
+}
+
 /// The folder's name. Names were checked with the resource; this is the last door before the file system.
 fn folder_name(sink: &ObjectName) -> Result<String, OutputError> {
     let plain = |text: &str| {
@@ -108,7 +130,7 @@ fn folder_name(sink: &ObjectName) -> Result<String, OutputError> {
     if plain(&sink.namespace) && plain(&sink.name) && !sink.namespace.contains('.') {
         return Ok(format!("{}.{}", sink.namespace, sink.name));
     }
-    let message = format!("sink {sink} cannot name a folder: use letters, digits and dashes in its name");
+    let message = format!("{sink} cannot name a folder: use letters, digits and dashes in its name");
     Err(OutputError::storage(Reason::InvalidConfiguration, message))
 }
 

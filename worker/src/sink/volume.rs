@@ -1,28 +1,61 @@
-//! Where a sink's volume is on this machine: its own path, or below `--storage-root`.
+//! Where a volume is on this machine: its own path, or below `--storage-root`.
 //!
 //! With one volume in the files the storage root is that volume, as in a pod; several have each its place below it, so that
-//! what two disks would hold never meets in one directory. Where a sink was begun it goes on, however many there are by now:
+//! what two disks would hold never meets in one directory. Where a resource was begun it goes on, however many there are by now:
 //! its commits are about the files there.
 
 use std::path::{Path, PathBuf};
 
-use edgereel_crds::{plan::SinkPlan, status::Reason, storage::Storage};
+use edgereel_crds::{
+    name::ObjectName,
+    plan::{SinkPlan, Volume},
+    status::Reason,
+    storage::Storage,
+};
 use edgereel_runtime::{fault::Fault, plain::plain};
 
 use super::private_dir::{self, make_directory};
 
-/// Where the volume is; it may not be there.
+/// A resource's volume, and what it has there.
+pub struct Place<'a> {
+    /// The resource.
+    pub name: &'a ObjectName,
+    /// Where Kubernetes finds the volume.
+    pub storage: Storage,
+    /// Its place below a storage root.
+    pub volume: &'a Volume,
+    /// The resource's own folder below the volume's root, once it has begun.
+    pub own: PathBuf,
+}
+
+impl<'a> Place<'a> {
+    /// A sink's.
+    pub fn of(plan: &'a SinkPlan) -> Result<Self, Fault> {
+        let own = Path::new(plan.spec.output.directory()).join(private_dir::place(&plan.name)?);
+        Ok(Place { name: &plan.name, storage: plan.spec.storage.clone(), volume: &plan.volume, own })
+    }
+}
+
+/// Where a sink's volume is; it may not be there.
 ///
 /// # Errors
 /// Where only Kubernetes knows: a claim without a storage root.
-pub fn locate(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
+pub fn of_sink(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
+    locate(&Place::of(plan)?, storage_root)
+}
+
+/// Where a volume is; it may not be there.
+///
+/// # Errors
+/// Where only Kubernetes knows: a claim without a storage root.
+pub fn locate(place: &Place<'_>, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
     let claim = |what: String| {
         let message =
             format!("spec.storage.{what} is known to Kubernetes only; say where it is with `--storage-root DIR`");
         Err(Fault::new(Reason::InvalidConfiguration, message))
     };
-    match (storage_root, &plan.spec.storage) {
-        (Some(root), _) => below(root, plan),
+    match (storage_root, &place.storage) {
+        (Some(root), _) => Ok(below(root, place)),
         (None, Storage::HostPath(host)) => Ok(PathBuf::from(&host.path)),
         (None, Storage::PersistentVolumeClaim(named)) => claim(format!("persistentVolumeClaim `{}`", named.claim_name)),
         (None, Storage::VolumeClaimTemplate(_)) => claim("volumeClaimTemplate".into()),
@@ -30,8 +63,8 @@ pub fn locate(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, F
 }
 
 /// The same, whose disk has to be there. What lies below a storage root may not be yet.
-pub fn find(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
-    let volume = locate(plan, storage_root)?;
+pub fn find(place: &Place<'_>, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
+    let volume = locate(place, storage_root)?;
     let disk = storage_root.unwrap_or(&volume);
     // Whoever named it can mend it.
     let (named, other) = match storage_root {
@@ -51,27 +84,26 @@ pub fn find(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fau
 }
 
 /// The same, there: a disk that is not mounted is missed, what lies below a storage root is made.
-pub fn open(plan: &SinkPlan, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
-    let volume = find(plan, storage_root)?;
+pub fn open(place: &Place<'_>, storage_root: Option<&Path>) -> Result<PathBuf, Fault> {
+    let volume = find(place, storage_root)?;
     if let Some(root) = storage_root {
         make_directory(root, volume.strip_prefix(root).unwrap_or(Path::new("")))?;
     }
     Ok(volume)
 }
 
-fn below(root: &Path, plan: &SinkPlan) -> Result<PathBuf, Fault> {
-    let own = Path::new(plan.spec.output.directory()).join(private_dir::place(&plan.name)?);
-    let apart = root.join(&plan.volume.place);
-    let (fitting, other) = if plan.volume.alone { (root.to_path_buf(), apart) } else { (apart, root.to_path_buf()) };
-    if !fitting.join(&own).is_dir() && other.join(&own).is_dir() {
+fn below(root: &Path, place: &Place<'_>) -> PathBuf {
+    let apart = root.join(&place.volume.place);
+    let (fitting, other) = if place.volume.alone { (root.to_path_buf(), apart) } else { (apart, root.to_path_buf()) };
+    if !fitting.join(&place.own).is_dir() && other.join(&place.own).is_dir() {
         tracing::warn!(
-            sink = %plan.name,
+            resource = %place.name,
             "it goes on in {}, where it was begun; one that begins now with these files gets {}",
             other.display(), fitting.display()
         );
-        return Ok(other);
+        return other;
     }
-    Ok(fitting)
+    fitting
 }
 
 #[cfg(test)]
@@ -103,7 +135,7 @@ mod tests {
     fn several_volumes_have_each_its_place_below_a_storage_root_and_a_single_one_is_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let places = |storages: &[&str]| -> Vec<String> {
-            let place = |plan| open(plan, Some(dir.path())).expect("made");
+            let place = |plan| open(&Place::of(plan).expect("named"), Some(dir.path())).expect("made");
             let relative = |path: PathBuf| path.strip_prefix(dir.path()).expect("below").display().to_string();
             plans(storages).iter().map(place).map(relative).collect()
         };
@@ -127,13 +159,13 @@ mod tests {
         let own = |root: &Path| root.join("frames0/.edgereel/default.s0");
         fs::create_dir_all(own(dir.path())).expect("made");
         for plan in [&alone, &second] {
-            assert_eq!(locate(plan, Some(dir.path())), Ok(dir.path().to_path_buf()));
+            assert_eq!(of_sink(plan, Some(dir.path())), Ok(dir.path().to_path_buf()));
         }
         let apart = dir.path().join("KafkaSSD/data");
         fs::create_dir_all(own(&apart)).expect("made");
-        assert_eq!(locate(&second, Some(dir.path())), Ok(apart.clone()), "both are there: the rule holds");
+        assert_eq!(of_sink(&second, Some(dir.path())), Ok(apart.clone()), "both are there: the rule holds");
         fs::remove_dir(own(dir.path())).expect("removed");
-        assert_eq!(locate(&alone, Some(dir.path())), Ok(apart));
+        assert_eq!(of_sink(&alone, Some(dir.path())), Ok(apart));
     }
 
     #[test]
@@ -146,20 +178,25 @@ mod tests {
             (Some(path.as_path()), "--storage-root: ", "name another"),
         ];
         for (root, named, remedy) in named_by {
-            let fault = open(plan, root).expect_err("missing");
+            let fault = open(&Place::of(plan).expect("named"), root).expect_err("missing");
             assert!(fault.message.starts_with(named) && fault.message.contains(remedy), "{fault}");
             assert_eq!(fault.reason, Reason::StorageMissing);
             assert!(fault.message.contains("ssd") && fault.message.contains("mount the disk"), "{fault}");
             assert!(!path.exists());
         }
         fs::write(&path, "").expect("written");
-        assert!(open(plan, None).expect_err("a file").message.contains("not a directory"));
+        assert!(open(&Place::of(plan).expect("named"), None).expect_err("a file").message.contains("not a directory"));
     }
 
     #[test]
     fn a_claim_needs_to_be_told_where_it_is() {
         for storage in [CLAIM, TEMPLATE] {
-            assert!(open(&plans(&[storage])[0], None).expect_err("unknown").message.contains("--storage-root"));
+            assert!(
+                open(&Place::of(&plans(&[storage])[0]).expect("named"), None)
+                    .expect_err("unknown")
+                    .message
+                    .contains("--storage-root")
+            );
         }
     }
 }

@@ -14,6 +14,7 @@ mod tests;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use client::Client;
 use cookies::Cookies;
 use edgereel_crds::{camera_stream::CameraTls, common::LocalRef, redact, status::Reason};
@@ -21,11 +22,11 @@ use edgereel_runtime::{
     plain::plain,
     secrets::{SecretError, Secrets},
 };
-use login::Challenge;
+use login::{Asked, Challenge};
 use native_tls::{Certificate, TlsConnector};
 pub use page::Page;
 use reqwest::{
-    Response, StatusCode, Version,
+    Method, Response, StatusCode, Version,
     header::{
         ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
     },
@@ -112,6 +113,17 @@ impl HttpCamera {
     /// Asks for the URL, logs in as the camera asks, follows redirects, and returns an answer that is a success and not
     /// encoded.
     pub async fn get(&mut self) -> Result<Response, SourceError> {
+        let response = self.ask(Method::GET, "", Bytes::new()).await?;
+        self.check(&response.url().clone(), response).await
+    }
+
+    /// Sends this body of this type as [`HttpCamera::get`] asks, and returns the answer whatever its status: the body says
+    /// what went wrong.
+    pub async fn post(&mut self, content_type: &str, body: Bytes) -> Result<Response, SourceError> {
+        self.ask(Method::POST, content_type, body).await
+    }
+
+    async fn ask(&mut self, method: Method, content_type: &str, body: Bytes) -> Result<Response, SourceError> {
         let mut url = self.url.clone();
         let mut challenge = self.challenge.clone();
         let mut hops = 0;
@@ -124,10 +136,14 @@ impl HttpCamera {
                 (Some(_), true) => self.credentials()?,
                 _ => None,
             };
-            let mut request = self.client.get(url.clone()).header(ACCEPT, "*/*");
+            let mut request = self.client.request(method.clone(), url.clone(), body.clone()).header(ACCEPT, "*/*");
+            if !content_type.is_empty() {
+                request = request.header(CONTENT_TYPE, content_type);
+            }
             if let (Some(challenge), Some(credentials)) = (&mut challenge, &credentials) {
                 let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-                let answer = HeaderValue::from_bytes(&challenge.answer(credentials, target)).map_err(|_| {
+                let asked = Asked { method: method.as_str(), target, body: &body };
+                let answer = HeaderValue::from_bytes(&challenge.answer(credentials, &asked)).map_err(|_| {
                     let message = "its login cannot be answered: the user name or what the camera sent has bytes that HTTP \
                                    does not allow";
                     self.error(&url, Reason::CameraUnauthorized, message)
@@ -179,7 +195,7 @@ impl HttpCamera {
                 self.drain(response).await;
                 url = next;
             } else {
-                return self.check(&url, response).await;
+                return Ok(response);
             }
         }
     }

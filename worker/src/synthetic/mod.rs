@@ -6,7 +6,7 @@
 //! - [`server`] serves them over HTTP.
 
 mod entropy;
-mod font;
+pub mod font;
 mod layout;
 pub mod pattern;
 mod scene;

@@ -12,12 +12,12 @@ use crate::sink::{fault::OutputError, output::At, private_dir, video::segment_lo
 
 /// Where the list is.
 #[derive(Clone)]
-pub(super) struct Log {
+pub struct Log {
     path: PathBuf,
 }
 
 /// The names in the list, in order.
-pub(super) struct Lines {
+pub struct Lines {
     file: Option<BufReader<File>>,
     path: PathBuf,
     /// Of the name that was given last, from 1.
@@ -29,17 +29,17 @@ pub(super) struct Lines {
 
 impl Log {
     /// The list of this name, of a sink that writes to this directory.
-    pub(super) fn of(directory: &Path, plan: &SinkPlan, name: &str) -> Result<Self, OutputError> {
+    pub fn of(directory: &Path, plan: &SinkPlan, name: &str) -> Result<Self, OutputError> {
         Ok(Log { path: directory.join(private_dir::place(&plan.name)?).join(name) })
     }
 
     /// The segments' names up to this line.
-    pub(super) fn lines_to(&self, last: usize) -> Result<Lines, OutputError> {
+    pub fn lines_to(&self, last: usize) -> Result<Lines, OutputError> {
         Ok(Lines { last: Some(last), ..self.lines()? })
     }
 
     /// The segments' names; none before the sink's first start.
-    pub(super) fn lines(&self) -> Result<Lines, OutputError> {
+    pub fn lines(&self) -> Result<Lines, OutputError> {
         let file = match File::open(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             file => Some(BufReader::new(file.at("read", &self.path)?)),
@@ -48,7 +48,7 @@ impl Log {
     }
 
     /// The name that is last in it, and its line.
-    pub(super) fn last(&self) -> Result<Option<(usize, String)>, OutputError> {
+    pub fn last(&self) -> Result<Option<(usize, String)>, OutputError> {
         let (mut lines, mut last) = (self.lines()?, None);
         while let Some(line) = lines.next_name()? {
             last = Some(line);
@@ -59,17 +59,17 @@ impl Log {
 
 impl Lines {
     /// Whether none of interest follows this line.
-    pub(super) fn is_last(&self, number: usize) -> bool {
+    pub fn is_last(&self, number: usize) -> bool {
         self.last == Some(number)
     }
 
     /// The number of the segment whose name was given last.
-    pub(super) fn segment(&self) -> u64 {
+    pub fn segment(&self) -> u64 {
         self.segment
     }
 
     /// The next name and its line. A last line that is half there is a segment that is not there yet.
-    pub(super) fn next_name(&mut self) -> Result<Option<(usize, String)>, OutputError> {
+    pub fn next_name(&mut self) -> Result<Option<(usize, String)>, OutputError> {
         let Some(file) = self.file.as_mut().filter(|_| self.last != Some(self.number)) else { return Ok(None) };
         let mut text = vec![];
         file.read_until(b'\n', &mut text).at("read", &self.path)?;

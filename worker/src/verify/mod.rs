@@ -15,11 +15,11 @@
 mod check;
 mod dataset;
 mod letters;
-mod log;
+pub mod log;
 mod offsets;
 mod past;
 mod pictures;
-mod plain_file;
+pub mod plain_file;
 pub mod report;
 mod side_by_side;
 mod video;
@@ -129,7 +129,7 @@ pub fn verify(
     secrets: &Secrets,
     progress: &mut Progress<'_>,
 ) -> Result<Report, Fault> {
-    let root = volume::find(plan, storage_root)?;
+    let root = volume::find(&volume::Place::of(plan)?, storage_root)?;
     has_begun(&root.join(plan.spec.output.directory()))?;
     let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
     let mut listed = |count| progress(Step::Files, count, 0);

@@ -10,7 +10,7 @@ use std::{
 use nix::{errno::Errno, fcntl::OFlag};
 
 /// Opens a file to read it; links are followed. None of what is there and is no file.
-pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
+pub fn open(path: &Path) -> io::Result<Option<File>> {
     let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         // A socket, or a device that nobody serves.
         Err(e) if e.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(None),

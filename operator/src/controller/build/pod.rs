@@ -364,7 +364,7 @@ fn mounts(workload: &Workload) -> Vec<VolumeMount> {
             .map(|(n, source)| mount(&format!("{SECRET_VOLUME}{n}"), format!("{SECRETS}/{}", source.folder()), true)),
     );
     if workload.storage().is_some() {
-        mounts.push(mount(DATA_VOLUME, DATA.into(), false));
+        mounts.push(mount(DATA_VOLUME, DATA.into(), workload.reads_only()));
     }
     mounts.extend(
         workload.template.volume_mounts.iter().map(|own| mount(&own.name, own.mount_path.clone(), own.read_only)),

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use edgereel_crds::{CameraStream, CameraWorker, FrameSink};
 
-use super::{Lab, pool, settings};
+use super::{Lab, pool, settings, sharing};
 use crate::{
     controller::managed::Managed,
     kinds::Kinds,
@@ -54,6 +54,12 @@ async fn golden_camera() {
 #[tokio::test]
 async fn golden_worker_of_two_cameras() {
     children::<CameraWorker>("worker.yaml", &pool::resources(), "hall").await;
+}
+
+#[tokio::test]
+async fn golden_camera_with_a_connection_of_another_namespace() {
+    let settings = Settings { shared_connections: true, ..settings() };
+    children_of::<CameraStream>(settings, "camera-with-shared-connection.yaml", &sharing::resources(), "gate").await;
 }
 
 #[tokio::test]
@@ -174,4 +180,38 @@ spec:
 ";
     children::<FrameSink>("data-set.yaml", text, "labels").await;
     children::<FrameSink>("sink-with-retention.yaml", text, "week").await;
+}
+
+#[tokio::test]
+async fn golden_folders_of_pictures() {
+    let text = "\
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: kafka}
+spec: {bootstrapServers: [\"kafka:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: labels}
+spec:
+  source: {directory: {path: Labeled_Images, watch: false, afterSent: delete}}
+  storage: {persistentVolumeClaim: {claimName: pictures}}
+  topic: {name: image-data}
+  kafka: {connectionRef: {name: kafka}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: inbox}
+spec:
+  source: {directory: {ledger: /state}}
+  storage: {hostPath: {path: /data/inbox}}
+  topic: {name: inbox}
+  kafka: {connectionRef: {name: kafka}}
+  placement: {nodes: [edge-1]}
+  template:
+    volumes: [{name: state, source: {persistentVolumeClaim: {claimName: state}}}]
+    volumeMounts: [{name: state, mountPath: /state}]
+";
+    children::<CameraStream>("folder-to-its-end.yaml", text, "labels").await;
+    children::<CameraStream>("folder-watched.yaml", text, "inbox").await;
 }

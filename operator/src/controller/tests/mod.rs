@@ -4,6 +4,7 @@
 //! says so, as in a real cluster.
 
 mod claims;
+mod folder;
 mod golden;
 mod newer;
 mod nodes;
@@ -13,6 +14,7 @@ mod progress;
 mod reports;
 mod rollouts;
 mod scenarios;
+mod sharing;
 mod toy;
 mod verdicts;
 mod wakes;
@@ -27,6 +29,7 @@ use edgereel_crds::{CameraStream, CameraWorker, FrameSink, KafkaConnection, docu
 use http::{Method, Request, Response};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
     core::v1::{ConfigMap, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
 };
@@ -54,6 +57,7 @@ use crate::{
     cold::{Cold, put_away},
     kinds::Kinds,
     metrics::Metrics,
+    realm::Realm,
     reports::Reports,
     rollout::{board::Board, stamp::operator_revision},
     settings::Settings,
@@ -87,7 +91,8 @@ impl Server {
 
     /// The answer to a request, as the API server would give it.
     fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
-        let tail = path.split_once("/namespaces/lab/").map_or(path, |(_, tail)| tail).to_owned();
+        let below = path.split_once("/namespaces/").and_then(|(_, below)| below.split_once('/'));
+        let tail = below.map_or(path, |(_, tail)| tail).to_owned();
         let shown = shown(&tail);
         self.requests.push(format!("{method} {shown}"));
         if let Some((code, message)) = self.refuse.get(&shown).filter(|_| *method != Method::GET) {
@@ -165,12 +170,13 @@ impl Server {
     }
 }
 
-/// A path without what is made up anew each time: the time in an event's name, the hash in a ConfigMap's or a Job's.
+/// A path without what is made up anew each time: the time in an event's name, the hash in a ConfigMap's, a Job's or a copied
+/// Secret's.
 fn shown(path: &str) -> String {
     let (plural, name) = path.split_once('/').unwrap_or((path, ""));
     match (plural, name.rsplit_once('-')) {
         ("events", _) => "events".to_owned(),
-        ("configmaps" | "jobs", Some((stem, hash))) if hash.len() == 8 => format!("{plural}/{stem}-HASH"),
+        ("configmaps" | "jobs" | "secrets", Some((stem, hash))) if hash.len() == 8 => format!("{plural}/{stem}-HASH"),
         _ => path.to_owned(),
     }
 }
@@ -226,6 +232,16 @@ fn of_child<C: Child>(lab: &mut Lab, event: Event<Value>) {
     lab.wakes.child::<C>(&event);
 }
 
+/// Whether an event is of a child of ours; none: of no object.
+fn ours(event: &Event<Value>) -> Option<bool> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
+            Some(object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == MANAGER)
+        }
+        Event::Init | Event::InitDone => None,
+    }
+}
+
 impl Lab {
     /// A namespace with the resources of a YAML text.
     pub fn new(text: &str) -> Self {
@@ -237,8 +253,26 @@ impl Lab {
         Lab::of_operator(settings(), kinds, more, text)
     }
 
+    /// The same, of an operator that lets connections be shared.
+    pub fn sharing(text: &str) -> Self {
+        Lab::of_operator(Settings { shared_connections: true, ..settings() }, Kinds::default(), &[], text)
+    }
+
     /// The same, of an operator with other settings.
     pub fn of_operator(settings: Settings, kinds: Kinds, more: &[(&'static str, Feed)], text: &str) -> Self {
+        let mut lab = Lab::of_namespace(settings, kinds, more, None, Arc::default());
+        lab.declare(text);
+        lab
+    }
+
+    /// An empty lab of an operator that watches this namespace by itself, or all together.
+    pub fn of_namespace(
+        settings: Settings,
+        kinds: Kinds,
+        more: &[(&'static str, Feed)],
+        namespace: Option<&str>,
+        realm: Arc<Realm>,
+    ) -> Self {
         let server = Arc::new(Mutex::new(Server::default()));
         let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
         let answers = server.clone();
@@ -253,7 +287,7 @@ impl Lab {
             }
         });
         let client = Client::new(service, "lab");
-        let (caches, writers) = Caches::new(&kinds);
+        let (caches, writers) = Caches::new(&kinds, namespace.map(str::to_owned), realm.clone());
         let metrics = Arc::new(Metrics::default());
         let board = Arc::new(Board::new(settings.rollout.clone(), metrics.clone()));
         let reporter = Reporter { controller: "test".into(), instance: None };
@@ -273,20 +307,16 @@ impl Lab {
             written: Written::default(),
             definitions: Arc::default(),
         });
-        let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone());
+        let (triggers, woken) = Triggers::new(&kinds, context.metrics.clone(), &context.caches);
         board.wakes_by(None, triggers.clone());
-        let wakes = Arc::new(Wakes::new(context.clone(), triggers));
+        let wakes = Arc::new(Wakes::new(context.clone(), triggers.clone()));
         let mut feeds = BTreeMap::<_, Feed>::from([
             ("CameraStream", of_kind::<CameraStream> as Feed),
             ("CameraWorker", of_kind::<CameraWorker>),
             ("FrameSink", of_kind::<FrameSink>),
             ("KafkaConnection", of_kind::<KafkaConnection>),
             ("ConfigMap", |lab, event| {
-                let ours = |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == MANAGER;
-                let ours = match &event {
-                    Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(ours(object)),
-                    Event::Init | Event::InitDone => None,
-                };
+                let ours = ours(&event);
                 if ours != Some(true) {
                     lab.wakes.config_map(&typed(event.clone()));
                 }
@@ -297,11 +327,16 @@ impl Lab {
             ("Service", of_child::<Service>),
             ("Deployment", of_child::<Deployment>),
             ("StatefulSet", of_child::<StatefulSet>),
+            ("Job", of_child::<Job>),
             ("PodDisruptionBudget", of_child::<PodDisruptionBudget>),
             ("Secret", |lab, event| {
-                let event = typed(event);
-                lab.writers.of::<PartialObjectMeta<Secret>>().apply_watcher_event(&event);
-                lab.wakes.secret(&event);
+                let ours = ours(&event);
+                let known = typed(event.clone());
+                lab.writers.of::<PartialObjectMeta<Secret>>().apply_watcher_event(&known);
+                lab.wakes.secret(&known);
+                if ours != Some(false) {
+                    of_child::<Secret>(lab, event);
+                }
             }),
             ("Pod", |lab, event| {
                 let event = put_away(typed::<Pod>(event));
@@ -315,7 +350,7 @@ impl Lab {
             feed(&mut lab, Event::Init);
             feed(&mut lab, Event::InitDone);
         }
-        lab.declare(text);
+        realm.begins(&lab.context, triggers);
         lab
     }
 

@@ -516,3 +516,55 @@ async fn a_change_of_the_operators_takes_a_shared_pod_as_one_and_its_cameras_say
     let said = lab.condition("camerastreams/a", "UpToDate");
     assert!(said.starts_with("False RolloutInProgress: "), "{said}");
 }
+
+#[tokio::test]
+async fn a_restart_by_annotation_concerns_that_camera_alone_and_a_forced_move_is_said_to_do_nothing() {
+    let mut lab = hall().await;
+    let (pod, other) = (lab.revision("deployments/hall-worker"), lab.file("camerastream.b.yaml"));
+    lab.says("hall", &[("a", Reason::Running), ("b", Reason::Running)]);
+    let before = lab.file("camerastream.a.yaml");
+    lab.declare(&annotated("a", "edgereel.dev/restart: now, edgereel.dev/force-move: edge-1", IN_HALL));
+    assert!(lab.woken().contains(&"CameraWorker/hall".to_owned()));
+    let requests = lab.hall().await;
+    assert!(requests.contains(&"PATCH pods/hall-worker-x".to_owned()), "the kubelet is told: {requests:?}");
+    let file = lab.file("camerastream.a.yaml");
+    assert!(file.contains("edgereel.dev/restart: now"), "{file}");
+    let revision = |file: &str| file.lines().find(|line| line.contains("edgereel.dev/revision")).map(str::to_owned);
+    assert_ne!(revision(&file), revision(&before), "the status waits until it has arrived");
+    assert_eq!((lab.revision("deployments/hall-worker"), lab.file("camerastream.b.yaml")), (pod, other));
+    lab.catch_up();
+    lab.camera("a").await;
+    let said = lab.ready_of("a");
+    assert!(said.contains("edgereel.dev/force-move does nothing here") && said.contains("CameraWorker/hall"), "{said}");
+}
+
+#[tokio::test]
+async fn an_authority_in_a_config_map_is_mounted_in_a_shared_pod_and_another_starts_it_anew_for_none() {
+    let tls = "tls: {caConfigMapRef: {name: trust, key: ca.crt}}";
+    let trust = |pem: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trust"}, "data": {"ca.crt": pem}});
+    let mut lab = Lab::new("");
+    lab.store(trust("one"));
+    lab.declare(&resources().replacen("[\"kafka:9092\"]", &format!("[\"kafka:9092\"], {tls}"), 1));
+    lab.hall().await;
+    let spec = lab.object("deployments/hall-worker")["spec"]["template"]["spec"].clone();
+    let volumes = spec["volumes"].as_array().cloned().unwrap_or_default();
+    let volume = volumes.iter().find(|volume| volume["configMap"]["name"] == "trust").expect("it is mounted");
+    let items = json!([{"key": "ca.crt", "path": "ca.crt"}]);
+    assert_eq!((&volume["configMap"]["items"], &volume["configMap"]["optional"]), (&items, &json!(true)));
+    let mounts = spec["containers"][0]["volumeMounts"].as_array().cloned().unwrap_or_default();
+    let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]).expect("in the container, too");
+    assert_eq!(mount["mountPath"], "/secrets/configmap_trust");
+    lab.catch_up();
+    lab.runs("hall-worker");
+    lab.hall().await;
+    lab.catch_up();
+    lab.woken();
+    let revision = lab.revision("deployments/hall-worker");
+    lab.store(trust("two"));
+    assert!(lab.woken().contains(&"CameraWorker/hall".to_owned()));
+    lab.hall().await;
+    assert_eq!(lab.revision("deployments/hall-worker"), revision, "the kubelet brings it");
+    lab.delete("configmaps/trust");
+    lab.camera("a").await;
+    assert!(lab.ready_of("a").contains("there is no ConfigMap `trust`"), "{}", lab.ready_of("a"));
+}

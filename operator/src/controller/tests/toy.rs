@@ -26,6 +26,7 @@ use crate::{
         dereference::{Found, object_name},
         figures::{WorthWriting, conditions_matter},
         managed::{Managed, Observed},
+        names::Names,
         program::Program,
         validate::{self, Refusal},
         workload::{Batch, Runs, Runtime, Workload},
@@ -90,7 +91,7 @@ impl Declared for Toy {
     const ASPECT: Option<ConditionType> = None;
 
     fn references(spec: &ToySpec) -> Vec<Reference> {
-        vec![Reference::to::<KafkaConnection>(&spec.kafka.connection_ref)]
+        vec![Reference::to_connection::<KafkaConnection>(&spec.kafka.connection_ref)]
     }
 
     fn secrets(spec: &ToySpec) -> SecretUses {
@@ -104,7 +105,7 @@ impl Managed for Toy {
     fn dereference(&self, caches: &Caches) -> Found {
         let mut found = Found::default();
         let name = object_name(self);
-        let uses = found.connection(&self.spec.kafka.connection_ref.name, &name.namespace, caches);
+        let uses = found.connection(&self.spec.kafka.connection_ref, &name.namespace, &Names::of(self), caches);
         found.uses = merged(Toy::secrets(&self.spec), uses.unwrap_or_default());
         found.document(Toy::NAME, &name, &self.spec);
         found
@@ -230,8 +231,8 @@ fn a_toy_is_documented_and_has_a_definition_and_rights() {
     let definition = crd::definition(About::of::<Toy>());
     assert_eq!(definition.metadata.name.as_deref(), Some("toys.edgereel.dev"));
     let watched = |kinds: Kinds| kinds.children().iter().map(|child| child.plural()).collect::<Vec<_>>();
-    assert!(!watched(Kinds::default()).contains(&"jobs".into()), "what nobody makes is not watched");
-    assert!(watched(Kinds::default().with::<Toy>()).ends_with(&["jobs".into(), "cronjobs".into()]));
+    assert!(!watched(Kinds::default()).contains(&"cronjobs".into()), "what nobody makes is not watched");
+    assert!(watched(Kinds::default().with::<Toy>()).ends_with(&["cronjobs".into()]));
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ fn pod() -> PodView {
         leaving: false,
         revision: None,
         declared: true,
+        last_words: None,
         finished: false,
         config: None,
         follows: None,

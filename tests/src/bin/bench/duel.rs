@@ -46,6 +46,18 @@ pub fn archive(bench: &Bench, rounds: usize) -> Result<Value> {
     compare("Kafka → video", sides, rounds)
 }
 
+/// A folder of labelled pictures to acknowledged in Kafka.
+pub fn folder(bench: &Bench, rounds: usize) -> Result<Value> {
+    let folder = sides::folder(bench, 3000)?;
+    let sides: Vec<Side> = vec![
+        ("edgereel, each once", Box::new(|| sides::edgereel_folder(bench, &folder, "jpeg", 3000))),
+        ("edgereel, JSON, each once", Box::new(|| sides::edgereel_folder(bench, &folder, "json", 3000))),
+        ("python, confluent-kafka", Box::new(|| sides::python_folder(bench, &folder, "confluent", 1000))),
+        ("python, kafka-python", Box::new(|| sides::python_folder(bench, &folder, "kafka-python", 300))),
+    ];
+    compare("folder → Kafka", sides, rounds)
+}
+
 /// Runs the sides in turn and prints a row for each; the first is ours.
 fn compare(what: &str, mut sides: Vec<Side>, rounds: usize) -> Result<Value> {
     let mut figures: Vec<Vec<f64>> = vec![vec![]; sides.len()];

@@ -28,7 +28,7 @@ pub struct Args {
     /// How often each side of a comparison runs.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only these parts: capture, jpeg, archive, load, memory.
+    /// Only these parts: capture, jpeg, archive, folder, load, memory.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// How many frames a second the camera of `capture` sends.
@@ -91,6 +91,7 @@ fn run(args: &Args) -> Result<()> {
         ("capture", duel::capture as fn(&Bench, usize) -> Result<serde_json::Value>),
         ("jpeg", duel::jpeg_files),
         ("archive", duel::archive),
+        ("folder", duel::folder),
     ] {
         if args.wants(name) {
             results.insert(name.into(), duel(&bench, args.rounds)?);

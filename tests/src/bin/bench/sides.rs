@@ -1,6 +1,9 @@
 //! Each side's run: what is started, on what frames, and how its CPU time is read.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use edgereel_tests::{
@@ -122,6 +125,43 @@ pub fn edgereel_capture(bench: &Bench, url: &str, frames: u64) -> Result<f64> {
     worker.stop();
     bench.kafka.delete_topic(&topic);
     Ok((cpu_to - cpu_from).as_secs_f64() * 1e3 / (to - from) as f64)
+}
+
+/// A folder of so many pictures, those of the corpus again and again under other names.
+pub fn folder(bench: &Bench, files: usize) -> Result<PathBuf> {
+    let root = scratch::dir("folder");
+    std::fs::create_dir(root.join("in"))?;
+    let mut corpus: Vec<PathBuf> =
+        std::fs::read_dir(&bench.corpus)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    corpus.sort();
+    for n in 0..files {
+        std::fs::copy(&corpus[n % corpus.len()], root.join(format!("in/{n:05}.jpg")))?;
+    }
+    Ok(root)
+}
+
+pub fn python_folder(bench: &Bench, folder: &Path, client: &str, files: usize) -> Result<f64> {
+    let topic = topic(bench);
+    let (files, folder) = (files.to_string(), folder.join("in"));
+    let args = ["--client", client, "--topic", &topic, "-n", &files, "--corpus", &folder.to_string_lossy()];
+    let cpu = script(bench, "producer_dataset.py", &args)?;
+    bench.kafka.delete_topic(&topic);
+    Ok(cpu)
+}
+
+/// CPU for each acknowledged file, the process's start included.
+pub fn edgereel_folder(bench: &Bench, folder: &Path, format: &str, files: u64) -> Result<f64> {
+    let topic = topic(bench);
+    // A name of its own each time: nothing was sent yet.
+    let name = unique("bench");
+    let more = json!({"storage": {"hostPath": {"path": folder}}, "encoding": {"format": format}});
+    let camera = resources::camera(&name, json!({"directory": {"path": "in"}}), &topic, more);
+    let worker = Edgereel::run([resources::write(&[resources::connection(bench.kafka.bootstrap()), camera])]);
+    worker.await_metrics("all files are acknowledged", |m| m.count("camera_frames_acknowledged", &name) >= files);
+    let cpu = cpu(worker.child())?;
+    worker.stop();
+    bench.kafka.delete_topic(&topic);
+    Ok(cpu.as_secs_f64() * 1e3 / files as f64)
 }
 
 /// A benchmark measures over time: here time itself is the condition.

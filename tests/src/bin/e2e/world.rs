@@ -4,7 +4,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,6 +75,8 @@ pub struct World {
     pub kube: Kube,
     /// The Kafka, on this machine.
     pub kafka: Cluster,
+    /// The Kafka with TLS, logins and ACLs, once somebody has asked for it.
+    secure: OnceLock<Cluster>,
     /// Below it all hostPaths lie.
     pub data: PathBuf,
     warned: AtomicUsize,
@@ -87,7 +92,7 @@ impl World {
         open_to_workers(&data)?;
         // The scratch directory itself may be private.
         open_to_read(scratch::root())?;
-        let world = World { settings, kube, kafka, data, warned: AtomicUsize::new(0) };
+        let world = World { settings, kube, kafka, secure: OnceLock::new(), data, warned: AtomicUsize::new(0) };
         say("installing the charts");
         world.install_crds(&[]);
         world.install(&[]);
@@ -125,6 +130,7 @@ impl World {
             format!("worker.image.repository={repository}/edgereel"),
             format!("worker.image.tag={tag}"),
             format!("allowedHostPaths={{{}}}", self.data.display()),
+            "sharedConnections=true".to_owned(),
             // Figures every 30 s are enough for people, and too slow to wait for.
             "extraArgs={--poll-interval=5s}".to_owned(),
         ];
@@ -136,6 +142,18 @@ impl World {
             args.extend(["--set".to_owned(), value.to_owned()]);
         }
         self.kube.helm(&args);
+    }
+
+    /// A Kafka with TLS, SCRAM-SHA-512 and ACLs, on this machine: `admin` may do everything, `guest` nothing.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn secure_kafka(&self) -> &Cluster {
+        let options = || Options { secure: true, host: Some(self.settings.host.clone()), ..Options::default() };
+        self.secure.get_or_init(|| {
+            say("starting a Kafka with logins");
+            Cluster::start(1, options()).unwrap_or_else(|e| panic!("there is no secure Kafka to test with: {e:#}"))
+        })
     }
 
     /// The worker's image.

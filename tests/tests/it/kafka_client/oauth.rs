@@ -15,7 +15,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use edgereel_crds::{
     camera_stream::{EnsureTopic, Producer as Settings},
     frame_sink::{OnOffsetLost, StartFrom},
-    kafka_connection::{OAuth, Sasl, SaslMechanism},
+    kafka_connection::{KafkaTls, OAuth, Sasl, SaslMechanism},
     plan::Connection,
     status::Reason,
 };
@@ -26,9 +26,11 @@ use edgereel_kafka::{
 };
 use edgereel_tests::{
     kafka::{self, Cluster},
-    unique,
+    unique, wait,
 };
 use jiff::Timestamp;
+
+use crate::secured;
 
 use super::{PATIENCE, assert_fault, connection, ensure, key, next, no_change, producer, secrets, send, topic};
 
@@ -121,9 +123,27 @@ fn oauthbearer_logs_in_with_tokens_from_the_endpoint_and_says_what_the_endpoint_
     assert_fault(&fault, Reason::KafkaUnauthorized, &words);
     let (settings, budget) = (Settings::default(), 1 << 20);
     let (client_id, role, topic) = ("test".into(), Role::Camera, asked.name.as_str());
-    let options = Options { client_id, role, topic, settings: &settings, budget, limit: budget };
+    let options = Options { client_id, role, topic, settings: &settings, budget, limit: budget, patient: false };
     let refused = FrameProducer::<u64>::new(&connection, &bad, &options, |_| ()).err().expect("no token, no client");
     assert_fault(&refused, Reason::KafkaUnauthorized, &words);
+}
+
+#[test]
+fn the_user_of_a_token_needs_the_rights_that_any_other_needs() {
+    let (cluster, asked) = (secured::cluster(), topic(&unique("token"), 1, EnsureTopic::Exists));
+    cluster.create_topic(&asked.name, 1, &[]);
+    let mut connection = oauth(cluster, token_endpoint(600, Duration::ZERO).0);
+    let tls = KafkaTls { ca_secret_ref: Some(key("ca")), verify_hostname: true, ..KafkaTls::default() };
+    connection.spec.tls = Some(tls);
+    let good = secrets(&[("id", "edge"), ("secret", "s3cret%"), ("ca", &cluster.ca_pem())]);
+    let fault = ensure(&connection, &good, &asked, 1).expect_err("no rights");
+    let words = format!("lacks the right Describe on topic {}", asked.name);
+    assert_fault(&fault, Reason::KafkaUnauthorized, &[&words]);
+    secured::grant(cluster, "edge", &["--topic", &asked.name], &["Write"]);
+    wait::until_ok("the right is granted", PATIENCE, || ensure(&connection, &good, &asked, 1));
+    let (live, deliveries) = producer(&connection, &good, &asked.name, no_change);
+    send(&live, None, b"x", 1).expect("taken");
+    assert_eq!(next(&deliveries).result, Ok((0, 0)));
 }
 
 #[test]

@@ -22,7 +22,13 @@ use super::{
     tending::Tender,
 };
 use crate::sink::{
-    dataset::Dataset, dead_letter::DeadLetters, disk::Disk, jpeg_files::JpegFiles, output::Output, video::Video, volume,
+    dataset::Dataset,
+    dead_letter::DeadLetters,
+    disk::Disk,
+    jpeg_files::JpegFiles,
+    output::Output,
+    video::Video,
+    volume::{self, Place},
 };
 
 /// Bytes of records that may wait between the consumer and the output.
@@ -30,7 +36,7 @@ const MEMORY: usize = 16 << 20;
 
 /// Opens everything. Nothing is consumed unless the output can be written.
 pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, Fault> {
-    let root = volume::open(plan, env.storage_root.as_deref())?;
+    let root = volume::open(&Place::of(plan)?, env.storage_root.as_deref())?;
     storage::measure(&root, &env.metrics);
     let output = open_output(plan, &root, replica)?;
     let tender = Tender::open(plan, &root, replica);

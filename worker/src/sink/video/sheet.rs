@@ -22,6 +22,36 @@ pub fn place(row: &str) -> Option<(&str, i32, i64)> {
     Some((fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
+/// What a row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The frame's number in the video; none where it was left out to keep real time.
+    pub frame: Option<u64>,
+    /// Its record's topic.
+    pub topic: &'a str,
+    /// Its record's partition.
+    pub partition: i32,
+    /// Its record's offset.
+    pub offset: i64,
+    /// When it was captured, as it is written there.
+    pub time: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// Reads a row without its line end; none of the heading, and of what is no row.
+    pub fn parse(row: &'a str) -> Option<Self> {
+        let mut fields = row.split(',');
+        let frame = match fields.next()? {
+            "" => None,
+            number => Some(number.parse().ok()?),
+        };
+        let topic = fields.next()?;
+        let (partition, offset) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let time = fields.next().filter(|time| !time.is_empty())?;
+        fields.next().is_none().then_some(Row { frame, topic, partition, offset, time })
+    }
+}
+
 /// The CSV file of the segment that is written.
 pub struct Sheet {
     file: AppendFile,
@@ -67,5 +97,22 @@ impl Sheet {
         let number = number.map(|n| n.to_string()).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(self.waiting, "{number},{topic},{partition},{},{time}", frame.offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_names_a_frame_and_its_record() {
+        let row = "7,Lab-1.x,2,41,2024-06-04T10:30:00.123456Z";
+        let expected =
+            Row { frame: Some(7), topic: "Lab-1.x", partition: 2, offset: 41, time: "2024-06-04T10:30:00.123456Z" };
+        assert_eq!(Row::parse(row), Some(expected));
+        assert_eq!(Row::parse(&row[1..]), Some(Row { frame: None, ..expected }));
+        for bad in ["", "7", "x,Lab,2,41,t", "7,Lab,2,41", "7,Lab,2,41,", "7,Lab,2,41,t,more", "7,Lab,2,"] {
+            assert_eq!(Row::parse(bad), None, "{bad}");
+        }
     }
 }

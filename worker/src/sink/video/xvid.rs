@@ -7,13 +7,12 @@
 use edgereel_crds::status::Reason;
 use edgereel_frame::{reasons::InvalidReason, reencode::MAX_PIXELS};
 use ffmpeg_next::{
-    Dictionary, Error, Packet, Rational, codec, decoder, encoder, format::Pixel, frame::Video as Picture, picture,
-    util::error::ENOMEM,
+    Error, Packet, Rational, codec, encoder, format::Pixel, frame::Video as Picture, picture, util::error::ENOMEM,
 };
 
 use super::avi::Rate;
 use crate::{
-    ffmpeg::{init, scaler::Scaler, single_threaded, words},
+    ffmpeg::{decoder::Decoder, init, single_threaded, words},
     sink::fault::OutputError,
 };
 
@@ -35,24 +34,13 @@ fn unencodable(width: u32, height: u32) -> OutputError {
 }
 
 /// Turns JPEGs into pictures as the encoder wants them.
-pub struct JpegDecoder {
-    decoder: decoder::Video,
-    scaler: Option<Scaler>,
-}
+pub struct JpegDecoder(Decoder);
 
 impl JpegDecoder {
     /// A decoder.
     pub fn new() -> Result<Self, OutputError> {
-        init();
-        let codec =
-            decoder::find(codec::Id::MJPEG).ok_or_else(|| broken("find its MJPEG decoder", Error::DecoderNotFound))?;
-        let mut decoder = single_threaded(codec::Context::new_with_codec(codec)).decoder();
-        decoder.check(codec::decoder::Check::EXPLODE);
-        let mut limits = Dictionary::new();
-        limits.set("max_pixels", &MAX_PIXELS.to_string());
-        let opened = decoder.open_with(limits).and_then(|decoder| decoder.video());
-        let decoder = opened.map_err(|e| broken("open its MJPEG decoder", e))?;
-        Ok(JpegDecoder { decoder, scaler: None })
+        let decoder = Decoder::new(codec::Id::MJPEG, MAX_PIXELS, Pixel::YUV420P);
+        Ok(JpegDecoder(decoder.map_err(|e| broken("open its MJPEG decoder", e))?))
     }
 
     /// Decodes a JPEG to YUV 4:2:0 in video range.
@@ -60,22 +48,10 @@ impl JpegDecoder {
     /// # Errors
     /// [`OutputError::Frame`] when it is damaged.
     pub fn decode(&mut self, jpeg: &[u8]) -> Result<Picture, OutputError> {
-        let undecodable = |e: Error| OutputError::Frame {
+        self.0.decode(jpeg).map_err(|e| OutputError::Frame {
             reason: InvalidReason::undecodable,
             message: format!("the JPEG cannot be decoded: {}", words(e)),
-        };
-        let mut decoded = Picture::empty();
-        let result = self
-            .decoder
-            .send_packet(&Packet::copy(jpeg))
-            .and_then(|()| self.decoder.receive_frame(&mut decoded))
-            .and_then(|()| if decoded.is_corrupt() { Err(Error::InvalidData) } else { Ok(()) });
-        if let Err(error) = result {
-            self.decoder.flush();
-            return Err(undecodable(error));
-        }
-        let scaler = Scaler::for_picture(&mut self.scaler, &decoded, Pixel::YUV420P);
-        scaler.and_then(|scaler| scaler.run(&decoded)).map_err(undecodable)
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header::USER_AGENT};
-use http_body_util::Empty;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::USER_AGENT};
+use http_body_util::Full;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -29,7 +29,7 @@ const MAX_HEADERS: usize = 400;
 /// Asks, and keeps a connection that may be asked again. Cheap to clone; all clones share it.
 #[derive(Clone)]
 pub(super) struct Client {
-    inner: legacy::Client<Connector, Empty<Bytes>>,
+    inner: legacy::Client<Connector, Full<Bytes>>,
 }
 
 /// Why there is no answer.
@@ -58,8 +58,10 @@ impl Error {
 /// A request that is being made up.
 pub(super) struct RequestBuilder {
     client: Client,
+    method: Method,
     url: Url,
     headers: HeaderMap,
+    body: Bytes,
 }
 
 impl RequestBuilder {
@@ -73,7 +75,8 @@ impl RequestBuilder {
 
     /// Makes the request, and gives the head of its answer.
     pub(super) async fn send(self) -> Result<Response, Error> {
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
         *request.uri_mut() = Uri::try_from(self.url.as_str())?;
         *request.headers_mut() = self.headers;
         let (mut head, body) = self.client.inner.request(request).await?.into_parts();
@@ -107,9 +110,9 @@ impl Client {
     }
 
     /// A request for this URL.
-    pub(super) fn get(&self, url: Url) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, url: Url, body: Bytes) -> RequestBuilder {
         let own = HeaderValue::from_static(concat!("edgereel/", env!("CARGO_PKG_VERSION")));
-        RequestBuilder { client: self.clone(), url, headers: HeaderMap::from_iter([(USER_AGENT, own)]) }
+        RequestBuilder { client: self.clone(), method, url, headers: HeaderMap::from_iter([(USER_AGENT, own)]), body }
     }
 }
 

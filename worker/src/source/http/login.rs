@@ -10,6 +10,22 @@ use digest::Digest;
 
 use crate::source::login::Credentials;
 
+/// A request that is logged in.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    /// A path with its query.
+    pub(super) target: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Asked<'a> {
+    /// A GET.
+    #[cfg(test)]
+    fn get(target: &'a str) -> Self {
+        Asked { method: "GET", target, body: &[] }
+    }
+}
+
 /// How a camera wants to be answered.
 #[derive(Clone, Debug)]
 pub(super) enum Challenge {
@@ -48,12 +64,12 @@ impl Challenge {
         }
     }
 
-    /// The `Authorization` header for a GET of `target`, a path with its query.
-    pub(super) fn answer(&mut self, credentials: &Credentials, target: &str) -> Vec<u8> {
+    /// The `Authorization` header for a request.
+    pub(super) fn answer(&mut self, credentials: &Credentials, asked: &Asked<'_>) -> Vec<u8> {
         let Credentials { username, password } = credentials;
         match self {
             Challenge::Basic => format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))).into_bytes(),
-            Challenge::Digest(digest) => digest.answer(credentials, target),
+            Challenge::Digest(digest) => digest.answer(credentials, asked),
         }
     }
 
@@ -114,7 +130,7 @@ mod tests {
         let mut challenge = Challenge::strongest([&header[..]]).expect("known");
         let credentials = Credentials { username: "ann".into(), password: "s".into() };
         for count in ["nc=00000001", "nc=00000002"] {
-            let answer = String::from_utf8(challenge.answer(&credentials, "/a?b")).expect("text");
+            let answer = String::from_utf8(challenge.answer(&credentials, &Asked::get("/a?b"))).expect("text");
             assert!(answer.starts_with("Digest ") && answer.contains(count) && answer.contains(r#"uri="/a?b""#));
         }
     }

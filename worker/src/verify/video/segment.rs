@@ -20,6 +20,7 @@ use crate::sink::{
             read::{self, AviError, FrameRef, Header, Walk},
         },
         segment::csv_path,
+        sheet,
     },
 };
 
@@ -139,7 +140,9 @@ impl Rows {
         loop {
             let line = self.sheet.next().at("read", &csv_path(&self.path))?;
             let Some(Line { begins, row, .. }) = line else { return Ok(None) };
-            let Some((number, topic, partition, offset)) = parse(row) else { continue };
+            let Some(sheet::Row { frame: number, topic, partition, offset, .. }) = sheet::Row::parse(row) else {
+                continue;
+            };
             if !fits(topic, partition) {
                 continue;
             }
@@ -167,18 +170,6 @@ pub(super) fn end(path: &Path) -> Result<End, OutputError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(End(0)),
         meta => Ok(End(meta.at("read", &csv)?.len())),
     }
-}
-
-/// `frame,topic,partition,offset,capture_time`; an empty frame was left out.
-pub(super) fn parse(row: &str) -> Option<(Option<u64>, &str, i32, i64)> {
-    let mut fields = row.split(',');
-    let frame = match fields.next()? {
-        "" => None,
-        number => Some(number.parse().ok()?),
-    };
-    let place = (frame, fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let time = fields.next()?;
-    (!time.is_empty() && fields.next().is_none()).then_some(place)
 }
 
 /// A file that is read here and there without a buffer.
@@ -254,20 +245,5 @@ impl Frames {
         let mut bytes = vec![0; frame.length as usize];
         self.contents.read_exact_at(&mut bytes, frame.offset)?;
         Ok(bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_names_a_frame_and_its_record() {
-        let row = "7,Lab-1.x,2,41,2024-06-04T10:30:00.123456Z";
-        assert_eq!(parse(row), Some((Some(7), "Lab-1.x", 2, 41)));
-        assert_eq!(parse(&row[1..]), Some((None, "Lab-1.x", 2, 41)));
-        for bad in ["", "7", "x,Lab,2,41,t", "7,Lab,2,41", "7,Lab,2,41,", "7,Lab,2,41,t,more", "7,Lab,2,"] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
     }
 }

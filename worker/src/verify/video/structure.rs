@@ -7,7 +7,7 @@ use std::{collections::HashSet, fs, io::BufReader, path::Path};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::segment::{Frames, Line, Sheet, parse};
+use super::segment::{Frames, Line, Sheet};
 use crate::{
     sink::{
         fault::OutputError,
@@ -18,6 +18,7 @@ use crate::{
                 read::{self, AviError, FrameRef, Header},
             },
             segment::csv_path,
+            sheet::Row,
         },
     },
     verify::{
@@ -86,7 +87,7 @@ impl Damages<'_> {
         // One more than the last frame that has a row.
         let (mut with_rows, mut ended) = (0, false);
         while let Some(Line { number: line, row, whole, .. }) = sheet.next().at("read", &csv)? {
-            let Some((number, topic, ..)) = parse(row) else {
+            let Some(Row { frame: number, topic, .. }) = Row::parse(row) else {
                 if open && !whole {
                     break;
                 }

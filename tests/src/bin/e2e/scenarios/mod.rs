@@ -22,6 +22,8 @@ mod pool;
 mod quiet;
 mod rollouts;
 mod secured;
+mod secured_kafka;
+mod sharing;
 mod unreachable;
 mod versions;
 
@@ -64,6 +66,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     leftovers::somebody_elses_object_is_not_taken_over,
     unreachable::a_camera_that_the_operator_cannot_reach_is_ready_and_says_so,
     connections::a_connection_is_ready_when_a_worker_has_reached_it,
+    sharing::a_connection_is_used_where_its_own_namespace_allows_it_and_no_longer,
+    secured_kafka::a_right_that_is_missing_is_named_until_it_is_granted,
     idle::a_secret_that_changes_again_and_again_starts_the_pods_anew_once,
     versions::the_definitions_refuse_a_name_that_no_worker_takes,
     others::a_secret_is_judged_by_its_keys_and_by_what_nobody_sees_in_them,

@@ -63,6 +63,8 @@ pub struct Header {
 const MOST_RIFFS: usize = 1 << 16;
 /// A longer index of one RIFF is not believed, in bytes.
 const LONGEST_INDEX: u64 = 64 << 20;
+/// What stands in an index before its entries, in bytes.
+const INDEX_HEAD: u64 = 32;
 
 fn u32_at(bytes: &[u8], at: u64) -> u32 {
     let at = at as usize;
@@ -233,33 +235,60 @@ pub fn indexed(file: &mut (impl Read + Seek), header: &Header) -> Result<Vec<Fra
     let end = file.seek(SeekFrom::End(0))?;
     let mut frames = Vec::new();
     for closed in &header.closed {
-        let length = u64::from(closed.index_length);
-        let inside = closed.index.checked_add(length).is_some_and(|index_end| index_end <= end);
-        if !(32..=LONGEST_INDEX).contains(&length) || !inside {
-            return Err(AviError::Malformed("an index lies outside the file"));
-        }
-        file.seek(SeekFrom::Start(closed.index))?;
-        let mut index = vec![0; length as usize];
-        file.read_exact(&mut index)?;
-        let base = u64_at(&index, 20);
-        let count = u32_at(&index, 12);
-        if tag_at(&index, 0) != *b"ix00" || u64::from(count) * 8 + 32 > length || count != closed.frames {
-            return Err(AviError::Malformed("an index is damaged"));
-        }
-        for entry in index[32..].chunks_exact(8).take(count as usize) {
-            let size = u32_at(entry, 4);
-            let frame = FrameRef {
-                offset: base.saturating_add(u64::from(u32_at(entry, 0))),
-                length: size & !(1 << 31),
-                key: size >> 31 == 0,
-            };
-            if frame.offset.saturating_add(u64::from(frame.length)) > end {
-                return Err(AviError::Malformed("an index points outside the file"));
-            }
-            frames.push(frame);
+        let base = index_base(file, closed, end)?;
+        let mut entries = vec![0; 8 * closed.frames as usize];
+        file.read_exact(&mut entries)?;
+        for entry in entries.chunks_exact(8) {
+            frames.push(entry_of(entry, base, end)?);
         }
     }
     Ok(frames)
+}
+
+/// The frame of this number, from 0, in a closed RIFF, by its index: a few bytes of it are read.
+///
+/// # Errors
+/// When the index contradicts the file, or has no such frame.
+pub fn entry(file: &mut (impl Read + Seek), closed: &Closed, number: u64) -> Result<FrameRef, AviError> {
+    let end = file.seek(SeekFrom::End(0))?;
+    let base = index_base(file, closed, end)?;
+    if number >= u64::from(closed.frames) {
+        return Err(AviError::Malformed("an index has fewer frames"));
+    }
+    file.seek(SeekFrom::Start(closed.index + INDEX_HEAD + 8 * number))?;
+    let mut entry = [0; 8];
+    file.read_exact(&mut entry)?;
+    entry_of(&entry, base, end)
+}
+
+/// Where a RIFF's index counts from; the file stands at its first entry then.
+fn index_base(file: &mut (impl Read + Seek), closed: &Closed, end: u64) -> Result<u64, AviError> {
+    let length = u64::from(closed.index_length);
+    let inside = closed.index.checked_add(length).is_some_and(|index_end| index_end <= end);
+    if !(INDEX_HEAD..=LONGEST_INDEX).contains(&length) || !inside {
+        return Err(AviError::Malformed("an index lies outside the file"));
+    }
+    file.seek(SeekFrom::Start(closed.index))?;
+    let mut head = [0; INDEX_HEAD as usize];
+    file.read_exact(&mut head)?;
+    let count = u32_at(&head, 12);
+    if tag_at(&head, 0) != *b"ix00" || u64::from(count) * 8 + INDEX_HEAD > length || count != closed.frames {
+        return Err(AviError::Malformed("an index is damaged"));
+    }
+    Ok(u64_at(&head, 20))
+}
+
+fn entry_of(entry: &[u8], base: u64, end: u64) -> Result<FrameRef, AviError> {
+    let size = u32_at(entry, 4);
+    let frame = FrameRef {
+        offset: base.saturating_add(u64::from(u32_at(entry, 0))),
+        length: size & !(1 << 31),
+        key: size >> 31 == 0,
+    };
+    if frame.offset.saturating_add(u64::from(frame.length)) > end {
+        return Err(AviError::Malformed("an index points outside the file"));
+    }
+    Ok(frame)
 }
 
 #[cfg(test)]
@@ -329,6 +358,11 @@ mod tests {
         let expected: Vec<_> = frames.into_iter().map(Option::unwrap_or_default).collect();
         assert_eq!(contents(&bytes, &by_walk), expected);
         assert_eq!(contents(&bytes, &by_index), expected);
+        let closed = header.closed.iter().flat_map(|closed| (0..closed.frames).map(move |n| (closed, n.into())));
+        let one_by_one: Vec<_> =
+            closed.map(|(closed, n)| entry(&mut Cursor::new(&bytes), closed, n).unwrap()).collect();
+        assert_eq!(one_by_one, by_index);
+        assert!(entry(&mut Cursor::new(&bytes), &header.closed[0], header.closed[0].frames.into()).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use md5::{Digest as _, Md5};
 use sha2::{Sha256, Sha512_256};
 
-use super::{Credentials, challenge::Offer, quoted, word};
+use super::{Asked, Credentials, challenge::Offer, quoted, word};
 
 /// The algorithms, the strongest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,19 +104,20 @@ impl Digest {
         }
     }
 
-    /// The `Authorization` header for a GET of `target` without a body.
-    pub(super) fn answer(&mut self, credentials: &Credentials, target: &str) -> Vec<u8> {
+    /// The `Authorization` header for a request.
+    pub(super) fn answer(&mut self, credentials: &Credentials, asked: &Asked<'_>) -> Vec<u8> {
         self.count = self.count.wrapping_add(1);
         let hash = |parts: &[&[u8]]| self.hash.of(parts);
         let (user, password) = (credentials.username.as_bytes(), credentials.password.as_bytes());
+        let (method, target) = (asked.method.as_bytes(), asked.target.as_bytes());
         let (nonce, cnonce, nc) = (self.nonce.as_slice(), self.cnonce.as_bytes(), format!("{:08x}", self.count));
         let mut who = hash(&[user, &self.realm, password]);
         if self.session {
             who = hash(&[who.as_bytes(), nonce, cnonce]);
         }
         let what = match self.qop {
-            Some("auth-int") => hash(&[b"GET", target.as_bytes(), hash(&[]).as_bytes()]),
-            _ => hash(&[b"GET", target.as_bytes()]),
+            Some("auth-int") => hash(&[method, target, hash(&[asked.body]).as_bytes()]),
+            _ => hash(&[method, target]),
         };
         let response = match self.qop {
             Some(qop) => hash(&[who.as_bytes(), nonce, nc.as_bytes(), cnonce, qop.as_bytes(), what.as_bytes()]),
@@ -130,7 +131,7 @@ impl Digest {
             quoted("username", &user),
             quoted("realm", &self.realm),
             quoted("nonce", nonce),
-            quoted("uri", target.as_bytes()),
+            quoted("uri", target),
         ];
         if let Some(qop) = self.qop {
             parts.extend([quoted("cnonce", cnonce), plain("nc", nc.as_bytes()), plain("qop", qop.as_bytes())]);
@@ -179,14 +180,14 @@ mod tests {
             let mut digest = digest(header.as_bytes()).expect("known");
             digest.cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ".into();
             let credentials = Credentials { username: "Mufasa".into(), password: password.into() };
-            let answer = String::from_utf8(digest.answer(&credentials, "/dir/index.html")).expect("text");
+            let answer = String::from_utf8(digest.answer(&credentials, &Asked::get("/dir/index.html"))).expect("text");
             assert_eq!(given(&answer, "response"), response, "{answer}");
         }
         // RFC 7616, 3.9.2.
         let header = "Digest realm=\"api@example.org\", qop=\"auth\", algorithm=SHA-512-256, \
                       nonce=\"5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK\", charset=UTF-8, userhash=true";
         let credentials = Credentials { username: "Jäsøn Doe".into(), password: "Secret, or not?".into() };
-        let answer = digest(header.as_bytes()).expect("known").answer(&credentials, "/doe.json");
+        let answer = digest(header.as_bytes()).expect("known").answer(&credentials, &Asked::get("/doe.json"));
         let answer = String::from_utf8(answer).expect("text");
         let name = "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b";
         assert_eq!(given(&answer, "username"), name, "{answer}");
@@ -227,7 +228,7 @@ mod tests {
         let mut digest = digest(b"Digest realm=\"caf\xE9 \\\"1\\\"\", nonce=\"a\\\\b\", qop=\"auth\", algorithm=md5")
             .expect("known");
         let credentials = Credentials { username: "a\"n".into(), password: "s".into() };
-        let answer = digest.answer(&credentials, "/");
+        let answer = digest.answer(&credentials, &Asked::get("/"));
         let holds = |part: &[u8]| answer.windows(part.len()).any(|window| window == part);
         for part in [&b"realm=\"caf\xE9 \\\"1\\\"\""[..], b"nonce=\"a\\\\b\"", b"username=\"a\\\"n\"", b"algorithm=md5"]
         {
