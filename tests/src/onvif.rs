@@ -44,7 +44,8 @@ impl Network {
 
     /// A command on this network.
     pub fn command(&self, of: Command) -> Command {
-        let mut entered = command("nsenter", ["-t", &self.keeper.pid().to_string(), "-Un", "--preserve-credentials"]);
+        let mut entered =
+            command("nsenter", ["-t", &self.keeper.pid().to_string(), "-U", "-n", "--preserve-credentials"]);
         entered.arg(of.get_program()).args(of.get_args());
         for (name, value) in of.get_envs().filter_map(|(name, value)| Some((name, value?))) {
             entered.env(name, value);

@@ -10,7 +10,7 @@ use edgereel_tests::{
 };
 use serde_json::Value;
 
-const LOGIN: (&str, &str) = ("ann", "p:/?@ä&<%41");
+const LOGIN: (&str, &str) = ("ann", "p:/?@&<%41");
 
 fn asked(network: &Network, args: &[&str]) -> Finished {
     let mut discover = Command::new(edgereel_bin());

@@ -27,7 +27,9 @@ pub struct Choice {
 /// camera stand beside it as comments; so do those that told nothing.
 pub fn yaml(devices: &[Device], choice: &Choice) -> String {
     let mut names = BTreeSet::new();
-    let documents = devices.iter().map(|device| document(device, &unique(device, &mut names), choice));
+    // Quoted, since a name may look like a number.
+    let documents =
+        devices.iter().map(|device| document(device, &json!(unique(device, &mut names)).to_string(), choice));
     documents.collect::<Vec<_>>().join("---\n")
 }
 
@@ -228,32 +230,32 @@ mod tests {
 apiVersion: edgereel.dev/v1alpha1
 kind: CameraStream
 metadata:
-  name: gate-north
+  name: \"gate-north\"
 spec:
   source:
     rtsp:  # main, H264 640x480 at 30 fps
       url: \"rtsp://192.168.1.7/main\"
       credentialsSecretRef:
-        name: gate-north
+        name: \"gate-north\"
     # or:
     # snapshot:  # main, H264 640x480 at 30 fps
     #   url: \"http://192.168.1.7/main\"
     #   credentialsSecretRef:
-    #     name: gate-north
+    #     name: \"gate-north\"
     # or:
     # rtsp:  # sub, JPEG 640x480 at 5 fps
     #   url: \"rtsp://192.168.1.7/sub\"
     #   credentialsSecretRef:
-    #     name: gate-north
+    #     name: \"gate-north\"
     # or:
     # snapshot:  # sub, JPEG 640x480 at 5 fps
     #   url: \"http://192.168.1.7/sub\"
     #   credentialsSecretRef:
-    #     name: gate-north
+    #     name: \"gate-north\"
   frameRate:
     target: 10  # the camera sends up to 30
   topic:
-    name: gate-north
+    name: \"gate-north\"
   kafka:
     connectionRef:
       name: \"lab\"
@@ -262,7 +264,7 @@ apiVersion: v1
 kind: Secret
 type: kubernetes.io/basic-auth
 metadata:
-  name: gate-north
+  name: \"gate-north\"
 stringData:
   username: \"ann\"
   password: \"p: \\\"#\"
