@@ -156,6 +156,10 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn search(args: &Args) -> Result<(Search, Choice), String> {
+    let login = match &args.user {
+        Some(user) => Some(Credentials { username: user.clone(), password: password(args.password_file.as_deref())? }),
+        None => None,
+    };
     let networks = match (args.interface.is_empty(), args.address.is_empty()) {
         (false, _) => {
             let named: Result<Vec<_>, String> = args.interface.iter().map(|name| interface(name)).collect();
@@ -169,10 +173,6 @@ fn search(args: &Args) -> Result<(Search, Choice), String> {
             }
             all.into_iter().map(|(_, address)| address).collect()
         }
-    };
-    let login = match &args.user {
-        Some(user) => Some(Credentials { username: user.clone(), password: password(args.password_file.as_deref())? }),
-        None => None,
     };
     let choice =
         Choice { snapshots: args.source == SourceKind::Snapshot, kafka: args.kafka.clone(), login: login.clone() };
