@@ -85,7 +85,7 @@ impl FrameEncoder {
         let time = format!("{:.6}", frame.captured_at);
         let (media_type, value) = match self.format {
             FrameFormat::Jpeg => ("image/jpeg", frame.jpeg.clone()),
-            FrameFormat::Json => ("application/json", json_value(&frame.jpeg, &time)),
+            FrameFormat::Json => ("application/json", json_value(&frame.jpeg, &frame_members(&frame.jpeg, &time))),
         };
         let headers = vec![
             (CONTENT_TYPE, media_type.to_owned()),
@@ -100,17 +100,23 @@ impl FrameEncoder {
     }
 }
 
-/// `{"frame": <base64>, "timestamp": <time>, "size": <KB of 1024 bytes, 2 decimals>}`, encoded straight into its buffer.
-fn json_value(jpeg: &[u8], time: &str) -> Bytes {
+/// `{"frame": <base64>, <members>`, encoded straight into its buffer. The members end the object.
+fn json_value(picture: &[u8], members: &str) -> Bytes {
     const OPEN: &[u8] = br#"{"frame": ""#;
-    let close = format!(r#"", "timestamp": "{time}", "size": {:.2}}}"#, jpeg.len() as f64 / 1024.0);
-    let base64 = jpeg.len().div_ceil(3) * 4;
-    let mut value = Vec::with_capacity(OPEN.len() + base64 + close.len());
+    const CLOSE: &[u8] = br#"", "#;
+    let base64 = picture.len().div_ceil(3) * 4;
+    let mut value = Vec::with_capacity(OPEN.len() + base64 + CLOSE.len() + members.len());
     value.extend_from_slice(OPEN);
     value.resize(OPEN.len() + base64, 0);
-    STANDARD.encode_slice(jpeg, &mut value[OPEN.len()..]).expect("base64 needs four bytes for each three begun");
-    value.extend_from_slice(close.as_bytes());
+    STANDARD.encode_slice(picture, &mut value[OPEN.len()..]).expect("base64 needs four bytes for each three begun");
+    value.extend_from_slice(CLOSE);
+    value.extend_from_slice(members.as_bytes());
     value.into()
+}
+
+/// What stands behind a frame: `"timestamp": <time>, "size": <KB of 1024 bytes, 2 decimals>}`.
+fn frame_members(jpeg: &[u8], time: &str) -> String {
+    format!(r#""timestamp": "{time}", "size": {:.2}}}"#, jpeg.len() as f64 / 1024.0)
 }
 
 /// A record's header: its name, which is bytes and nothing else, and its value.

@@ -1,6 +1,5 @@
 //! A picture of a folder as a record: its own bytes, with its name and what it shows in headers, or both in JSON.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use edgereel_crds::common::FrameFormat;
 use jiff::Timestamp;
@@ -8,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     ANNOTATION, CE_ID, CE_SOURCE, CE_SPECVERSION, CE_TIME, CE_TYPE, CONTENT_TYPE, EVENT_TYPE, Encoded, FILE,
-    FrameEncoder,
+    FrameEncoder, json_value,
 };
 use crate::picture::Kind;
 
@@ -29,10 +28,9 @@ pub struct Labelled {
     pub file: String,
 }
 
-/// The JSON of one, in the order in which people read it.
+/// The JSON of one behind its picture, in the order in which people read it.
 #[derive(Serialize)]
 struct Json<'a> {
-    frame: String,
     timestamp: &'a str,
     size: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,8 +46,8 @@ impl FrameEncoder {
         let json = || {
             let size = (picture.len() as f64 / 1024.0 * 100.0).round() / 100.0;
             let annotation = annotation.as_deref();
-            let json = Json { frame: STANDARD.encode(picture), timestamp: &time, size, annotation, file };
-            Bytes::from(serde_json::to_vec(&json).unwrap_or_default())
+            let members = serde_json::to_string(&Json { timestamp: &time, size, annotation, file }).unwrap_or_default();
+            json_value(picture, members.trim_start_matches('{'))
         };
         let (media_type, value) = match self.format {
             FrameFormat::Jpeg => (kind.media_type(), picture.clone()),
