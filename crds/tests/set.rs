@@ -42,7 +42,7 @@ fn some(shape: &Shape, dice: &mut impl FnMut(u64) -> u64) -> Value {
             json!({&member.name: some(&member.shape, dice)})
         }
         Shape::Dict(item) => json!({"key": some(item, dice)}),
-        Shape::List { item, min } => (0..(*min).max(dice(3))).map(|_| some(item, dice)).collect(),
+        Shape::List { item, min, .. } => (0..(*min).max(dice(3))).map(|_| some(item, dice)).collect(),
         Shape::Choice(words) => json!(words[dice(words.len() as u64) as usize].word),
         Shape::Text(text) | Shape::IntOrText(text) => {
             let pattern = text.pattern.as_deref().map(|pattern| Regex::new(pattern).expect("a pattern"));

@@ -452,5 +452,9 @@ mod tests {
         let none = said("hall").and_then(Result::ok).expect("a word of all").conditions.remove(0);
         assert_eq!((none.status, none.reason), (ConditionStatus::False, Reason::CameraStalled));
         assert!(none.message.starts_with("none of its 1 cameras is ready; CameraStream/a: "), "{}", none.message);
+        // Where one rests and another is broken, the broken one has the word.
+        woken(Ok(vec![camera("a", Reason::Suspended), camera("b", Reason::CameraUnreachable)]));
+        let broken = said("hall").and_then(Result::ok).expect("a word of all").conditions.remove(0);
+        assert_eq!(broken.reason, Reason::CameraUnreachable);
     }
 }

@@ -139,6 +139,8 @@ has(self.template.volumes) || has(self.template.volumeMounts) || has(self.templa
 pub const URL_PATTERN: &str = r"^https?://.+";
 /// What an RTSP camera's URL may look like; also in the CRD.
 pub const RTSP_URL_PATTERN: &str = r"^rtsp://.+";
+/// A URL without a host: what is wrong, and what to do.
+pub const NO_HOST: (&str, &str) = ("the URL names no camera", "write its host behind `//`, as in `//camera/…`");
 /// What a synthetic picture's size may look like; also in the CRD.
 pub const SYNTHETIC_SIZE_PATTERN: &str = r"^[0-9]{2,4}x[0-9]{2,4}$";
 

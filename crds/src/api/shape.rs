@@ -23,6 +23,8 @@ pub enum Shape {
         item: Box<Shape>,
         /// How many items there have to be.
         min: u64,
+        /// How many there may be.
+        max: Option<u64>,
     },
     /// One of these words.
     Choice(Vec<Word>),
@@ -156,6 +158,7 @@ impl Shape {
             Some("array") => Ok(Shape::List {
                 item: Box::new(Shape::parse(&schema["items"])?),
                 min: schema["minItems"].as_u64().unwrap_or(0),
+                max: schema["maxItems"].as_u64(),
             }),
             Some("string") => Ok(Shape::Text(text(schema))),
             Some("integer") => Ok(Shape::Integer { min: schema["minimum"].as_f64(), max: schema["maximum"].as_f64() }),

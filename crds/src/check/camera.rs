@@ -9,7 +9,8 @@ use crate::{
     api::{
         active_hours::{ActiveHours, minutes},
         camera_stream::{
-            CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, Producer, Reencode, Source, SyntheticSource, Topic,
+            CameraStreamSpec, CameraTls, EnsureTopic, FrameRate, NO_HOST, Producer, Reencode, Source, SyntheticSource,
+            Topic,
         },
         common::{FrameFormat, LocalRef, has_login},
         pod::PodTemplate,
@@ -178,11 +179,18 @@ fn check_url(
     at: &FieldPath,
     report: &mut Report<'_>,
 ) {
+    if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let message = "there is a blank or a line break in the URL";
+        return report.add(at.key("url"), message, "take it out; within a path or a login, write a blank as `%20`");
+    }
     let parsed = match Url::parse(url) {
         Ok(parsed) if urls.schemes.contains(&parsed.scheme()) => parsed,
         Ok(_) => return report.add(at.key("url"), urls.not.0, urls.not.1),
         Err(why) => return report.add(at.key("url"), format!("this is not a URL: {why}"), urls.example),
     };
+    if parsed.host_str().is_none_or(str::is_empty) {
+        return report.add(at.key("url"), NO_HOST.0, NO_HOST.1);
+    }
     if has_login(url) && login.is_some() {
         let message = "the URL has a login too, and only one can be used";
         report.add(at.key("credentialsSecretRef"), message, "take the login out of the URL");

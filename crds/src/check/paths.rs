@@ -15,6 +15,9 @@ fn refuse<T>(message: impl Into<String>, remedy: &str) -> Result<T, Refusal> {
 /// Most file systems take names of 255 bytes; the fields, `.part` and the like need room too.
 const MAX_NAME: usize = 200;
 
+/// A sink's own folder beside its output.
+const OWN_FOLDER: &str = ".edgereel";
+
 fn plain(path: &str) -> Result<(), Refusal> {
     if path.chars().any(char::is_control) {
         return refuse(format!("`{}` holds a control character", shown(path)), "take it out");
@@ -31,13 +34,23 @@ fn plain(path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What is written beside a sink's own folder stays out of it.
+fn not_in_own_folder(path: &str) -> Result<(), Refusal> {
+    if path.split('/').any(|part| part == OWN_FOLDER) {
+        let message = format!("`{}` is in `{OWN_FOLDER}`, where sinks keep what they have to remember", shown(path));
+        return refuse(message, "use another name");
+    }
+    Ok(())
+}
+
 /// A directory below the storage's root.
 pub(super) fn directory(path: &str) -> Result<(), Refusal> {
     if path.starts_with('/') {
         let message = format!("`{}` is absolute, and directories are below the storage's root", shown(path));
         return refuse(message, "leave the `/` at the beginning out; the root is `storage.hostPath.path`");
     }
-    plain(path)
+    plain(path)?;
+    not_in_own_folder(path)
 }
 
 /// A directory of the machine.
@@ -68,6 +81,7 @@ pub(super) fn file_name(name: &str, endings: &[&str]) -> Result<Template, Refusa
         return refuse(message, "leave the `/` at the beginning out");
     }
     plain(name)?;
+    not_in_own_folder(name)?;
     // A component that is `.`, or empty, would make one file of several names.
     if name.split('/').any(|part| part.is_empty() || part == ".") {
         return refuse(format!("`{}` has an empty part", shown(name)), "write one `/` between names");

@@ -6,7 +6,7 @@ use super::{Report, dataset, names, output_names, paths, pod};
 use crate::{
     api::{
         frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Video},
-        retention::Retention,
+        retention::{MinFree, Retention, WhenFull},
         storage::{Storage, VolumeClaimTemplate},
         template::Field,
         units::ByteSize,
@@ -170,11 +170,13 @@ fn check_durability(durability: &Durability, report: &mut Report<'_>) {
 }
 
 fn check_retention(retention: &Retention, output: &Output, report: &mut Report<'_>) {
+    let deletes =
+        retention.when_full == WhenFull::DeleteOldest || retention.max_age.is_some() || retention.max_bytes.is_some();
     report.unless(
-        !matches!(output, Output::Dataset(_)),
+        !deletes || !matches!(output, Output::Dataset(_)),
         "spec.retention",
         "a data set is kept whole: rows would lead to pictures that are gone",
-        "take it out; to begin a data set anew, use another `directory`",
+        "take it out, or keep only `minFree` with `whenFull: wait`; to begin a data set anew, use another `directory`",
     );
     report.unless(
         !matches!(output, Output::Video(video) if video.segment.is_none()),
@@ -196,6 +198,17 @@ fn check_retention(retention: &Retention, output: &Output, report: &mut Report<'
             "spec.retention.maxBytes",
             format!("`{bytes}` is too small"),
             "write at least `1Mi`",
+        );
+    }
+    if let Some(MinFree::Bytes(bytes)) = retention.min_free {
+        report.unless(
+            bytes.0 == 0 || bytes >= ByteSize::mebi(1),
+            "spec.retention.minFree",
+            format!("`{bytes}` is that many bytes, and too small"),
+            match bytes.0 {
+                1..100 => format!("write `{bytes}%` for a part of the disk, or at least `1Mi`"),
+                _ => "write a part of the disk as `10%`, or at least `1Mi`".to_owned(),
+            },
         );
     }
 }

@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::{
     api::{
         active_hours::TIME_OF_DAY_PATTERN,
-        camera_stream::{RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
+        camera_stream::{NO_HOST, RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
         common::{LABEL_PATTERN, TOPIC_PATTERN},
         frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
         kafka_connection::NAMESPACE_PATTERN,
@@ -92,9 +92,13 @@ impl Walk {
                     self.value(&entry.value, entry.key_at, item, &path.key(&entry.key));
                 }
             }
-            (Shape::List { item, min }, Value::List(items)) => {
-                if (items.len() as u64) < *min {
+            (Shape::List { item, min, max }, Value::List(items)) => {
+                let count = items.len() as u64;
+                if count < *min {
                     self.add(key_at, path, "the list is empty", "give at least one");
+                }
+                if let Some(max) = max.filter(|max| count > *max) {
+                    self.add(key_at, path, format!("the list has {count} entries"), format!("{max} are the most"));
                 }
                 for (n, node) in items.iter().enumerate() {
                     self.value(node, node.at, item, &path.index(n));
@@ -221,6 +225,17 @@ impl Walk {
                 return self.add(at, path, RTSPS.0, RTSPS.1);
             }
             Some("rtsp") if pattern == URL_PATTERN => return self.add(at, path, RTSP.0, RTSP.1),
+            Some(scheme) if [URL_PATTERN, RTSP_URL_PATTERN].contains(&pattern) => {
+                let rest = &text[scheme.len()..];
+                let small = COMPILED.get(pattern).is_some_and(|regex| regex.is_match(&format!("{scheme}{rest}")));
+                if small && !text.starts_with(scheme) {
+                    let message = format!("`{}://` is in capitals", &text[..scheme.len()]);
+                    return self.add(at, path, message, format!("write it in small letters: `{scheme}://`"));
+                }
+                if rest == "://" {
+                    return self.add(at, path, NO_HOST.0, NO_HOST.1);
+                }
+            }
             _ => {}
         }
         if COMPILED.get(pattern).is_some_and(|regex| !regex.is_match(text)) {
@@ -425,6 +440,18 @@ mod tests {
             (
                 "source: {synthetic: {size: HD}}",
                 "`HD` is not a picture size; write width × height in pixels, as in `1280x720`",
+            ),
+            (
+                "source: {rtsp: {url: \"RTSP://camera/1\"}}",
+                "spec.source.rtsp.url: `RTSP://` is in capitals; write it in small letters: `rtsp://`",
+            ),
+            (
+                "source: {mjpeg: {url: \"Http://camera/1\"}}",
+                "spec.source.mjpeg.url: `Http://` is in capitals; write it in small letters: `http://`",
+            ),
+            (
+                "source: {rtsp: {url: \"rtsp://\"}}",
+                "spec.source.rtsp.url: the URL names no camera; write its host behind `//`, as in `//camera/…`",
             ),
             ("topic: {name: a b}", "`a b` is not a topic's name; use letters, digits, `.`, `_` and `-`"),
             ("topic: {name: \"\"}", "it is empty; give a text"),

@@ -107,7 +107,7 @@ fn type_of(shape: &Shape) -> String {
         Shape::Object(_) => "block".into(),
         Shape::OneOf(_) => "one of".into(),
         Shape::Dict(item) => format!("map of {}s", type_of(item)),
-        Shape::List { item, min } => {
+        Shape::List { item, min, .. } => {
             format!("list of {}s{}", type_of(item), if *min > 0 { ", at least one" } else { "" })
         }
         Shape::Choice(words) => words.iter().map(|w| format!("`{}`", w.word)).collect::<Vec<_>>().join(", "),

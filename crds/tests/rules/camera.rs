@@ -32,10 +32,38 @@ fn a_camera_keeps_to_its_rules() {
             "14:17: CameraStream/gate: spec.activeHours.windows: the list is empty; give at least one",
         ),
         (
+            topic,
+            &with(&format!("activeHours: {{windows: [{}]}}", "{},".repeat(51))),
+            "14:17: CameraStream/gate: spec.activeHours.windows: the list has 51 entries; 50 are the most",
+        ),
+        (
             source,
             "mjpeg: {url: \"http://\"}",
-            "12:18: CameraStream/gate: spec.source.mjpeg.url: `http://` is not a URL of a camera; write \
-             it as `http://camera/video` or `https://…`",
+            "12:18: CameraStream/gate: spec.source.mjpeg.url: the URL names no camera; write its host behind `//`, as in \
+             `//camera/…`",
+        ),
+        (
+            source,
+            "rtsp: {url: \"rtsp:///x\"}",
+            "12:17: CameraStream/gate: spec.source.rtsp.url: the URL names no camera; write its host behind `//`, as in \
+             `//camera/…`",
+        ),
+        (
+            source,
+            "rtsp: {url: \"RTSP://gate/x\"}",
+            "12:17: CameraStream/gate: spec.source.rtsp.url: `RTSP://` is in capitals; write it in small letters: `rtsp://`",
+        ),
+        (
+            source,
+            "mjpeg: {url: \"http://gate/my video\"}",
+            "12:18: CameraStream/gate: spec.source.mjpeg.url: there is a blank or a line break in the URL; take it out; within a \
+             path or a login, write a blank as `%20`",
+        ),
+        (
+            source,
+            "rtsp: {url: \"rtsp://gate/x\\n\"}",
+            "12:17: CameraStream/gate: spec.source.rtsp.url: there is a blank or a line break in the URL; take it out; within a \
+             path or a login, write a blank as `%20`",
         ),
         (
             source,

@@ -122,6 +122,24 @@ fn a_sink_keeps_to_its_rules() {
         ),
         (
             output,
+            "jpegFiles: {directory: a/.edgereel}\n",
+            "22:28: FrameSink/files: spec.output.jpegFiles.directory: `a/.edgereel` is in `.edgereel`, where sinks keep what they \
+             have to remember; use another name",
+        ),
+        (
+            output,
+            "jpegFiles: {fileName: \".edgereel/{partition}-{offset}.jpg\"}\n",
+            "22:27: FrameSink/files: spec.output.jpegFiles.fileName: `.edgereel/{partition}-{offset}.jpg` is in `.edgereel`, where \
+             sinks keep what they have to remember; use another name",
+        ),
+        (
+            output,
+            "dataset: {annotations: .edgereel/x.csv}\n",
+            "22:28: FrameSink/files: spec.output.dataset.annotations: `.edgereel/x.csv` is in `.edgereel`, where sinks keep what \
+             they have to remember; use another name",
+        ),
+        (
+            output,
             "jpegFiles: {fileName: \"\"}\n",
             "22:27: FrameSink/files: spec.output.jpegFiles.fileName: it is empty; give a text",
         ),
@@ -380,7 +398,28 @@ fn a_retention_keeps_to_its_rules() {
             output,
             "dataset: {}\n  retention: {}\n",
             "23:3: FrameSink/files: spec.retention: a data set is kept whole: rows would lead to pictures that are gone; take it \
-             out; to begin a data set anew, use another `directory`",
+             out, or keep only `minFree` with `whenFull: wait`; to begin a data set anew, use another `directory`",
+        ),
+        (
+            output,
+            "dataset: {}\n  retention: {maxAge: 1h, whenFull: wait}\n",
+            "23:3: FrameSink/files: spec.retention: a data set is kept whole: rows would lead to pictures that are gone; take it \
+             out, or keep only `minFree` with `whenFull: wait`; to begin a data set anew, use another `directory`",
+        ),
+        (output, "dataset: {}\n  retention: {minFree: 10%, whenFull: wait}\n", ""),
+        (output, &with("{minFree: 0}"), ""),
+        (output, &with("{minFree: 1Mi}"), ""),
+        (
+            output,
+            &with("{minFree: 10}"),
+            "23:24: FrameSink/files: spec.retention.minFree: `10` is that many bytes, and too small; write `10%` for a part of the \
+             disk, or at least `1Mi`",
+        ),
+        (
+            output,
+            &with("{minFree: 10k}"),
+            "23:24: FrameSink/files: spec.retention.minFree: `10k` is that many bytes, and too small; write a part of the disk as \
+             `10%`, or at least `1Mi`",
         ),
     ]);
 }

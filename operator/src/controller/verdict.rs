@@ -265,6 +265,9 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
         }
         return Verdict::reconciling(Reason::RolloutInProgress, text);
     }
+    if let Some((pod, rest)) = resting(pods) {
+        return Verdict { message: named(pod, &rest.message), ..rest };
+    }
     match asked.capped_from {
         Some(asked) => {
             let runs = rollout.desired;
@@ -301,6 +304,12 @@ fn node_lost(asked: Asked, rollout: &Rollout, pods: &[PodView]) -> Option<Verdic
     }
     let after = asked.move_after.map(|after| format!(" {} s after that", after.as_secs())).unwrap_or_default();
     Some(Verdict::reconciling(Reason::NodeLost, format!("{text}. It moves to another node{after}")))
+}
+
+/// A worker's own word that it rests, outside of its hours: it is well, as the kubelet has it, and no frames flow.
+fn resting<'a>(pods: &[&'a PodView]) -> Option<(&'a PodView, Verdict)> {
+    let said = |pod: &&'a PodView| Some((*pod, unwell(pod.report.as_ref()?.as_ref().ok()?)?));
+    pods.iter().find_map(|pod| said(pod).filter(|(_, verdict)| verdict.reason == Reason::Suspended))
 }
 
 /// What a worker that is well has to say beside that.
@@ -359,7 +368,8 @@ fn aspect_of(verdict: &Verdict, pods: &[&PodView], aspect: ConditionType) -> Sai
             .flat_map(|report| report.conditions.iter().filter(|c| c.kind == aspect))
     };
     match said().find(|c| c.status != True).or_else(|| said().next()) {
-        Some(condition) if verdict.reason != Reason::Suspended => {
+        // Of one that is suspended in its spec, its last word no longer holds; one that rests says so itself.
+        Some(condition) if verdict.reason != Reason::Suspended || condition.reason == Reason::Suspended => {
             (condition.status, condition.reason, condition.message.chars().take(MAX_MESSAGE).collect())
         }
         _ => (Unknown, verdict.reason, "no worker says".into()),

@@ -4,7 +4,7 @@ use edgereel_crds::{
     CameraWorker,
     declared::Declared,
     name::ObjectName,
-    status::{Condition, ConditionStatus, ConditionType},
+    status::{Condition, ConditionStatus, ConditionType, Reason},
     worker_status::{Figures, ResourceReport},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -74,8 +74,14 @@ impl Target {
         };
         let count = |count: usize| i64::try_from(count).ok();
         let well = all.iter().filter(ready).count();
-        let first = all.iter().filter(|_| well == 0).find_map(|report| {
-            let ready = report.conditions.iter().find(|condition| condition.kind == ConditionType::Ready)?;
+        let of_ready = |report: &ResourceReport| {
+            report.conditions.iter().find(|condition| condition.kind == ConditionType::Ready).cloned()
+        };
+        // One that rests has the word where all do.
+        let rests = |report: &&ResourceReport| of_ready(report).is_some_and(|c| c.reason == Reason::Suspended);
+        let by_weight = all.iter().filter(|report| !rests(report)).chain(all.iter().filter(rests));
+        let first = by_weight.filter(|_| well == 0).find_map(|report| {
+            let ready = of_ready(report)?;
             let message = format!(
                 "none of its {} cameras is ready; {}/{}: {}",
                 all.len(),
@@ -83,7 +89,7 @@ impl Target {
                 report.name,
                 ready.message
             );
-            Some(Condition { message, ..ready.clone() })
+            Some(Condition { message, ..ready })
         });
         ResourceReport {
             kind: self.kind.clone(),

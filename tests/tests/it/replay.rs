@@ -73,6 +73,44 @@ fn dead_letters_go_back_to_where_they_came_from_as_they_were_all_or_those_that_a
     assert_eq!(kafka.record_count(&letters), 6);
 }
 
+#[test]
+fn a_letter_whose_topic_is_gone_fails_by_itself_and_the_others_go_back() {
+    let kafka = kafka::shared();
+    let (topic, letters, gone) = (unique("here"), unique("letters"), unique("gone"));
+    kafka.create_topic(&topic, 1, &[]);
+    kafka.create_topic(&letters, 1, &[]);
+    // As Kafka Connect writes them: nothing says when the record was made, but the letter.
+    let letter = |topic: &str, n: i64| NewRecord {
+        timestamp: Some(1_717_495_200_000 + n),
+        headers: vec![("__connect.errors.topic".into(), topic.as_bytes().to_vec())],
+        ..NewRecord::value(vec![n as u8; 10])
+    };
+    kafka.produce(&letters, (0..20).map(|n| letter(if n == 7 { &gone } else { &topic }, n)));
+    let more = json!({"deadLetter": {"topic": letters}, "onInvalid": "deadLetter"});
+    let sink = resources::sink("frames", &topic, jpeg_files(""), &scratch::dir("disk"), more);
+    let file = resources::write(&[resources::connection(kafka.bootstrap()), sink]);
+    let path = file.to_string_lossy().into_owned();
+    for args in [&["-f", &path, "--sink", "frames", "--dry-run"][..], &["-f", &path, "--sink", "frames"]] {
+        let (code, done) = replay(args);
+        let (done, failed) = (&done[0], &done[0]["failed"]);
+        assert_eq!((code, &done["chosen"], &done["sent"]), (1, &json!(20), &json!({&topic: 19})), "{done:#}");
+        let place = (&failed[0]["partition"], &failed[0]["offset"], &failed[0]["topic"], &failed[1]);
+        assert_eq!(place, (&json!(0), &json!(7), &json!(gone), &Value::Null));
+        let message = failed[0]["message"].as_str().expect("why");
+        assert_eq!(message, format!("there is no topic {gone}: make it, or name another with `--to`"));
+    }
+    let times = |topic| kafka.consume_all(topic).into_iter().map(|record| record.timestamp).collect::<Vec<_>>();
+    let mut expected = times(&letters);
+    expected.remove(7);
+    assert_eq!(times(&topic), expected);
+    // Without the one topic that all are for, nothing is begun.
+    for more in [&["--to", &gone][..], &["--to", &gone, "--dry-run"]] {
+        let finished = edgereel::call([&["replay", "-f", &path, "--sink", "frames"], more].concat());
+        assert_eq!(finished.code(), 2);
+        assert!(finished.stderr.contains(&format!("there is no topic {gone}")), "{}", finished.stderr);
+    }
+}
+
 fn reason_of(letter: &edgereel_tests::kafka::topics::Record) -> String {
     let class = letter.header("__connect.errors.exception.class.name").expect("a class");
     class.rsplit('.').next().expect("a reason").to_owned()

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{Format, chosen, load, print_as};
 use crate::replay::{
-    Done, Wish,
+    Done, Failed, Wish,
     choice::{self, Choice},
     replay,
 };
@@ -50,7 +50,7 @@ pub struct Args {
     /// So many at most, the oldest of each partition first.
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
-    /// Count what would be sent, and send nothing.
+    /// Count what would be sent, and to which topics that are not there; send nothing.
     #[arg(long)]
     dry_run: bool,
     /// How the result is printed.
@@ -113,7 +113,7 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let whole = done.failed.is_empty() && done.unaddressed == 0;
+    let whole = done.failed.is_empty() && done.unaddressed == 0 && done.ended.is_none();
     let printed = print_as(args.format, &[done], |done| done.iter().map(|done| shown(done, dry_run)).collect());
     if whole { printed } else { ExitCode::FAILURE }
 }
@@ -147,9 +147,12 @@ fn source<'a>(args: &Args, plan: &'a Plan) -> Result<(&'a Connection, String), S
 }
 
 fn shown(done: &Done, dry_run: bool) -> String {
-    let Done { from, looked_at, chosen, unaddressed, sent, failed } = done;
+    let Done { from, looked_at, chosen, unaddressed, sent, failed, ended } = done;
     let mut text = format!("{from}: {looked_at} records looked at, {chosen} chosen\n");
-    let word = if dry_run { "would be sent" } else { "acknowledged" };
+    let (word, not) = match dry_run {
+        true => ("would be sent", "could not be sent"),
+        false => ("acknowledged", "was not acknowledged"),
+    };
     for (topic, count) in sent {
         text += &format!("  {count} {word} to topic {topic}\n");
     }
@@ -157,10 +160,14 @@ fn shown(done: &Done, dry_run: bool) -> String {
         text += &format!("  {unaddressed} are no dead letters and name no topic: give one with `--to`\n");
     }
     for failure in failed.iter().take(SHOWN) {
-        text += &format!("  {}:{} was not acknowledged: {}\n", failure.partition, failure.offset, failure.message);
+        let Failed { partition, offset, topic, message } = failure;
+        text += &format!("  {partition}:{offset} {not} to topic {topic}: {message}\n");
     }
     if failed.len() > SHOWN {
         text += &format!("  … and {} more; `--format json` shows them\n", failed.len() - SHOWN);
+    }
+    if let Some(why) = ended {
+        text += &format!("  it ended there, and the rest was not looked at: {why}\n");
     }
     text
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use edgereel_crds::{
+    frame_sink::Output,
     name::{Kind, ObjectName},
     plan::SinkPlan,
     worker_status::{ConnectionReport, Figures, Overview, Semantics},
@@ -108,7 +109,8 @@ impl Work for SinkWork {
         let seconds = m.lag.seconds().map(|seconds| (seconds * 1000.0).round() / 1000.0);
         // None before the group has spoken for the first time.
         let partitions = Some(m.topic_partitions.get()).filter(|count| *count > 0);
-        let keeps = self.plan.spec.retention.is_some();
+        // A data set is kept whole.
+        let keeps = self.plan.spec.retention.is_some() && !matches!(self.plan.spec.output, Output::Dataset(_));
         Figures::new()
             .with("fps", Semantics::Rate, Value::from(rate.fps))
             .with("frameBytes", Semantics::Mean, Value::from(rate.frame_bytes))

@@ -9,7 +9,8 @@ use crate::sink::dead_letter::letter::{CLASS, PREFIX, TIMESTAMP, TOPIC};
 pub struct Letter {
     /// The topic that the record came from.
     pub topic: String,
-    /// The record's own time, in Unix milliseconds; none where it had none, or where nothing says it.
+    /// The record's own time, in Unix milliseconds; none where it had none. Where nothing says it, as in Kafka Connect's, that
+    /// of the letter.
     pub timestamp: Option<i64>,
     /// Why it failed: the last part of the exception's class, ours being a reason such as `bad_json`.
     pub reason: Option<String>,
@@ -24,7 +25,8 @@ pub fn read(record: &StoredRecord) -> Option<Letter> {
     };
     let topic = value(TOPIC)?.to_owned();
     let reason = value(CLASS).map(|class| class.rsplit('.').next().unwrap_or(class).to_owned());
-    Some(Letter { topic, timestamp: value(TIMESTAMP).and_then(|text| text.parse().ok()), reason })
+    let timestamp = value(TIMESTAMP).map_or(record.timestamp, |text| text.parse().ok());
+    Some(Letter { topic, timestamp, reason })
 }
 
 /// The record's headers without what makes a dead letter of it.
@@ -81,6 +83,12 @@ mod tests {
         let letter = read(&record).expect("a letter");
         assert_eq!((letter.topic.as_str(), letter.timestamp), ("Gate2", None));
         assert_eq!(cleaned(&record), []);
+    }
+
+    #[test]
+    fn a_letter_of_kafka_connect_keeps_the_time_that_it_has() {
+        let letter = read(&record(&[("__connect.errors.topic", "Gate")])).expect("a letter");
+        assert_eq!(letter.timestamp, Some(99));
     }
 
     #[test]

@@ -67,8 +67,11 @@ pub struct Done {
     pub unaddressed: u64,
     /// Acknowledged ones, by the topic that took them; with a dry run, those that would have been sent.
     pub sent: BTreeMap<String, u64>,
-    /// What was not acknowledged, and why; it may stand in its topic all the same.
+    /// What was not acknowledged, and why; it may stand in its topic all the same. With a dry run, what could not be sent.
     pub failed: Vec<Failed>,
+    /// Why it ended before all was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }
 
 /// A record that was not acknowledged.
@@ -79,12 +82,17 @@ pub struct Failed {
     pub partition: i32,
     /// Likewise.
     pub offset: i64,
+    /// The topic that it was for.
+    pub topic: String,
     /// Why.
     pub message: String,
 }
 
-/// Sends what is wished for; `progress` hears how many of how many offsets are done. Blocks. Ends early at a fault of the
-/// topic that is read, or of a topic that cannot be written at all.
+/// Sends what is wished for; `progress` hears how many of how many offsets are done. Blocks. A topic that cannot be written
+/// fails the records for it and no others; a fault of the topic that is read ends it early, and [`Done`] says what was done.
+///
+/// # Errors
+/// Nothing could be read, or the one topic that is to be written cannot be.
 pub fn replay(wish: &Wish<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Done, KafkaFault> {
     let reader = TopicReader::open(wish.connection, wish.secrets, "edgereel-replay")?;
     let extents = reader.extents(wish.from)?;
@@ -93,15 +101,22 @@ pub fn replay(wish: &Wish<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Don
         return Err(KafkaFault::passing(Reason::TopicMissing, message));
     }
     let total: i64 = extents.values().map(|extent| extent.high - extent.low).sum();
-    let mut run = Run { wish, senders: BTreeMap::new(), tally: Arc::default(), done: 0, total: total.unsigned_abs() };
+    let mut run = Run { wish, targets: BTreeMap::new(), tally: Arc::default(), done: 0, total: total.unsigned_abs() };
     run.tally().from = wish.from.to_owned();
+    if let Some(to) = wish.to {
+        let target = run.target(to)?;
+        run.targets.insert(to.to_owned(), Ok(target));
+    }
     for (partition, extent) in extents {
         let offsets = wish.choice.offsets(partition, extent.low..extent.high);
         if !offsets.is_empty() {
-            reader.read(wish.from, partition, offsets, |record| run.take(&record, progress))?;
+            let read = reader.read(wish.from, partition, offsets, |record| run.take(&record, progress));
+            if let Err(fault) = read {
+                return run.finish(Some(fault));
+            }
         }
     }
-    Ok(run.finish())
+    run.finish(None)
 }
 
 type Tally = Arc<Mutex<Done>>;
@@ -113,9 +128,13 @@ struct Token {
     topic: Arc<str>,
 }
 
+/// A topic that is written; with a dry run, without a producer.
+type Target = Option<FrameProducer<Token>>;
+
 struct Run<'a> {
     wish: &'a Wish<'a>,
-    senders: BTreeMap<String, FrameProducer<Token>>,
+    /// Or why one cannot be written.
+    targets: BTreeMap<String, Result<Target, KafkaFault>>,
     tally: Tally,
     done: u64,
     total: u64,
@@ -140,24 +159,32 @@ impl Run<'_> {
             self.tally().unaddressed += 1;
             return Ok(());
         };
-        if self.wish.dry_run {
-            *self.tally().sent.entry(topic.to_owned()).or_default() += 1;
-            return Ok(());
+        let topic = topic.to_owned();
+        if !self.targets.contains_key(&topic) {
+            let target = self.target(&topic);
+            self.targets.insert(topic.clone(), target);
         }
+        let failed = |message: String| {
+            let (partition, offset) = (record.partition, record.offset);
+            self.tally().failed.push(Failed { partition, offset, topic: topic.clone(), message });
+        };
+        let sender = match &self.targets[&topic] {
+            Ok(Some(sender)) => sender,
+            Ok(None) => {
+                *self.tally().sent.entry(topic).or_default() += 1;
+                return Ok(());
+            }
+            Err(fault) => {
+                failed(fault.message.clone());
+                return Ok(());
+            }
+        };
         let timestamp = match &letter {
             Some(letter) => letter.timestamp,
             None => record.timestamp,
         };
         let timestamp = timestamp.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now);
         let headers = letter::cleaned(record);
-        let topic = topic.to_owned();
-        let sender = match self.senders.contains_key(&topic) {
-            true => &self.senders[&topic],
-            false => {
-                let sender = self.sender(&topic)?;
-                self.senders.entry(topic.clone()).or_insert(sender)
-            }
-        };
         loop {
             let token = Token { partition: record.partition, offset: record.offset, topic: topic.as_str().into() };
             let record = Record {
@@ -170,16 +197,18 @@ impl Run<'_> {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full) => thread::sleep(PAUSE),
                 Err(SendError::TooLarge) => break,
-                Err(SendError::Fatal(fault)) => return Err(fault),
+                Err(SendError::Fatal(fault)) => {
+                    failed(fault.message.clone());
+                    return Err(fault);
+                }
             }
         }
-        let message = format!("it is larger than topic {topic} takes: raise its max.message.bytes");
-        self.tally().failed.push(Failed { partition: record.partition, offset: record.offset, message });
+        failed(format!("it is larger than topic {topic} takes: raise its max.message.bytes"));
         Ok(())
     }
 
-    /// A producer to a topic, which has to be there.
-    fn sender(&self, topic: &str) -> Result<FrameProducer<Token>, KafkaFault> {
+    /// A topic to write, which has to be there.
+    fn target(&self, topic: &str) -> Result<Target, KafkaFault> {
         let asked = Topic {
             name: topic.to_owned(),
             partitions: 1,
@@ -192,7 +221,12 @@ impl Run<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime
             .map_err(|e| KafkaFault::passing(Reason::InternalError, format!("cannot ask for topics: {}", plain(e))))?;
-        let limit = runtime.block_on(topics::ensure(connection, secrets, &asked, 0))?.max_message_bytes;
+        let limit =
+            runtime.block_on(topics::ensure(connection, secrets, &asked, 0)).map_err(|fault| missing(topic, fault))?;
+        let limit = limit.max_message_bytes;
+        if self.wish.dry_run {
+            return Ok(None);
+        }
         let settings = Settings::default();
         let options = Options {
             client_id: "edgereel-replay".into(),
@@ -204,25 +238,41 @@ impl Run<'_> {
             patient: false,
         };
         let tally = self.tally.clone();
-        FrameProducer::new(connection, secrets, &options, move |delivery| {
+        let producer = FrameProducer::new(connection, secrets, &options, move |delivery| {
             let mut done = tally.lock().unwrap_or_else(PoisonError::into_inner);
             let Token { partition, offset, topic } = delivery.token;
             match delivery.result {
                 Ok(_) => *done.sent.entry(topic.as_ref().to_owned()).or_default() += 1,
                 Err(undelivered) => {
-                    done.failed.push(Failed { partition, offset, message: undelivered.fault.message });
+                    let (topic, message) = (topic.as_ref().to_owned(), undelivered.fault.message);
+                    done.failed.push(Failed { partition, offset, topic, message });
                 }
             }
-        })
+        })?;
+        Ok(Some(producer))
     }
 
-    /// Waits for what is on its way.
-    fn finish(self) -> Done {
-        for (_, sender) in self.senders {
+    /// Waits for what is on its way. A fault before anything was looked at is all that there is to say.
+    fn finish(self, ended: Option<KafkaFault>) -> Result<Done, KafkaFault> {
+        for sender in self.targets.into_values().flatten().flatten() {
             sender.close(PATIENCE);
         }
         let mut done = std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner));
         done.failed.sort_by_key(|failed| (failed.partition, failed.offset));
-        done
+        match ended {
+            Some(fault) if done.looked_at == 0 => Err(fault),
+            ended => Ok(Done { ended: ended.map(|fault| fault.message), ..done }),
+        }
+    }
+}
+
+/// What to do about a topic that is not there is not what a camera's would be told.
+fn missing(topic: &str, fault: KafkaFault) -> KafkaFault {
+    match fault.reason {
+        Reason::TopicMissing => {
+            let message = format!("there is no topic {topic}: make it, or name another with `--to`");
+            KafkaFault { message, ..fault }
+        }
+        _ => fault,
     }
 }

@@ -10,11 +10,12 @@
 //! - [`stage`] is what it is doing, [`memory`] what its folder remembers of an earlier life;
 //! - [`assigned`] takes partitions up ([`assignment`] is what is known of them), [`writing`] writes their frames ([`intake`] decodes and queues them),
 //!   [`committing`] flushes ([`flusher`]) and commits ([`progress`]), [`handing_over`] gives the partitions back.
-//! - [`telling`] says how it stands ([`readiness`] decides), [`storage`] looks at the disk, [`tending`] makes room on it.
+//! - [`telling`] says how it stands ([`readiness`] decides, [`faults`] are those that stand), [`storage`] looks at the disk, [`tending`] makes room on it.
 
 mod assigned;
 mod assignment;
 mod committing;
+mod faults;
 mod flusher;
 mod handing_over;
 mod intake;
@@ -46,6 +47,7 @@ use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets, state::
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    faults::Faults,
     flusher::{Flushed, Flusher},
     intake::Decoder,
     memory::Memory,
@@ -63,8 +65,6 @@ const DISK_INTERVAL: Duration = Duration::from_secs(5);
 const STOP_TIME: Duration = Duration::from_secs(9);
 /// A kind of log line is written this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a topic may be missing before that is said: a camera that starts with this sink is about to make it.
-const TOPIC_TIME: Duration = Duration::from_secs(5);
 /// How long partitions may be assigned without being written, because their start cannot be committed.
 const START_TIME: Duration = Duration::from_secs(60);
 
@@ -125,9 +125,7 @@ struct Runner<'a> {
     stuck: Option<Stuck>,
     backoff: Backoff,
     ending: Option<Ending>,
-    fault: Option<KafkaFault>,
-    /// A topic is missing since then, and it was not said yet.
-    awaited: Option<(KafkaFault, Instant)>,
+    faults: Faults,
     /// Topics of its list that are not there.
     missing: Vec<String>,
     disk_measured: Instant,
@@ -187,7 +185,7 @@ impl Runner<'_> {
                     tracing::warn!(sink = %self.plan.name, "{error}");
                 }
                 if topics.is_empty() {
-                    self.awaited = None;
+                    self.faults.topics_are_there();
                 }
                 self.missing = topics;
             }
@@ -237,23 +235,14 @@ impl Runner<'_> {
                 Some(_) => {}
                 None => return Err(fault.into()),
             },
-            Event::Fault { fault, last: false } if fault.reason == Reason::TopicMissing && self.fault.is_none() => {
-                let since = self.awaited.take().map_or_else(Instant::now, |(_, since)| since);
-                self.awaited = Some((fault, since));
+            Event::Fault { fault, last: false } => {
+                if let Some(fault) = self.faults.note(fault, Instant::now()) {
+                    complain(self.plan, self.env, fault);
+                }
             }
-            Event::Fault { fault, last: false } => self.complain(fault),
             Event::Closed => {}
         }
         Ok(())
-    }
-
-    /// Says what is wrong and may pass.
-    fn complain(&mut self, fault: KafkaFault) {
-        if self.fault.as_ref() != Some(&fault) {
-            tracing::warn!(sink = %self.plan.name, "{fault}");
-        }
-        self.env.state.note_error(&fault.message);
-        self.fault = Some(fault);
     }
 
     /// Flush, commit, finish, leave; then the result.
@@ -270,8 +259,8 @@ impl Runner<'_> {
             self.end(Ok(()));
         }
         self.stage.check(Instant::now())?;
-        if let Some((fault, _)) = self.awaited.take_if(|(_, since)| since.elapsed() >= TOPIC_TIME) {
-            self.complain(fault);
+        if let Some(fault) = self.faults.overdue(Instant::now()) {
+            complain(self.plan, self.env, fault);
         }
         if self.disk_measured.elapsed() >= DISK_INTERVAL {
             self.disk_measured = Instant::now();
@@ -284,4 +273,10 @@ impl Runner<'_> {
         }
         self.flush_if_due()
     }
+}
+
+/// Says what is wrong and may pass.
+fn complain(plan: &SinkPlan, env: &SinkEnv, fault: &KafkaFault) {
+    tracing::warn!(sink = %plan.name, "{fault}");
+    env.state.note_error(&fault.message);
 }

@@ -67,6 +67,24 @@ async fn a_camera_that_the_operator_cannot_reach_is_ready_when_the_kubelet_says_
     assert_eq!(lab.object("camerastreams/gate")["status"]["framesAcknowledged"], 7);
 }
 
+#[tokio::test]
+async fn a_camera_outside_of_its_hours_is_suspended_until_it_captures() {
+    let lab = running(true).await;
+    let hears = |status, reason| lab.context.reports.hear(&name("gate-camera-a"), Ok(says(status, reason, None)));
+    for (status, reason, expected) in [
+        (ConditionStatus::True, Reason::Running, "True Running: frames flow"),
+        (ConditionStatus::False, Reason::Suspended, "False Suspended: as it says"),
+        (ConditionStatus::True, Reason::Running, "True Running: frames flow"),
+    ] {
+        hears(status, reason);
+        lab.camera("gate").await;
+        assert_eq!(lab.condition("camerastreams/gate", "Ready"), expected);
+        for flag in ["Reconciling", "Stalled"] {
+            assert!(lab.condition("camerastreams/gate", flag).starts_with("False "), "{flag} of {expected}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_of_readiness_waits_a_moment_for_the_workers_word_and_no_longer() {
     let mut lab = running(true).await;

@@ -157,6 +157,18 @@ fn every_state_of_a_workload_has_its_conditions() {
             "True Running: frames flow",
         ),
         (
+            well,
+            done(),
+            vec![PodView { ready: true, ..says(Reason::Suspended, "outside of its activeHours until 08:00") }],
+            "False Suspended: outside of its activeHours until 08:00",
+        ),
+        (
+            well,
+            done(),
+            vec![PodView { ready: true, ..says(Reason::CameraUnreachable, "not yet as the kubelet has it") }],
+            "True Running: frames flow",
+        ),
+        (
             Asked::default(),
             unready.clone(),
             vec![PodView { ready: false, report: Some(Err("no answer within 3 s".into())), ..pod() }],
@@ -192,6 +204,15 @@ fn every_state_of_a_workload_has_its_conditions() {
     for (asked, rollout, pods, expected) in table {
         assert_eq!(judged(asked, &rollout, &pods), expected);
     }
+}
+
+#[test]
+fn a_camera_that_rests_says_until_when_in_its_own_condition_too() {
+    let rests = report(ConditionStatus::False, Reason::Suspended, "outside of its activeHours until 08:00");
+    let pod = PodView { report: Some(Ok(rests)), ..pod() };
+    let verdict = of_workload(Asked::default(), &done(), &[pod], Some(ConditionType::CameraOnline));
+    let until = "outside of its activeHours until 08:00".to_owned();
+    assert_eq!(verdict.aspect, Some((ConditionStatus::False, Reason::Suspended, until)));
 }
 
 #[test]

@@ -15,9 +15,12 @@ pub const HEADER: &[u8] = b"image_path,annotation\n";
 /// Rows wait in memory up to about so many bytes: they are written with the next flush at the latest.
 const WAITING: usize = 64 << 10;
 
-/// Whether a spreadsheet would take a cell for a formula.
+/// What a formula begins with, in any spreadsheet; of full width, too. Source: OWASP, CSV Injection.
+const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+
+/// Whether a spreadsheet would take a cell for a formula. A number is none; `-inf` is one, the name of something.
 fn is_formula(cell: &str) -> bool {
-    cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err()
+    cell.starts_with(FORMULA) && !cell.parse().is_ok_and(f64::is_finite)
 }
 
 /// A picture's path as it stands in its cell.
@@ -146,6 +149,14 @@ mod tests {
             ("-cmd|' /C calc'!A0", "'-cmd|' /C calc'!A0"),
             ("\t=1", "'\t=1"),
             ("+x", "'+x"),
+            ("-inf", "'-inf"),
+            ("+nan", "'+nan"),
+            ("\n=1", "'\n=1"),
+            ("\r=1", "'\r=1"),
+            ("＝1+1", "'＝1+1"),
+            ("＋x", "'＋x"),
+            ("－x", "'－x"),
+            ("＠SUM(A1)", "'＠SUM(A1)"),
             ("'quoted'", "''quoted'"),
             ("-1", "-1"),
             ("+2.5e3", "+2.5e3"),

@@ -23,11 +23,12 @@ impl Runner<'_> {
         if let Some(dead_letters) = &self.dead_letters {
             dead_letters.forget();
         }
+        self.faults.taken_up();
         if begun.is_empty() {
             self.stage = Stage::StandingBy { total };
             return Ok(());
         }
-        self.fault = None;
+        self.faults.topics_are_there();
         for partition in begun.iter().filter(|p| p.lost > 0) {
             let source = &partition.assigned.source;
             let message = format!(

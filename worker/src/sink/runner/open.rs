@@ -18,8 +18,8 @@ use edgereel_kafka::{
 use edgereel_runtime::{backoff::Backoff, fault::Fault, throttle::Throttle};
 
 use super::{
-    LOG_INTERVAL, Message, Runner, SinkEnv, flusher::Flusher, intake::Decoder, memory::Memory, stage::Stage, storage,
-    tending::Tender,
+    LOG_INTERVAL, Message, Runner, SinkEnv, faults::Faults, flusher::Flusher, intake::Decoder, memory::Memory,
+    stage::Stage, storage, tending::Tender,
 };
 use crate::sink::{
     dataset::Dataset,
@@ -95,8 +95,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         stuck: None,
         backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
         ending: None,
-        fault: None,
-        awaited: None,
+        faults: Faults::left_in(&env.state),
         missing: Vec::new(),
         disk_measured: Instant::now(),
         state_told: None,

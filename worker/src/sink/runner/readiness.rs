@@ -44,7 +44,7 @@ pub struct Facts<'a> {
     pub doing: Doing,
     /// Whether the brokers are reached.
     pub kafka: Snapshot,
-    /// A fault that may pass, since the last assignment.
+    /// A fault that may pass, and stands.
     pub fault: Option<&'a KafkaFault>,
     /// Why writing waits.
     pub storage: Option<&'a str>,

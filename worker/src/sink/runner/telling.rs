@@ -1,5 +1,7 @@
 //! Says how the sink stands: its conditions and its lag.
 
+use std::time::Instant;
+
 use edgereel_frame::wire::time;
 use jiff::Timestamp;
 
@@ -18,7 +20,7 @@ impl Runner<'_> {
         let facts = Facts {
             doing: (&self.stage).into(),
             kafka: self.health.snapshot(),
-            fault: self.fault.as_ref(),
+            fault: self.faults.standing(Instant::now()),
             storage: self.full(),
             missing: &self.missing,
             group: &self.plan.group,
