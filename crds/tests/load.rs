@@ -47,7 +47,7 @@ fn every_example_loads_without_a_problem() {
         let together: Vec<_> =
             files.iter().filter(|(name, _)| Path::new(name).parent() == Some(directory)).cloned().collect();
         let plan = load(&together).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        assert!(!plan.cameras.is_empty() && !plan.sinks.is_empty(), "{}", directory.display());
+        assert!(!plan.cameras.is_empty(), "{}", directory.display());
     }
 }
 

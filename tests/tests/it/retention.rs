@@ -138,10 +138,30 @@ fn frames_that_are_too_old_go_and_those_that_were_there_before_it_was_asked_for(
         fs::File::options().write(true).open(path).and_then(|file| file.set_modified(day_ago)).expect("set");
     }
     kafka.produce(&topic, new);
+    // Somebody's own, in the name of a record that is not there.
+    let own = disk.join("frames/frame_0-999999_20200101_000000_000.jpg");
+    fs::write(&own, "a text").expect("written");
     let file = write(json!({"retention": {"maxAge": "1h"}}));
     let worker = Edgereel::run([&file]);
     await_lag_zero(kafka, &worker, "s", &topic);
-    wait::until("the old ones are gone", PATIENCE, || files(&disk, ".jpg").len() == 10);
+    wait::until("the old ones are gone", PATIENCE, || files(&disk, ".jpg").len() == 11);
     assert!(worker.stop().success());
+    assert_eq!(fs::read_to_string(&own).expect("there"), "a text");
+    let said = edgereel::verify(&file);
+    assert!(said.stdout.contains("beyond the topic's end"), "{}", said.stdout);
+    fs::remove_file(own).expect("removed");
     assert_verified(&file);
+    // It excuses nothing but what went.
+    let last = files(&disk, ".jpg").pop().expect("one");
+    let bytes = fs::read(&last).expect("readable");
+    fs::remove_file(&last).expect("removed");
+    assert_eq!(edgereel::verify(&file).status.code(), Some(1));
+    fs::write(&last, bytes).expect("written");
+    assert_verified(&file);
+    // Nor is a ledger that was destroyed taken for one that says nothing.
+    let ledger = files(&disk.join("frames/.edgereel"), "/gone").pop().expect("one");
+    fs::write(ledger, vec![0; 128 << 10]).expect("written");
+    let said = edgereel::verify(&file);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(said.stdout.contains("what retention has deleted, and cannot be read"), "{}", said.stdout);
 }

@@ -13,6 +13,7 @@ use super::{
     record_name::Names,
     retention::{
         Kept,
+        ours::Ours,
         pictures::{self, Stock},
     },
     sharing,
@@ -65,16 +66,25 @@ impl JpegFiles {
         Ok(JpegFiles { template, files, stock: None, lease: None })
     }
 
-    /// Has it list what it stores, so that the oldest can be found and deleted; `false`: it lists nothing, whatever it did before.
-    pub fn keep_stock(mut self, keep: bool, topics: &[String], disk: &Disk) -> Result<Self, OutputError> {
-        if !keep {
-            pictures::forget(self.files.folder())?;
-            return Ok(self);
-        }
+    /// Has it list what it stores, so that the oldest can be found and deleted. Of what is there already, it lists what is `ours`:
+    /// that is asked with the sink's folder where there is no list yet, or a damaged one.
+    pub fn keep_stock<E: From<OutputError>>(
+        mut self,
+        topics: &[String],
+        ours: impl FnOnce(&Path, &Names) -> Result<Ours, E>,
+        disk: &Disk,
+    ) -> Result<Self, E> {
         let names = Names::new(&self.template, topics, &[])
             .map_err(|e| OutputError::storage(Reason::InvalidConfiguration, e.to_string()))?;
-        let names = (names, self.template.depth());
-        self.stock = Some(Stock::open(self.files.directory(), self.files.folder(), names, disk)?);
+        let (names, folder) = ((names, self.template.depth()), self.files.folder());
+        let stock = Stock::open(self.files.directory(), folder, names, |names| ours(folder, names), disk)?;
+        self.stock = Some(stock);
+        Ok(self)
+    }
+
+    /// Has it list nothing, whatever it did before.
+    pub fn keep_no_stock(self) -> Result<Self, OutputError> {
+        pictures::forget(self.files.folder())?;
         Ok(self)
     }
 }
@@ -88,9 +98,9 @@ impl Output for JpegFiles {
         self.files.folder()
     }
 
-    fn resume(&mut self, _: &[Assigned], lease: Lease) -> Result<String, OutputError> {
+    fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         self.files.begin()?;
-        self.stock.as_mut().map_or(Ok(()), Stock::begin)?;
+        self.stock.as_mut().map_or(Ok(()), |stock| stock.begin(assigned))?;
         self.lease = Some(lease);
         Ok(String::new())
     }

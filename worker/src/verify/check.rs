@@ -11,7 +11,7 @@ use edgereel_runtime::fault::Fault;
 use super::{
     Below, Extents, Files, Found, Look, Place, Progress, letters,
     offsets::{Offsets, Places},
-    report::{Finding, Report},
+    report::{Finding, Findings, Report},
 };
 use crate::sink::fault::OutputError;
 
@@ -135,11 +135,12 @@ impl<'a> Check<'a> {
         self,
         reader: &TopicReader,
         now: &Extents,
-        gone: impl FnOnce() -> Result<Below, OutputError>,
+        gone: impl FnOnce(&mut Findings) -> Result<Below, OutputError>,
         progress: &mut Progress<'_>,
     ) -> Result<Report, Fault> {
         let Check { plan, files, mut report, mut invalid, missing, .. } = self;
-        let mut missing = kept(missing, &gone()?, &mut report);
+        let gone = gone(&mut report.found)?;
+        let mut missing = kept(missing, &gone, &mut report);
         files.finish(now, &mut report.found)?;
         report.former = files.former();
         if plan.on_invalid == OnInvalid::DeadLetter && !(invalid.is_empty() && missing.is_empty()) {

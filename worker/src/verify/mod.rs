@@ -42,7 +42,7 @@ use self::{
     check::Check,
     offsets::Offsets,
     past::Past,
-    report::{Findings, Report},
+    report::{Finding, Findings, Report},
 };
 pub use crate::sink::record_name::Place;
 use crate::sink::{fault::OutputError, private_dir, retention::gone::Gone, runner::memory, volume};
@@ -163,7 +163,14 @@ pub fn verify(
         }
     }
     // What was deleted while records were looked for is known now.
-    let gone = || -> Result<Below, OutputError> { Ok(past.deleted(&Gone::everyones(&sink_folder(&root, plan)?)?)) };
+    let gone = |found: &mut Findings| -> Result<Below, OutputError> {
+        let (workers, unreadable) = Gone::everyones(&sink_folder(&root, plan)?)?;
+        for file in unreadable {
+            let detail = "it said what retention has deleted, and cannot be read: that is among the missing".into();
+            found.add(Finding::Damaged { file, detail });
+        }
+        Ok(past.deleted(&workers, &extents))
+    };
     check.finish(&reader, &self::extents(&reader, plan, &past)?, gone, progress)
 }
 

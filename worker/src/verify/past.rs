@@ -11,7 +11,7 @@ use edgereel_kafka::{
 };
 use jiff::Timestamp;
 
-use super::Below;
+use super::{Below, Extents};
 use crate::sink::{retention::gone::Gone, video::checkpoint::Checkpoint};
 
 /// What is known of the topics that are read, and of others that were.
@@ -75,19 +75,27 @@ impl Past {
     }
 
     /// What workers have deleted of the topics as they are now. Where they did not know a topic's id, it is this one if there never
-    /// was another of that name.
-    pub(super) fn deleted(&self, workers: &[Gone]) -> Below {
+    /// was another of that name, and all of it is committed.
+    pub(super) fn deleted(&self, workers: &[Gone], extents: &Extents) -> Below {
         let mut below = Below::new();
         let all = workers.iter().flat_map(|gone| &gone.below);
         for (name, ids) in all {
             let Some(topic) = self.topics.get(name) else { continue };
-            let ours = |id: &str| match topic.id.as_ref() {
-                Some(now) if !id.is_empty() => now.to_string() == id,
-                _ => !topic.had_former,
-            };
-            for (partition, offset) in ids.iter().filter(|(id, _)| ours(id)).flat_map(|(_, partitions)| partitions) {
-                let known = below.entry((name.clone(), *partition)).or_default();
-                *known = (*known).max(*offset);
+            let committed = |place: &(String, i32)| extents.get(place).and_then(|extent| extent.committed).unwrap_or(0);
+            for (id, partition, offset) in ids
+                .iter()
+                .flat_map(|(id, below)| below.iter().map(move |(partition, offset)| (id, *partition, *offset)))
+            {
+                let place = (name.clone(), partition);
+                let ours = match topic.id.as_ref() {
+                    Some(now) if !id.is_empty() => now.to_string() == *id,
+                    Some(_) => !topic.had_former && offset <= committed(&place),
+                    None => !topic.had_former,
+                };
+                if ours {
+                    let known = below.entry(place).or_default();
+                    *known = (*known).max(offset);
+                }
             }
         }
         below
@@ -148,6 +156,8 @@ impl FormerRows {
 
 #[cfg(test)]
 mod tests {
+    use edgereel_kafka::reader::Extent;
+
     use super::*;
     use crate::sink::video::checkpoint::OpenAt;
 
@@ -258,7 +268,9 @@ mod tests {
             gone.note("gate", id, 0, below - 1);
             gone
         };
-        let of = |workers: &[Earlier], gone: &[Gone]| past(workers, &[("gate", "b")]).deleted(gone);
+        let extent = Extent { low: 0, high: 200, committed: Some(150), began: None };
+        let extents = [(("gate".to_owned(), 0), extent)].into();
+        let of = |workers: &[Earlier], gone: &[Gone]| past(workers, &[("gate", "b")]).deleted(gone, &extents);
         let place = ("gate".to_owned(), 0);
         let only = [worker("gate", "b", 0, |_| {})];
         let anew = [worker("gate", "b", 0, |topic| topic.former = id("a"))];
@@ -266,7 +278,9 @@ mod tests {
             assert_eq!(of(workers, &[gone("b", 7), gone("b", 5), gone("a", 99)]), [(place.clone(), 7)].into());
         }
         // Nobody noted of which topic it was.
-        assert_eq!(of(&only, &[gone("", 7)]), [(place, 7)].into());
+        assert_eq!(of(&only, &[gone("", 7)]), [(place.clone(), 7)].into());
+        assert_eq!(of(&only, &[gone("", 150)]), [(place, 150)].into());
+        assert_eq!(of(&only, &[gone("", 151), gone("", 1_000_000)]), [].into(), "that was no picture of this topic");
         assert_eq!(of(&anew, &[gone("", 7)]), [].into());
         assert_eq!(of(&only, &[Gone::default()]), [].into());
     }

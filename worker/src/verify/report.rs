@@ -95,7 +95,7 @@ pub enum Finding {
         /// How that shows.
         detail: String,
     },
-    /// A video whose parts do not fit together.
+    /// A video whose parts do not fit together, or a file of the sink's own that cannot be read.
     Damaged {
         /// The file.
         file: PathBuf,

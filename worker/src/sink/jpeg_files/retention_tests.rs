@@ -7,13 +7,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use edgereel_kafka::{consumer::mark::TopicId, reader::Extent};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{tests::*, *};
 use crate::sink::{
     disk::faults::{CrashAfter, FailAt},
-    retention::{Unit, gone::Gone},
+    output::TopicPartition,
+    retention::{
+        Unit,
+        gone::{Gone, Ledger},
+        ours::{Now, Ours},
+    },
 };
 
 const TOPIC: &str = "AgriCam3";
@@ -22,10 +28,20 @@ fn ids() -> BTreeMap<String, String> {
     [(TOPIC.to_owned(), "an-id".to_owned())].into()
 }
 
-fn open_keeping(root: &Path, disk: Disk) -> Result<JpegFiles, OutputError> {
+/// A stock of a topic of which so much is committed.
+fn open_committed(root: &Path, committed: i64, disk: Disk) -> Result<JpegFiles, OutputError> {
     let topics = [TOPIC.to_owned()];
-    let mut output =
-        JpegFiles::with(root, &spec(NAME), &sink(), 0, &topics, disk.clone())?.keep_stock(true, &topics, &disk)?;
+    let ours = |_: &Path, _: &Names| -> Result<Ours, OutputError> {
+        let extent = Extent { low: 0, high: 200, committed: Some(committed), began: None };
+        let now = Now { id: Some(TopicId::new("an-id")), extents: [(1, extent)].into() };
+        Ok(Ours::new(&[], &[TOPIC.to_owned()], true, [(TOPIC.to_owned(), now)].into()))
+    };
+    let output = JpegFiles::with(root, &spec(NAME), &sink(), 0, &topics, disk.clone())?;
+    output.keep_stock(&topics, ours, &disk)
+}
+
+fn open_keeping(root: &Path, disk: Disk) -> Result<JpegFiles, OutputError> {
+    let mut output = open_committed(root, 200, disk)?;
     output.topics(&ids());
     output.resume(&[], Lease::endless())?;
     Ok(output)
@@ -41,7 +57,7 @@ fn flush(output: &mut JpegFiles) -> Result<(), OutputError> {
 
 /// The offset below which frames may be gone.
 fn below(root: &Path) -> i64 {
-    let gone = Gone::read(&root.join("out/.edgereel/lab.frames")).expect("readable");
+    let gone = Gone::read(&root.join("out/.edgereel/lab.frames")).expect("readable").expect("known");
     gone.below.get(TOPIC).and_then(|ids| ids.get("an-id")?.get(&1).copied()).unwrap_or(0)
 }
 
@@ -122,7 +138,7 @@ fn pictures_that_were_there_before_are_listed_from_the_oldest_on() {
     drop(output);
     let disk = Disk::default();
     let mut output = JpegFiles::with(root.path(), &spec(NAME), &sink(), 0, &[TOPIC.into()], disk.clone())
-        .and_then(|output| output.keep_stock(false, &[], &disk))
+        .and_then(JpegFiles::keep_no_stock)
         .expect("opens");
     output.resume(&[], Lease::endless()).expect("resumes");
     output.write(&frame(30)).expect("written");
@@ -130,6 +146,91 @@ fn pictures_that_were_there_before_are_listed_from_the_oldest_on() {
     drop(output);
     let mut output = open_keeping(root.path(), Disk::default()).expect("opens");
     assert_eq!(kept(&mut output).totals().files, 16);
+}
+
+#[test]
+fn a_file_that_is_of_no_committed_record_or_no_picture_is_not_taken_for_ours() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut output = open(root.path(), Disk::default());
+    (0..20).for_each(|n| assert!(output.write(&frame(n)).expect("written").stored));
+    drop(output);
+    let put = |name: &str, bytes: &[u8]| {
+        let path = root.path().join("out").join(TOPIC).join(name);
+        fs::write(&path, bytes).expect("written");
+        path
+    };
+    let strangers = [
+        put("frame_1-999999_20200101_000000_000.jpg", b"a text"),
+        put("frame_1-000020_20200101_000000_000.jpg", &frame(20).picture),
+        put("frame_0-000003_20200101_000000_000.jpg", &frame(3).picture),
+        put("frame_1-000003_20200101_000000_000.jpg", b"a text"),
+    ];
+    let mut output = open_committed(root.path(), 20, Disk::default()).expect("opens");
+    assert_eq!(kept(&mut output).totals().files, 20);
+    // Deleted before the brokers have assigned anything.
+    kept(&mut output).delete(100, &mut |_| true).expect("deleted");
+    assert_eq!((offsets(root.path()), below(root.path())), (vec![], 20));
+    assert!(strangers.iter().all(|path| path.is_file()));
+    let gone = Gone::read(&root.path().join("out/.edgereel/lab.frames")).expect("readable").expect("known");
+    assert_eq!(gone.below[TOPIC].keys().collect::<Vec<_>>(), ["an-id"]);
+}
+
+#[test]
+fn what_an_earlier_version_noted_of_somebodys_file_is_forgotten_and_such_a_file_stays() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut output = open_keeping(root.path(), Disk::default()).expect("opens");
+    (0..20).for_each(|n| assert!(output.write(&frame(n)).expect("written").stored));
+    flush(&mut output).expect("durable");
+    drop(output);
+    // Its list begins without an id, and with a file that somebody put there.
+    let folder = root.path().join("out/.edgereel/lab.frames");
+    let name = format!("{TOPIC}/frame_1-999999_20200101_000000_000.jpg");
+    fs::write(root.path().join("out").join(&name), b"a text").expect("written");
+    let list = folder.join("stored/0000000001");
+    let text = fs::read_to_string(&list).expect("readable").replace("@AgriCam3 an-id\n", "");
+    let line = format!("#0 0\n1 6 {TOPIC} 1 999999 {name}\n");
+    fs::write(&list, text.replacen("#0 0\n", &line, 1)).expect("written");
+    let mut ledger = Ledger::open(&folder, &Disk::default()).expect("opens");
+    ledger.gone.note(TOPIC, "", 1, 999_999);
+    ledger.gone.note(TOPIC, "", 0, 4);
+    ledger.write().expect("written");
+    let mut output = open_keeping(root.path(), Disk::default()).expect("opens");
+    let source = |partition| TopicPartition { topic: TOPIC.into(), partition };
+    let assigned =
+        [(0, 5), (1, 20)].map(|(n, offset)| Assigned { source: source(n), committed: Some((offset, String::new())) });
+    output.resume(&assigned, Lease::endless()).expect("resumes");
+    let unnamed = || Gone::read(&folder).expect("readable").expect("known").below[TOPIC][""].clone();
+    assert_eq!(unnamed(), [(0, 5)].into());
+    kept(&mut output).delete(100, &mut |_| true).expect("deleted");
+    assert_eq!((offsets(root.path()), unnamed()), (vec![], [(0, 5), (1, 20)].into()));
+    assert!(root.path().join("out").join(&name).is_file());
+}
+
+#[test]
+fn a_list_or_a_ledger_that_was_damaged_is_made_anew_and_every_picture_can_still_go() {
+    for (file, at) in [("stored/0000000001", 700), ("gone", 3), ("stored/0000000001", usize::MAX)] {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut output = open_keeping(root.path(), Disk::default()).expect("opens");
+        (0..50).for_each(|n| assert!(output.write(&frame(n)).expect("written").stored));
+        flush(&mut output).expect("durable");
+        kept(&mut output).delete(10, &mut |_| true).expect("deleted");
+        output.finish().expect("finished");
+        drop(output);
+        let path = root.path().join("out/.edgereel/lab.frames").join(file);
+        let mut bytes = fs::read(&path).expect("readable");
+        match (file, bytes.get_mut(at)) {
+            ("gone", _) => bytes.fill(0),
+            (_, Some(byte)) => *byte = 0xff,
+            // It ends before what was deleted of it.
+            (_, None) => bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').expect("a line") + 1),
+        }
+        fs::write(&path, bytes).expect("written");
+        let mut output = open_keeping(root.path(), Disk::default()).expect("opens");
+        assert_eq!(kept(&mut output).totals().files, 40, "{file} {at}");
+        kept(&mut output).delete(100, &mut |_| true).expect("deleted");
+        assert_eq!(offsets(root.path()), Vec::<i64>::new(), "{file} {at}");
+        assert_eq!((kept(&mut output).totals().files, below(root.path())), (0, 50));
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,6 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use edgereel_crds::template::Template;
 use edgereel_frame::{picture::Info, wire::Label};
 use jiff::Timestamp;
@@ -42,7 +41,9 @@ pub(super) fn frame(offset: i64) -> SinkFrame {
     SinkFrame {
         source: TopicPartition { topic: "AgriCam3".into(), partition: 1 },
         offset,
-        picture: Bytes::from(format!("picture {offset} ").repeat(50 + offset as usize)),
+        picture: [&[0xff, 0xd8][..], format!("picture {offset} ").repeat(50 + offset as usize).as_bytes()]
+            .concat()
+            .into(),
         info: info(),
         label: Label::default(),
         captured_at: Timestamp::from_millisecond(1_700_000_000_000 + offset * 33).expect("in range"),

@@ -2,11 +2,13 @@
 //!
 //! - [`stored_log`] lists the pictures in the order in which they were stored, so that the oldest are found without a walk;
 //!   [`pictures`] deletes them. A video's list of segments is such a list already.
+//! - [`ours`] tells whose a file is that was there before.
 //! - [`gone`] is what was deleted, written down before it is.
 //! - [`turns`] lets the sinks of a volume delete by turns.
 //! - [`policy`] decides what is due.
 
 pub mod gone;
+pub mod ours;
 pub mod pictures;
 pub mod policy;
 pub mod stored_log;

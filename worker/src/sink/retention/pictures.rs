@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -13,12 +14,13 @@ use jiff::Timestamp;
 use super::{
     Kept, Unit,
     gone::Ledger,
-    stored_log::{Entry, Line, StoredLog, Totals},
+    ours::Ours,
+    stored_log::{Entry, Line, Opened, StoredLog, Totals},
 };
 use crate::sink::{
     disk::{Disk, standing::Standing},
     fault::OutputError,
-    output::{At, SinkFrame},
+    output::{Assigned, At, SinkFrame},
     private_dir::sync_directory,
     record_name::{Names, Place},
     walk::walk,
@@ -28,6 +30,8 @@ use crate::sink::{
 const LOG: &str = "stored";
 /// So many files are sorted in memory at once when the list is made.
 const AT_ONCE: usize = 500_000;
+/// What each picture begins with: a JPEG's start of image.
+const PICTURE: [u8; 2] = [0xff, 0xd8];
 /// Lines wait in memory up to about so many bytes.
 const WAITING: usize = 64 << 10;
 
@@ -39,6 +43,8 @@ pub struct Stock {
     ledger: Ledger,
     /// The topics' ids.
     ids: BTreeMap<String, String>,
+    /// What is committed of each partition that was assigned.
+    committed: BTreeMap<(String, i32), i64>,
     /// Written since the last seal.
     unsynced: Vec<Standing>,
 }
@@ -54,21 +60,25 @@ pub fn forget(folder: &Path) -> Result<(), OutputError> {
 
 impl Stock {
     /// Opens the list in a worker's `folder`, or makes it of what is there: the files below `directory`, up to so `deep`, that have
-    /// such `names`.
-    pub fn open(
+    /// such `names` and are `ours`, as is asked where there are any.
+    pub fn open<E: From<OutputError>>(
         directory: &Path,
         folder: &Path,
         (names, deep): (Names, usize),
+        ours: impl FnOnce(&Names) -> Result<Ours, E>,
         disk: &Disk,
-    ) -> Result<Self, OutputError> {
+    ) -> Result<Self, E> {
         let mut ledger = Ledger::open(folder, disk)?;
-        let log = match StoredLog::open(folder.join(LOG), disk)? {
+        let log = match opened(folder, &ledger, disk)? {
             Some(log) => log,
             None => {
                 // Before the list is there: a crash between makes it once more.
                 ledger.gone = ledger.gone.fresh();
                 ledger.write()?;
-                adopt(directory, folder, &names, deep, disk, AT_ONCE)?
+                let mut any = false;
+                walk(directory, deep, &mut |name| any |= names.place(name).is_some())?;
+                let ours = if any { ours(&names)? } else { Ours::default() };
+                adopt(directory, folder, (&names, deep), &ours, disk, AT_ONCE)?
             }
         };
         Ok(Stock {
@@ -77,16 +87,31 @@ impl Stock {
             log,
             ledger,
             ids: BTreeMap::new(),
+            committed: BTreeMap::new(),
             unsynced: vec![],
         })
     }
 
     /// Forgets what was not sealed.
-    pub fn begin(&mut self) -> Result<(), OutputError> {
+    pub fn begin(&mut self, assigned: &[Assigned]) -> Result<(), OutputError> {
         self.unsynced.clear();
         self.log.forget()?;
         self.log.topics(&self.ids);
-        Ok(())
+        let mut strangers = false;
+        for Assigned { source, committed } in assigned {
+            let (topic, offset) = (source.topic.to_string(), committed.as_ref().map_or(0, |(offset, _)| *offset));
+            if committed.is_some() && self.ids.contains_key(&topic) {
+                strangers |= self.ledger.gone.forget_strangers(&topic, source.partition, offset);
+            }
+            self.committed.insert((topic, source.partition), offset);
+        }
+        if strangers { self.ledger.write() } else { Ok(()) }
+    }
+
+    /// Whether a picture that an earlier version listed without its topic's id is none of that topic's.
+    fn is_strange(&self, place: &Place) -> bool {
+        let committed = self.committed.get(&(place.topic.clone(), place.partition));
+        self.ids.contains_key(&place.topic) && committed.is_some_and(|committed| place.offset >= *committed)
     }
 
     /// What follows is of topics with these ids.
@@ -185,14 +210,18 @@ impl Kept for Stock {
                 Line::Picture(entry) => {
                     let Place { topic, partition, offset } = &entry.place;
                     let id = after.topics.get(topic).cloned().unwrap_or_default();
-                    after.note(topic, &id, *partition, *offset);
                     deleted.add(entry.bytes);
-                    batch.push(entry);
+                    if id.is_empty() && self.is_strange(&entry.place) {
+                        tracing::warn!("{} is of no record that was stored, and stays", entry.name);
+                    } else {
+                        after.note(topic, &id, *partition, *offset);
+                        batch.push(entry);
+                    }
                 }
             }
             after.place = place;
         }
-        if batch.is_empty() {
+        if deleted.files == 0 {
             return Ok(deleted);
         }
         // First it is written down, and that all before it is gone.
@@ -214,12 +243,31 @@ impl Kept for Stock {
     }
 }
 
+/// The list, if there is one that goes with what the ledger says.
+fn opened(folder: &Path, ledger: &Ledger, disk: &Disk) -> Result<Option<StoredLog>, OutputError> {
+    let damage = match StoredLog::open(folder.join(LOG), disk)? {
+        Opened::Absent => None,
+        Opened::Damaged(how) => Some(how),
+        // How far it was worked off is not known.
+        Opened::There(_) if ledger.anew => None,
+        Opened::There(log) => match log.damage_at(ledger.gone.place)? {
+            None => return Ok(Some(log)),
+            damage => damage,
+        },
+    };
+    if let Some(how) = damage {
+        tracing::warn!("{how}: the list of stored pictures is made anew from the files that are there");
+    }
+    forget(folder)?;
+    Ok(None)
+}
+
 /// Makes the list of what is there, from the oldest on, in as little memory as `at_once` files need. It appears whole, or not.
 fn adopt(
     directory: &Path,
     folder: &Path,
-    names: &Names,
-    deep: usize,
+    (names, deep): (&Names, usize),
+    ours: &Ours,
     disk: &Disk,
     at_once: usize,
 ) -> Result<StoredLog, OutputError> {
@@ -235,22 +283,26 @@ fn adopt(
         walk(directory, deep, &mut |name| {
             let Some(place) = names.place(name) else { return };
             let Ok(meta) = fs::symlink_metadata(directory.join(name)) else { return };
-            let written = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            let key = (written.unwrap_or_default().as_nanos(), name.to_owned());
-            if meta.is_file() && last.as_ref().is_none_or(|last| key > *last) {
-                oldest.push((key, meta.len(), (place.topic, place.partition, place.offset)));
+            let written = meta.modified().ok();
+            let since = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let key = (since.unwrap_or_default().as_nanos(), name.to_owned());
+            let id = ours.id(&place, written.and_then(|time| time.try_into().ok()));
+            if let Some(id) = id.filter(|_| meta.is_file() && last.as_ref().is_none_or(|last| key > *last)) {
+                oldest.push((key, meta.len(), id, place));
                 if oldest.len() > at_once {
                     oldest.pop();
                 }
             }
         })?;
         let full = oldest.len() == at_once;
-        for ((nanos, name), bytes, (topic, partition, offset)) in oldest.into_sorted_vec() {
-            let time = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
-            let place = Place { topic, partition, offset };
-            log.add(&Entry { place, name: name.clone(), bytes, time });
+        for ((nanos, name), bytes, id, place) in oldest.into_sorted_vec() {
+            if is_picture(&directory.join(&name)) {
+                let time = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
+                log.topic(&place.topic, id);
+                log.add(&Entry { place, name: name.clone(), bytes, time });
+                listed += 1;
+            }
             last = Some((nanos, name));
-            listed += 1;
             if log.waiting() >= WAITING {
                 flush(&mut log, disk)?;
             }
@@ -267,8 +319,16 @@ fn adopt(
     let path = folder.join(LOG);
     fs::rename(&new, &path).at("write", &path)?;
     sync_directory(folder)?;
-    StoredLog::open(path.clone(), disk)?
-        .ok_or_else(|| OutputError::from_io("open", &path, &io::ErrorKind::NotFound.into()))
+    match StoredLog::open(path.clone(), disk)? {
+        Opened::There(log) => Ok(log),
+        _ => Err(OutputError::from_io("open", &path, &io::ErrorKind::NotFound.into())),
+    }
+}
+
+/// Whether a file begins as a picture does.
+fn is_picture(path: &Path) -> bool {
+    let mut begins = [0; PICTURE.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut begins)).is_ok() && begins == PICTURE
 }
 
 fn flush(log: &mut StoredLog, disk: &Disk) -> Result<(), OutputError> {

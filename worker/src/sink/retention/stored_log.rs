@@ -84,6 +84,16 @@ pub struct Place {
     pub at: u64,
 }
 
+/// What stands in a list's folder.
+pub enum Opened {
+    /// No list.
+    Absent,
+    /// One that cannot be gone on with, and how that shows.
+    Damaged(String),
+    /// A list.
+    There(StoredLog),
+}
+
 /// The list of one worker.
 pub struct StoredLog {
     folder: PathBuf,
@@ -111,7 +121,7 @@ fn totals_line(totals: Totals) -> String {
 /// A line; none of what is no line of a list.
 fn parse(line: &str) -> Option<Line> {
     if let Some(topic) = line.strip_prefix('@') {
-        let (name, id) = topic.split_once(' ')?;
+        let (name, id) = topic.split_once(' ').filter(|(_, id)| !id.contains(' '))?;
         return Some(Line::Topic { name: name.into(), id: id.into() });
     }
     // A topic's name has no blank.
@@ -122,6 +132,16 @@ fn parse(line: &str) -> Option<Line> {
     let (partition, offset) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let name = parts.next().filter(|name| !name.is_empty())?.to_owned();
     Some(Line::Picture(Entry { place: record_name::Place { topic, partition, offset }, name, bytes, time }))
+}
+
+/// Where a piece is damaged.
+fn damage(path: &Path, before: u64) -> String {
+    format!("{} is damaged before byte {before}", path.display())
+}
+
+fn is_damaged(how: &str) -> OutputError {
+    let message = format!("{how}: restart the sink, the list is made anew from the files that are there");
+    OutputError::storage(Reason::StorageError, message)
 }
 
 fn parse_totals(line: &str) -> Option<Totals> {
@@ -149,37 +169,67 @@ impl StoredLog {
         Ok(Self::with(folder, disk, tail, 1, Totals::default()))
     }
 
-    /// Opens the list in a folder; none where there is none. What a crash left at its end is cut off: it was not committed.
-    pub fn open(folder: PathBuf, disk: &Disk) -> Result<Option<Self>, OutputError> {
+    /// Opens the list in a folder. What a crash left at its end, a line without an end, is cut off: it was not committed.
+    pub fn open(folder: PathBuf, disk: &Disk) -> Result<Opened, OutputError> {
         if !fs::exists(&folder).at("find", &folder)? {
-            return Ok(None);
+            return Ok(Opened::Absent);
         }
-        let Some(number) = pieces(&folder)?.last().copied() else { return Ok(None) };
+        let Some(number) = pieces(&folder)?.last().copied() else { return Ok(Opened::Absent) };
         let path = piece(&folder, number);
         let mut tail = AppendFile::open(path.clone(), disk).at("open", &path)?;
         let mut lines = Lines::open(&path, 0)?;
-        let Some(mut listed) = lines.next_text()?.and_then(|line| parse_totals(&line)) else {
+        let totals = match lines.next_text()? {
+            Text::Line(line) => parse_totals(&line),
+            Text::Damaged => None,
             // The power failed while it was begun: nothing in it was committed. Where it ends the list is known by the one before.
-            return match number {
-                1 => Ok(None),
-                _ => {
-                    disk.remove(&path)?;
-                    Self::open(folder, disk)
-                }
-            };
-        };
-        let (mut whole, mut topics) = (lines.at, BTreeMap::new());
-        while let Some(line) = lines.next_text()?.and_then(|line| parse(&line)) {
-            match line {
-                Line::Picture(entry) => listed.add(entry.bytes),
-                Line::Topic { name, id } => drop(topics.insert(name, id)),
+            Text::End if number == 1 => return Ok(Opened::Absent),
+            Text::End => {
+                disk.remove(&path)?;
+                return Self::open(folder, disk);
             }
-            whole = lines.at;
+        };
+        let Some(mut listed) = totals else { return Ok(Opened::Damaged(damage(&path, lines.at))) };
+        let mut topics = BTreeMap::new();
+        loop {
+            let line = match lines.next_text()? {
+                Text::End => break,
+                Text::Line(line) => parse(&line),
+                Text::Damaged => None,
+            };
+            match line {
+                Some(Line::Picture(entry)) => listed.add(entry.bytes),
+                Some(Line::Topic { name, id }) => drop(topics.insert(name, id)),
+                None => return Ok(Opened::Damaged(damage(&path, lines.at))),
+            }
         }
-        if whole < tail.length() {
-            tail.cut(whole)?;
+        if lines.at < tail.length() {
+            tail.cut(lines.at)?;
         }
-        Ok(Some(StoredLog { topics, ..Self::with(folder, disk, tail, number, listed) }))
+        Ok(Opened::There(StoredLog { topics, ..Self::with(folder, disk, tail, number, listed) }))
+    }
+
+    /// What is wrong with a place from which the list is to be worked off, or with the rest of its piece.
+    pub fn damage_at(&self, place: Place) -> Result<Option<String>, OutputError> {
+        let piece_of = place.piece.max(1);
+        if piece_of > self.number || (piece_of == self.number && place.at > self.tail.length()) {
+            return Ok(Some(format!("{} ends before what was deleted of it", self.folder.display())));
+        }
+        let path = piece(&self.folder, piece_of);
+        if piece_of < self.number && !path.exists() {
+            return Ok(None); // It may have gone.
+        }
+        let mut lines = Lines::open(&path, place.at)?;
+        loop {
+            let beginning = lines.at == 0;
+            let fits = match lines.next_text()? {
+                Text::End => return Ok(None),
+                Text::Line(line) => parse(&line).is_some() || (beginning && parse_totals(&line).is_some()),
+                Text::Damaged => false,
+            };
+            if !fits {
+                return Ok(Some(damage(&path, lines.at)));
+            }
+        }
     }
 
     fn with(folder: PathBuf, disk: &Disk, tail: AppendFile, number: u64, listed: Totals) -> Self {
@@ -211,11 +261,14 @@ impl StoredLog {
 
     /// What follows is of topics with these ids.
     pub fn topics(&mut self, ids: &BTreeMap<String, String>) {
-        for (name, id) in ids {
-            if self.topics.get(name) != Some(id) {
-                self.waiting += &format!("@{name} {id}\n");
-                self.topics.insert(name.clone(), id.clone());
-            }
+        ids.iter().for_each(|(name, id)| self.topic(name, id));
+    }
+
+    /// What follows of this topic is of the one with this id.
+    pub fn topic(&mut self, name: &str, id: &str) {
+        if self.topics.get(name).is_none_or(|known| known != id) {
+            self.waiting += &format!("@{name} {id}\n");
+            self.topics.insert(name.to_owned(), id.to_owned());
         }
     }
 
@@ -236,8 +289,10 @@ impl StoredLog {
     /// Forgets what waits.
     pub fn forget(&mut self) -> Result<(), OutputError> {
         let folder = self.folder.clone();
-        if let Some(fresh) = Self::open(folder, &self.disk)? {
-            *self = fresh;
+        match Self::open(folder, &self.disk)? {
+            Opened::There(fresh) => *self = fresh,
+            Opened::Absent => {}
+            Opened::Damaged(how) => return Err(is_damaged(&how)),
         }
         Ok(())
     }
@@ -306,32 +361,36 @@ impl Reader<'_> {
                 }
             };
             let beginning = lines.at == 0;
-            match lines.next_text()? {
-                None if self.at.piece >= log.number => return Ok(None),
-                None => {
+            let line = match lines.next_text()? {
+                Text::End if self.at.piece >= log.number => return Ok(None),
+                // Of a piece before the last, what a power failure left without an end was not committed either.
+                Text::End => {
                     self.at = Place { piece: self.at.piece + 1, at: 0 };
                     self.lines = None;
+                    continue;
                 }
-                Some(text) => {
+                Text::Line(text) if beginning && parse_totals(&text).is_some() => {
                     self.at.at = lines.at;
-                    if beginning && text.starts_with('#') {
-                        continue;
-                    }
-                    let Some(line) = parse(&text) else {
-                        let path = piece(&log.folder, self.at.piece);
-                        let message = format!(
-                            "{} is damaged before byte {}: stop the sink and remove the folder {}; it is made anew from the files that are there",
-                            path.display(),
-                            self.at.at,
-                            log.folder.display()
-                        );
-                        return Err(OutputError::storage(Reason::StorageError, message));
-                    };
-                    return Ok(Some((line, self.at)));
+                    continue;
                 }
-            }
+                Text::Line(text) => parse(&text),
+                Text::Damaged => None,
+            };
+            let line = line.ok_or_else(|| is_damaged(&damage(&piece(&log.folder, self.at.piece), lines.at)))?;
+            self.at.at = lines.at;
+            return Ok(Some((line, self.at)));
         }
     }
+}
+
+/// What comes next in a file of lines.
+enum Text {
+    /// A line, without its end.
+    Line(String),
+    /// Nothing, or a line without an end.
+    End,
+    /// A line that is no text.
+    Damaged,
 }
 
 /// Whole lines of a file.
@@ -349,14 +408,12 @@ impl Lines {
         Ok(Lines { path: path.to_owned(), file: BufReader::with_capacity(1 << 16, file), at })
     }
 
-    /// The next line without its end; none where it has no end, or is no text.
-    fn next_text(&mut self) -> Result<Option<String>, OutputError> {
+    fn next_text(&mut self) -> Result<Text, OutputError> {
         let mut text = vec![];
         self.file.read_until(b'\n', &mut text).at("read", &self.path)?;
-        let whole = text.strip_suffix(b"\n").map(<[u8]>::to_vec);
-        let Some(Ok(line)) = whole.map(String::from_utf8) else { return Ok(None) };
+        let Some(line) = text.strip_suffix(b"\n") else { return Ok(Text::End) };
         self.at += text.len() as u64;
-        Ok(Some(line))
+        Ok(String::from_utf8(line.to_vec()).map_or(Text::Damaged, Text::Line))
     }
 }
 
@@ -377,7 +434,11 @@ mod tests {
     }
 
     fn opened(folder: &Path) -> StoredLog {
-        StoredLog::open(folder.to_owned(), &Disk::default()).expect("readable").expect("there")
+        match StoredLog::open(folder.to_owned(), &Disk::default()).expect("readable") {
+            Opened::There(log) => log,
+            Opened::Absent => panic!("no list"),
+            Opened::Damaged(how) => panic!("{how}"),
+        }
     }
 
     /// The pictures from a place on, and the place behind the last.
@@ -419,10 +480,41 @@ mod tests {
         assert_eq!(opened(&folder).listed(), totals, "the last stays");
     }
 
+    #[test]
+    fn a_line_of_an_older_piece_that_is_no_text_is_said_and_not_passed_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let folder = dir.path().join("stored");
+        let mut log = StoredLog::begin(folder.clone(), &Disk::default()).expect("begun");
+        for part in (0..10_000).collect::<Vec<_>>().chunks(700) {
+            part.iter().for_each(|n| log.add(&entry(*n)));
+            log.flush(&mut vec![]).expect("written");
+        }
+        let first = Place { piece: 1, at: 0 };
+        assert_eq!(opened(&folder).damage_at(first).expect("readable"), None);
+        let path = piece(&folder, 1);
+        let mut bytes = fs::read(&path).expect("read");
+        bytes[5000] = 0xff;
+        fs::write(&path, bytes).expect("written");
+        let log = opened(&folder);
+        let mut lines = log.read(first).expect("readable");
+        let said = loop {
+            match lines.next_line() {
+                Ok(line) => assert!(line.is_some_and(|(_, place)| place.piece == 1), "the piece is passed over"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(said.contains("is damaged before byte") && said.contains("restart the sink"), "{said}");
+        assert!(log.damage_at(first).expect("readable").is_some());
+        assert!(log.damage_at(Place { piece: 2, at: 0 }).expect("readable").is_none());
+        let end = Place { piece: log.number, at: log.tail.length() };
+        assert!(log.damage_at(end).expect("readable").is_none());
+        assert!(log.damage_at(Place { at: end.at + 1, ..end }).expect("readable").is_some());
+    }
+
     proptest! {
         #[test]
         fn whatever_a_crash_leaves_at_the_end_is_cut_off_and_the_list_goes_on(
-            flushed in 0u64..20, more in 0u64..5, cut in any::<prop::sample::Index>(), rubbish in prop::collection::vec(any::<u8>(), 0..30),
+            flushed in 0u64..20, more in 0u64..5, cut in any::<prop::sample::Index>(), rubbish in prop::collection::vec(any::<u8>().prop_filter("no line", |byte| *byte != b'\n'), 0..30),
         ) {
             let dir = tempfile::tempdir().expect("a directory");
             let folder = dir.path().join("stored");
@@ -449,6 +541,34 @@ mod tests {
             log.flush(&mut vec![]).expect("written");
             let (found, _) = read(&opened(&folder), Place::default());
             prop_assert_eq!(found.last(), Some(&entry(99)));
+        }
+
+        /// A byte of a list that is not a crash's: it is said, or the list has as many pictures as before.
+        #[test]
+        fn a_damaged_byte_never_makes_the_list_shorter(
+            lines in 1u64..40, at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ) {
+            let dir = tempfile::tempdir().expect("a directory");
+            let folder = dir.path().join("stored");
+            let mut log = StoredLog::begin(folder.clone(), &Disk::default()).expect("begun");
+            (0..lines).for_each(|n| log.add(&entry(n)));
+            log.flush(&mut vec![]).expect("written");
+            let path = piece(&folder, 1);
+            let mut bytes = fs::read(&path).expect("read");
+            let at = at.index(bytes.len() - 1);
+            prop_assume!(bytes[at] != b'\n');
+            bytes[at] = byte;
+            let length = bytes.len() as u64;
+            fs::write(&path, bytes).expect("written");
+            match StoredLog::open(folder, &Disk::default()).expect("readable") {
+                Opened::There(log) => {
+                    prop_assert!(log.damage_at(Place::default()).expect("readable").is_none());
+                    prop_assert!(log.listed().files >= lines);
+                }
+                Opened::Damaged(how) => prop_assert!(how.contains("is damaged before byte"), "{}", how),
+                Opened::Absent => prop_assert!(false, "it is there"),
+            }
+            prop_assert_eq!(fs::metadata(&path).expect("there").len(), length, "nothing is cut off");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Opens all that a sink needs. Nothing is consumed unless the output can be written.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -14,11 +15,12 @@ use edgereel_crds::{
 use edgereel_kafka::{
     client::{Context, client_config},
     consumer::{Consumer, Settings},
+    reader::TopicReader,
 };
-use edgereel_runtime::{backoff::Backoff, fault::Fault, throttle::Throttle};
+use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets, throttle::Throttle};
 
 use super::{
-    LOG_INTERVAL, Message, Runner, SinkEnv, faults::Faults, flusher::Flusher, intake::Decoder, memory::Memory,
+    LOG_INTERVAL, Message, Runner, SinkEnv, faults::Faults, flusher::Flusher, intake::Decoder, memory, memory::Memory,
     stage::Stage, storage, tending::Tender,
 };
 use crate::sink::{
@@ -27,6 +29,8 @@ use crate::sink::{
     disk::Disk,
     jpeg_files::JpegFiles,
     output::Output,
+    record_name::Names,
+    retention::ours::{Now, Ours},
     video::Video,
     volume::{self, Place},
 };
@@ -38,7 +42,7 @@ const MEMORY: usize = 16 << 20;
 pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, Fault> {
     let root = volume::open(&Place::of(plan)?, env.storage_root.as_deref())?;
     storage::measure(&root, &env.metrics);
-    let output = open_output(plan, &root, replica)?;
+    let output = open_output(plan, &root, replica, &env.secrets)?;
     let tender = Tender::open(plan, &root, replica);
     env.state.set(ConditionType::StorageHealthy, ConditionStatus::True, Reason::Running, "the output is open");
     let dead_letters = match (plan.on_invalid, &plan.spec.dead_letter) {
@@ -51,9 +55,8 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         }
         _ => None,
     };
-    // A worker with a number has its folder in its sink's.
-    let sink_folder = if replica > 0 { output.folder().parent() } else { None };
-    let memory = Memory::open(output.folder(), sink_folder.unwrap_or(output.folder()), output.has_written())?;
+    let folder = output.folder();
+    let memory = Memory::open(folder, sink_folder(folder, replica), output.has_written())?;
     let (sender, inbox) = mpsc::channel();
     let context = Context::new(&plan.connection, &env.secrets)?;
     let health = context.health().clone();
@@ -104,12 +107,36 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
     })
 }
 
-fn open_output(plan: &SinkPlan, root: &Path, replica: u32) -> Result<Box<dyn Output>, Fault> {
+/// The folder of a worker's sink: that of a worker with a number stands in it.
+fn sink_folder(folder: &Path, replica: u32) -> &Path {
+    folder.parent().filter(|_| replica > 0).unwrap_or(folder)
+}
+
+/// What the sink may have stored, as its own folder and the brokers say.
+fn ours(plan: &SinkPlan, folder: &Path, names: &Names, secrets: &Secrets) -> Result<Ours, Fault> {
+    let workers = memory::everyones(folder)?;
+    let reader = TopicReader::open(&plan.connection, secrets, &plan.group)?;
+    let topics = workers.iter().flat_map(|worker| worker.topics.keys()).chain(&plan.topics);
+    let now = |topic: &String| -> Result<_, Fault> {
+        Ok((topic.clone(), Now { id: reader.id(topic)?, extents: reader.extents(topic)? }))
+    };
+    let topics = topics.collect::<BTreeSet<_>>().into_iter().map(now).collect::<Result<_, _>>()?;
+    Ok(Ours::new(&workers, &plan.topics, names.with_topic, topics))
+}
+
+fn open_output(plan: &SinkPlan, root: &Path, replica: u32, secrets: &Secrets) -> Result<Box<dyn Output>, Fault> {
     Ok(match &plan.spec.output {
         frame_sink::Output::JpegFiles(spec) => {
-            let (disk, topics, keep) = (Disk::default(), &plan.topics, plan.spec.retention.is_some());
+            let (disk, topics) = (Disk::default(), &plan.topics);
             let files = JpegFiles::open(root, spec, &plan.name, replica, topics, disk.clone())?;
-            Box::new(files.keep_stock(keep, topics, &disk)?)
+            Box::new(match &plan.spec.retention {
+                Some(_) => files.keep_stock(
+                    topics,
+                    |folder, names| ours(plan, sink_folder(folder, replica), names, secrets),
+                    &disk,
+                )?,
+                None => files.keep_no_stock()?,
+            })
         }
         frame_sink::Output::Video(spec) => {
             let keep = plan.spec.retention.is_some();

@@ -31,7 +31,7 @@ fn commit(video: &mut Video, at: i64) -> Result<Option<(i64, String)>, OutputErr
 }
 
 fn below(root: &Path, id: &str) -> i64 {
-    let gone = Gone::read(&root.join("cam/.edgereel/lab.gate")).expect("readable");
+    let gone = Gone::read(&root.join("cam/.edgereel/lab.gate")).expect("readable").expect("known");
     gone.below.get(&*partition().topic).and_then(|ids| ids.get(id)?.get(&0).copied()).unwrap_or(0)
 }
 
