@@ -62,10 +62,17 @@ pub struct Counts {
 /// So many findings are kept: where everything is wrong, memory stays small.
 const MOST: usize = 100_000;
 
-/// Something that is wrong.
+/// Something that is wrong. They are told in this order: what is damaged may be why others are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Finding {
+    /// A video whose parts do not fit together, or a file of the sink's own that cannot be read.
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What does not fit.
+        detail: String,
+    },
     /// A committed record's frame is nowhere.
     Missing {
         /// The record.
@@ -93,13 +100,6 @@ pub enum Finding {
         /// The file.
         file: PathBuf,
         /// How that shows.
-        detail: String,
-    },
-    /// A video whose parts do not fit together, or a file of the sink's own that cannot be read.
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What does not fit.
         detail: String,
     },
     /// A committed record that is no frame is not in the dead-letter topic either.
