@@ -30,12 +30,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// An empty one.
+    /// With nobody on it.
     ///
     /// # Panics
     /// Where nobody but root may make a network namespace.
     #[track_caller]
-    pub fn new() -> Network {
+    pub fn empty() -> Network {
         let script = "ip link set lo up && echo up && exec sleep infinity";
         let keeper = started("network", command("unshare", ["-rn", "sh", "-ec", script]));
         await_word(&keeper, "up");

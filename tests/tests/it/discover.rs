@@ -31,7 +31,7 @@ fn password(password: &str) -> String {
 
 #[test]
 fn cameras_on_a_network_say_what_they_are_and_offer_and_what_keeps_them_from_it() {
-    let network = Network::new();
+    let network = Network::empty();
     let (open, closed) = (network.ipycam("GateNorth", None), network.ipycam("GateSouth", Some(LOGIN)));
     // Whoever names another host's address gets no login.
     let _stranger = network.stranger("Stranger", &closed.service.replace("127.0.0.1", "127.0.0.2"));
@@ -97,7 +97,7 @@ fn the_resources_for_a_camera_that_was_named_capture_it() {
 
 #[test]
 fn who_is_not_there_and_what_is_no_camera_is_said() {
-    let network = Network::new();
+    let network = Network::empty();
     let nobody = asked(&network, &["--interface", "lo"]);
     assert_eq!((nobody.code(), nobody.stdout.lines().count()), (1, 1), "{}", nobody.stdout);
     assert!(nobody.stderr.contains("no camera answered"), "{}", nobody.stderr);

@@ -142,7 +142,7 @@ impl Camera {
         }
         let media = self.media(service).await?;
         let profiles = self.ask(&media.url, &media.profiles(), true).await?;
-        details.profiles = read(&profiles, |document| profiles_in(document))?;
+        details.profiles = read(&profiles, profiles_in)?;
         for profile in &mut details.profiles {
             let stream = self.ask(&media.url, &media.stream(&profile.token), true).await;
             profile.stream = unless_unauthorized(stream)?.and_then(|answer| address(&answer, service));
@@ -185,7 +185,7 @@ impl Camera {
             let _ = url.set_username(username);
             let _ = url.set_password(Some(password));
         }
-        let tls = self.insecure.then(|| CameraTls { ca_secret_ref: None, insecure_skip_verify: true });
+        let tls = self.insecure.then_some(CameraTls { ca_secret_ref: None, insecure_skip_verify: true });
         let asked = post(url, tls, envelope(&header, question));
         match timeout(TIMEOUT, asked).await {
             Ok(Err(Refusal::Unauthorized(_))) => Err(Refusal::Unauthorized(match login {
@@ -396,7 +396,7 @@ mod tests {
             ..Profile::default()
         };
         for answer in [first, second] {
-            assert_eq!(profiles_in(&soap::read(answer).expect("XML")), [expected.clone()]);
+            assert_eq!(profiles_in(&soap::read(answer).expect("XML")), std::slice::from_ref(&expected));
         }
         let bare = soap::read("<E><Profiles token='t'/><Profiles/></E>").expect("XML");
         assert_eq!(profiles_in(&bare), [Profile { token: "t".into(), ..Profile::default() }]);
