@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use edgereel_crds::{
+    camera_stream::Source,
     document::{Reading, read},
     frame_sink::{OnInvalid, Output},
     load,
@@ -48,6 +49,9 @@ fn every_example_loads_without_a_problem() {
             files.iter().filter(|(name, _)| Path::new(name).parent() == Some(directory)).cloned().collect();
         let plan = load(&together).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert!(!plan.cameras.is_empty(), "{}", directory.display());
+        // What sends a folder of files is read by the scripts that were there.
+        let folders = plan.cameras.iter().all(|camera| matches!(camera.spec.source, Source::Directory(_)));
+        assert!(folders || !plan.sinks.is_empty(), "{}", directory.display());
     }
 }
 
