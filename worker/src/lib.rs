@@ -6,6 +6,7 @@
 //! clips out of what they stored, [`discover`] finds cameras, [`bench`] measures Kafka.
 
 pub mod bench;
+mod bucket;
 pub mod capture;
 pub mod check;
 pub mod cli;
