@@ -279,7 +279,11 @@ fn a_data_sets_closed_csvs_are_in_the_archive_after_their_pictures() {
         frames(n..n + 1, 1, 500).map(move |record| NewRecord { headers: headers.clone(), ..record })
     };
     thread::scope(|scope| {
-        scope.spawn(|| (0..400).for_each(|n| kafka.produce(&topic, labelled(n))));
+        scope.spawn(|| {
+            for part in 0..20 {
+                kafka.produce(&topic, (part * 20..part * 20 + 20).flat_map(labelled));
+            }
+        });
         for _ in 0..ROUNDS {
             run_and_kill(&file);
         }
