@@ -223,7 +223,11 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             format!("{sink}, output: {{dataset: {{}}}}, archive: {{s3: {{bucket: recordings}}}}"),
             &["archive needs output.dataset.rotate: a CSV and its pictures are uploaded when it is closed"],
         ),
-        ("FrameSink", format!("{sink}, {film}, archive: {{s3: {{bucket: recordings, endpoint: 'https://minio'}}}}"), &[]),
+        (
+            "FrameSink",
+            format!("{sink}, {film}, archive: {{s3: {{bucket: recordings, endpoint: 'https://minio'}}}}"),
+            &[],
+        ),
         (
             "FrameSink",
             format!("{sink}, {film}, archive: {{s3: {{bucket: recordings, endpoint: 'http://minio'}}}}"),
@@ -231,7 +235,9 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ),
         (
             "FrameSink",
-            format!("{sink}, {film}, archive: {{s3: {{bucket: recordings, accessKeyIdSecretRef: {{name: a, key: b}}}}}}"),
+            format!(
+                "{sink}, {film}, archive: {{s3: {{bucket: recordings, accessKeyIdSecretRef: {{name: a, key: b}}}}}}"
+            ),
             &["give both of accessKeyIdSecretRef and secretAccessKeySecretRef, or neither"],
         ),
         (

@@ -45,7 +45,13 @@ pub fn tool(name: &str) -> PathBuf {
 /// When Helm refuses.
 pub fn rules() -> (PathBuf, Value) {
     let mut helm = Command::new(tool("helm"));
-    helm.current_dir(project_root()).args(["template", "edgereel", "charts/edgereel", "--namespace", "edgereel-system"]);
+    helm.current_dir(project_root()).args([
+        "template",
+        "edgereel",
+        "charts/edgereel",
+        "--namespace",
+        "edgereel-system",
+    ]);
     helm.args(["--kube-version", "1.34.0", "--values", "charts/edgereel/ci/everything-values.yaml"]);
     helm.args(["--show-only", "templates/prometheusrule.yaml"]);
     let text = process::output("helm", helm, START).unwrap_or_else(|e| panic!("{e:#}"));

@@ -50,7 +50,11 @@ const PATTERNS: [(&str, &str, &str); 14] = [
     (START_FROM_PATTERN, "a start", "write `earliest`, `latest` or a time such as `2024-06-04T10:30:00Z`"),
     (NAMESPACE_PATTERN, "a namespace's name", "write the name of one, or `\"*\"` for all"),
     (BUCKET_PATTERN, "a bucket's name", "use small letters, digits, `-` and `.`, a letter or digit at both ends"),
-    (PREFIX_PATTERN, "the beginning of objects' names", "write it as `site-a/gate`, without `/` at an end, `.` and `..`"),
+    (
+        PREFIX_PATTERN,
+        "the beginning of objects' names",
+        "write it as `site-a/gate`, without `/` at an end, `.` and `..`",
+    ),
     (ENDPOINT_PATTERN, "a server's address", "write it as `https://minio.lan:9000`, without a path or a login"),
     (MIN_FREE_PATTERN, "a part of a disk", "write `10%`, or bytes as `50Gi`"),
 ];

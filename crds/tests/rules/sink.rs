@@ -374,7 +374,9 @@ fn an_archive_keeps_to_its_rules() {
         (output, &with("{bucket: recordings}"), ""),
         (
             output,
-            &with("{bucket: recordings, prefix: site-a/gate, region: eu-central-1, maxBytesPerSecond: 4Mi, accessKeyIdSecretRef: {name: a, key: id}, secretAccessKeySecretRef: {name: a, key: secret}}"),
+            &with(
+                "{bucket: recordings, prefix: site-a/gate, region: eu-central-1, maxBytesPerSecond: 4Mi, accessKeyIdSecretRef: {name: a, key: id}, secretAccessKeySecretRef: {name: a, key: secret}}",
+            ),
             "",
         ),
         (output, &with("{bucket: recordings, endpoint: \"http://10.0.0.1:9000\", allowHttp: true}"), ""),

@@ -157,7 +157,10 @@ fn a_store_that_is_away_is_waited_for_and_nothing_goes_meanwhile() {
             && of("sink_uploads_failed_total") > 0.0
     });
     let said = archive_condition(&worker, "ArchiveUnreachable");
-    assert!(said["status"] == "False" && said["message"].as_str().is_some_and(|m| m.contains("spec.archive.s3.endpoint")), "{said}");
+    assert!(
+        said["status"] == "False" && said["message"].as_str().is_some_and(|m| m.contains("spec.archive.s3.endpoint")),
+        "{said}"
+    );
     assert!(is_ready(&worker.status_of("s")), "frames flow all the same");
     assert_eq!(contents(&disk, ".avi").len(), files(&disk, ".csv").len());
     assert_eq!(worker.metrics().sum("sink_files_deleted_total", &[("name", "s")]), 0.0, "more than maxBytes, and kept");
@@ -206,13 +209,8 @@ fn another_object_of_that_name_is_left_alone_and_said_and_the_others_go_on() {
     let (topic, bucket) = (topic(kafka, 1), store.bucket());
     let foreign = format!("default/s/{topic}_2.avi");
     store.put(&bucket, &foreign, "somebody else's");
-    let file = sink_of(
-        &topic,
-        film(),
-        &disk,
-        &archive(&store.endpoint(), &bucket),
-        json!({"retention": {"maxBytes": "1Mi"}}),
-    );
+    let file =
+        sink_of(&topic, film(), &disk, &archive(&store.endpoint(), &bucket), json!({"retention": {"maxBytes": "1Mi"}}));
     kafka.produce(&topic, frames(0..300, 1, 20_000));
     let worker = Edgereel::run([&file]);
     let said = archive_condition(&worker, "ArchiveConflict");
@@ -238,7 +236,8 @@ fn another_object_of_that_name_is_left_alone_and_said_and_the_others_go_on() {
 fn a_large_segment_goes_in_parts_and_none_is_left_whatever_is_killed() {
     let (kafka, store, disk) = (kafka::shared(), S3::start(), scratch::dir("archive-large"));
     let (topic, bucket) = (topic(kafka, 1), store.bucket());
-    let output = json!({"video": {"frameRate": 30, "fileName": "{topic}_{segment}.avi", "segment": {"maxBytes": "24Mi"}}});
+    let output =
+        json!({"video": {"frameRate": 30, "fileName": "{topic}_{segment}.avi", "segment": {"maxBytes": "24Mi"}}});
     let mut wanted = archive(&store.endpoint(), &bucket);
     // Slow enough to be killed at it.
     wanted["s3"]["maxBytesPerSecond"] = json!("8Mi");
@@ -275,7 +274,8 @@ fn a_data_sets_closed_csvs_are_in_the_archive_after_their_pictures() {
     }});
     let file = sink_of(&topic, output, &disk, &archive(&store.endpoint(), &bucket), json!({}));
     let labelled = |n: u64| {
-        let headers = vec![("annotation".into(), format!("what {n} shows").into()), ("file".into(), format!("{n}").into())];
+        let headers =
+            vec![("annotation".into(), format!("what {n} shows").into()), ("file".into(), format!("{n}").into())];
         frames(n..n + 1, 1, 500).map(move |record| NewRecord { headers: headers.clone(), ..record })
     };
     thread::scope(|scope| {
@@ -324,7 +324,8 @@ fn checked(connection: &Value, secret: &Value, archive: &Value) -> (bool, String
         "data": {"ca.crt": fs::read_to_string(certificate().0).expect("a certificate")}});
     let file = resources::write(&[connection.clone(), secret.clone(), ca, sink]);
     let said = edgereel::call(["check", "-f", &file.to_string_lossy(), "--json"]);
-    let all: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", said.stdout, said.stderr));
+    let all: Value =
+        serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", said.stdout, said.stderr));
     let found = all.as_array().into_iter().flatten().find(|f| f["check"] == "bucket").expect("a finding").clone();
     (found["verdict"] == "ok", found["message"].as_str().unwrap_or_default().to_owned())
 }
@@ -392,10 +393,8 @@ fn the_example_runs_as_it_is() {
     let bucket = store.bucket();
     kafka.produce(&topic, frames(0..30, 1, 2_000));
     // Ten minutes later a new file begins.
-    let later = frames(30..40, 1, 2_000).map(|record| NewRecord {
-        timestamp: record.timestamp.map(|time| time + 601_000),
-        ..record
-    });
+    let later = frames(30..40, 1, 2_000)
+        .map(|record| NewRecord { timestamp: record.timestamp.map(|time| time + 601_000), ..record });
     kafka.produce(&topic, later);
     let here = [
         ("localhost:9092", kafka.bootstrap().to_owned()),

@@ -7,8 +7,7 @@ use edgereel_tests::{
     kafka::{self, topics::NewRecord},
     project_root,
     prometheus::{Prometheus, dashboards, metrics_in, panels, rules},
-    python,
-    resources, scratch,
+    python, resources, scratch,
     synthetic::Cameras,
     unique, wait,
 };
@@ -21,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The metrics of the operator, which runs in a cluster: by the document, which its own tests hold against what it exports.
 fn of_the_operator() -> BTreeSet<String> {
     let document = fs::read_to_string(project_root().join("docs/metrics.md")).expect("docs/metrics.md");
-    let table = document.split("## The operator's").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let table =
+        document.split("## The operator's").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next());
     let names = rows.flat_map(|name| ["", "_bucket", "_count", "_sum"].map(|part| format!("{name}{part}")));
     names.collect()
@@ -56,7 +56,8 @@ fn every_alert_and_every_panel_can_be_asked_and_asks_for_what_there_is() {
     let worker = lab(&cameras);
     let (file, groups) = rules();
     let prometheus = Prometheus::start(&[worker.http().trim_start_matches("http://")], &file);
-    let wanted: usize = groups.as_array().into_iter().flatten().map(|g| g["rules"].as_array().map_or(0, Vec::len)).sum();
+    let wanted: usize =
+        groups.as_array().into_iter().flatten().map(|g| g["rules"].as_array().map_or(0, Vec::len)).sum();
     assert!(wanted >= 17, "{groups:#}");
     let rules = wait::until_ok("every rule was evaluated without an error", PATIENCE, || {
         let rules = prometheus.rules().map_err(|e| format!("{e:#}"))?;
@@ -112,7 +113,9 @@ fn chosen(prometheus: &Prometheus, dashboards: &[(String, Value)], elsewhere: &B
     for (file, dashboard) in dashboards {
         for variable in dashboard["templating"]["list"].as_array().into_iter().flatten() {
             let query = text(&variable["query"]["query"]);
-            let Some(values) = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')) else { continue };
+            let Some(values) = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')')) else {
+                continue;
+            };
             let (metric, label) = values.rsplit_once(',').expect("a metric and a label");
             if metrics_in(metric).is_subset(elsewhere) {
                 continue;

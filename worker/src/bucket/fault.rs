@@ -108,6 +108,12 @@ fn code(text: &str) -> Option<&str> {
     rest.split_once("</Code>").map(|(code, _)| code.trim())
 }
 
+/// Whether the store has refused a conditional write because its condition does not hold. The library tells it of one request, not of the
+/// completion of an upload.
+pub fn failed_condition(error: &StoreError) -> bool {
+    chain(error).iter().any(|text| text.contains("412 Precondition Failed") || code(text) == Some("PreconditionFailed"))
+}
+
 /// What the store said of an object.
 pub fn refused(error: &StoreError, what: impl fmt::Display) -> Refused {
     let chain = chain(error);
@@ -117,7 +123,11 @@ pub fn refused(error: &StoreError, what: impl fmt::Display) -> Refused {
     }
     if let Some(code) = said {
         let words = chain.iter().find_map(|text| text.split_once("<Message>")?.1.split_once("</Message>"));
-        return Refused::new(Reason::ArchiveError, what, format!("the server answers {code}: {}", words.map_or("", |w| w.0)));
+        return Refused::new(
+            Reason::ArchiveError,
+            what,
+            format!("the server answers {code}: {}", words.map_or("", |w| w.0)),
+        );
     }
     let all = chain.join(": ").to_lowercase();
     let root = chain.last().map_or("", String::as_str);
@@ -177,6 +187,10 @@ mod tests {
             assert_eq!(refused.reason, reason, "{code}");
             assert!(refused.message.contains(words) && refused.message.contains("s3://b/a"), "{}", refused.message);
         }
+        let source = std::io::Error::other("Server returned non-2xx status code: 412 Precondition Failed: ");
+        assert!(failed_condition(&StoreError::Generic { store: "S3", source: source.into() }));
+        let source = std::io::Error::other("https://b/a?uploadId=412: Server returned non-2xx status code: 500: ");
+        assert!(!failed_condition(&StoreError::Generic { store: "S3", source: source.into() }));
         let other = said("<Error><Code>Novelty</Code><Message>something new</Message></Error>");
         assert_eq!(other.reason, Reason::ArchiveError);
         assert!(other.message.contains("Novelty") && other.message.contains("something new"), "{}", other.message);

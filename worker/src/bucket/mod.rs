@@ -101,9 +101,11 @@ impl Bucket {
             .with_retry(RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY });
         let unless_there = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("*"))]);
         let built = |options: ClientOptions| {
-            builder.clone().with_client_options(options).build().map_err(|e| {
-                Fault::new(Reason::InvalidConfiguration, format!("spec.archive.s3: {e}"))
-            })
+            builder
+                .clone()
+                .with_client_options(options)
+                .build()
+                .map_err(|e| Fault::new(Reason::InvalidConfiguration, format!("spec.archive.s3: {e}")))
         };
         Ok(Bucket {
             store: built(options.clone())?,
@@ -118,7 +120,8 @@ impl Bucket {
     /// The object of a file, by its path below the output's directory, and its name.
     fn key(&self, file: &str) -> Result<(Key, String), Refused> {
         let name = format!("{}/{file}", self.prefix);
-        let key = Key::parse(&name).map_err(|e| Refused::new(Reason::ArchiveError, self.named(&name), e.to_string()))?;
+        let key =
+            Key::parse(&name).map_err(|e| Refused::new(Reason::ArchiveError, self.named(&name), e.to_string()))?;
         Ok((key, name))
     }
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Bucket,
-    fault::{Refused, refused},
+    fault::{Refused, failed_condition, refused},
 };
 
 /// The bytes of a part, but for very large files; larger files go in parts. No part but the last may be smaller. Source: Amazon S3
@@ -87,7 +87,13 @@ impl Bucket {
         self.put_large(source, bytes, path, (&key, name), note).await
     }
 
-    async fn put_small(&self, source: File, bytes: u64, path: &Path, (key, name): (&Key, String)) -> Result<Put, Refused> {
+    async fn put_small(
+        &self,
+        source: File,
+        bytes: u64,
+        path: &Path,
+        (key, name): (&Key, String),
+    ) -> Result<Put, Refused> {
         let mut content = Vec::with_capacity(bytes as usize);
         source.take(PART + 1).read_to_end(&mut content).map_err(|e| unreadable(path, &e))?;
         let sha256 = hex(&Sha256::digest(&content));
@@ -130,9 +136,11 @@ impl Bucket {
             stream::iter(pieces).map(send).buffered(AT_ONCE).try_collect::<Vec<PartId>>().await
         };
         let completed = match sent {
-            Ok(_) if read.bytes != bytes => {
-                Err(Refused::new(Reason::StorageError, path.display(), "it was changed while it was read: leave closed files alone"))
-            }
+            Ok(_) if read.bytes != bytes => Err(Refused::new(
+                Reason::StorageError,
+                path.display(),
+                "it was changed while it was read: leave closed files alone",
+            )),
             Ok(parts) => match self.completing.complete_multipart(key, &id, parts).await {
                 Ok(_) => Ok(true),
                 Err(e) if is_taken(&e) => Ok(false),
@@ -218,8 +226,7 @@ fn hash_of(mut source: File) -> io::Result<String> {
 /// Whether the name was given away meanwhile.
 fn is_taken(error: &StoreError) -> bool {
     matches!(error, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotModified { .. })
-        || refused(error, "").message.contains("PreconditionFailed")
-        || format!("{error:?}").contains("412")
+        || failed_condition(error)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Refused {

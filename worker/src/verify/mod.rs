@@ -47,7 +47,12 @@ use self::{
 pub use crate::sink::record_name::Place;
 use crate::sink::{
     archive::ledger::{Entry, Known},
-    fault::OutputError, private_dir, retention::gone::Gone, runner::memory, volume};
+    fault::OutputError,
+    private_dir,
+    retention::gone::Gone,
+    runner::memory,
+    volume,
+};
 
 /// What is being done, for whoever waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,7 +60,12 @@ impl Archive {
     ///
     /// # Errors
     /// [`Reason::InternalError`] where there is no thread for it. Whatever else is in its way it says itself: frames are written all the same.
-    pub fn start(plan: &SinkPlan, wanted: &Wanted, archived: Arc<Archived>, around: &Around<'_>) -> Result<Self, Fault> {
+    pub fn start(
+        plan: &SinkPlan,
+        wanted: &Wanted,
+        archived: Arc<Archived>,
+        around: &Around<'_>,
+    ) -> Result<Self, Fault> {
         let Wanted::S3(s3) = wanted;
         let (closed, told) = watch::channel(None);
         let (behind, stop) = (Arc::new(Mutex::new(Behind::default())), CancellationToken::new());

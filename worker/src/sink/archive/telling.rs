@@ -59,6 +59,13 @@ impl Telling {
         }
     }
 
+    /// A closed file is not there any more, and cannot be uploaded.
+    pub fn moved_away(&self, refused: &Refused) {
+        let message = format!("archive: {refused}; it was moved away before it was uploaded");
+        tracing::warn!(sink = %self.sink, "{message}");
+        self.state.note_error(message);
+    }
+
     /// What failed stands, whatever else has succeeded since.
     pub fn stands(&self, refused: &Refused) {
         self.state.set(ConditionType::ArchiveHealthy, ConditionStatus::False, refused.reason, &refused.message);

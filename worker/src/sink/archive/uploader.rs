@@ -12,7 +12,7 @@ use std::{
 use edgereel_crds::{archive::S3, status::Reason};
 use edgereel_runtime::{backoff::Backoff, fault::Fault, secrets::Secrets};
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::sync::watch;
+use tokio::{runtime::Runtime, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -62,19 +62,27 @@ impl Uploader {
             Ok(runtime) => runtime,
             Err(e) => return self.telling.refused(&Refused::new(Reason::InternalError, "no thread to upload with", e)),
         };
+        self.rounds(&runtime, &mut closed, stop);
+        // A name that is looked up holds nothing up.
+        runtime.shutdown_background();
+    }
+
+    fn rounds(&self, runtime: &Runtime, closed: &mut watch::Receiver<Option<u64>>, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let worked = panic::catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on(async {
                     tokio::select! {
                         () = stop.cancelled() => None,
-                        ended = self.run(&mut closed) => Some(ended),
+                        ended = self.run(closed) => Some(ended),
                     }
                 })
             }));
             let fault = match worked {
                 Ok(None | Some(Ok(()))) => return,
                 Ok(Some(Err(fault))) => Refused { reason: fault.reason, message: fault.message },
-                Err(_) => Refused::new(Reason::InternalError, "a fault of ours", "uploading panicked (the log has its words)"),
+                Err(_) => {
+                    Refused::new(Reason::InternalError, "a fault of ours", "uploading panicked (the log has its words)")
+                }
             };
             self.telling.refused(&fault);
             runtime.block_on(async {
@@ -93,6 +101,7 @@ impl Uploader {
             names: Names::new(self.list.clone()),
             waiting: BTreeMap::new(),
             passed: BTreeMap::new(),
+            left: vec![],
             rows: None,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
         };
@@ -115,34 +124,39 @@ struct Shift<'a> {
     waiting: BTreeMap<u64, Unit>,
     /// Those of them whose name another object has, with when to look again.
     passed: BTreeMap<u64, (Instant, Refused)>,
+    /// Uploads in parts that a crash has left.
+    left: Vec<Begun>,
     /// How far a data set's CSV was brought.
     rows: Option<Rows>,
     backoff: Backoff,
 }
 
 impl Shift<'_> {
-    /// Gives up what a crash has left, and asks whether the bucket may be written to.
+    /// Takes in what is known, and asks whether the bucket may be written to.
     async fn begin(&mut self, known: Known) {
         for Entry { segment, file, bytes, .. } in known.entries {
             self.uploader.archived.add(segment, file, bytes);
         }
         self.rows = known.rows;
+        self.left = known.begun;
         let telling = &self.uploader.telling;
-        let mut left = false;
-        for Begun { name, id } in &known.begun {
-            if let Err(refused) = self.bucket.give_up(name, id).await {
-                telling.refused(&refused);
-                left = true;
-            }
-        }
-        if !known.begun.is_empty() && !left {
-            // What is not noted is given up once more.
-            let _ = self.ledger.ended();
-        }
         match self.bucket.try_it().await {
             Ok(()) => telling.healthy(format!("{} can be written to", self.uploader.place())),
             Err(refused) => telling.refused(&refused),
         }
+    }
+
+    /// Gives up the uploads in parts that a crash has left.
+    async fn give_up(&mut self) -> Result<(), Refused> {
+        if self.left.is_empty() {
+            return Ok(());
+        }
+        for Begun { name, id } in &self.left {
+            self.bucket.give_up(name, id).await?;
+        }
+        self.ledger.ended().map_err(of_disk)?;
+        self.left.clear();
+        Ok(())
     }
 
     async fn work(&mut self, closed: &mut watch::Receiver<Option<u64>>) -> Result<(), Fault> {
@@ -163,14 +177,21 @@ impl Shift<'_> {
                     Ok(Ok(())) | Err(_) => continue,
                 }
             };
-            match self.upload(segment, &unit).await {
+            let uploaded = match self.give_up().await {
+                Ok(()) => self.upload(segment, &unit).await,
+                Err(refused) => Err(refused),
+            };
+            match uploaded {
                 Ok(entry) => self.done(segment, entry)?,
+                Err(refused) if refused.reason == Reason::StorageMissing => {
+                    self.uploader.telling.moved_away(&refused);
+                    self.waiting.remove(&segment);
+                    self.uploader.telling.waiting(&self.waiting);
+                }
                 Err(refused) => {
                     self.uploader.telling.refused(&refused);
                     match refused.reason {
                         Reason::ArchiveConflict => drop(self.passed.insert(segment, (now + CONFLICT_WAIT, refused))),
-                        // It was moved away.
-                        Reason::StorageMissing => drop(self.waiting.remove(&segment)),
                         _ => tokio::time::sleep(self.backoff.next(&mut rand::rng())).await,
                     }
                     self.uploader.telling.waiting(&self.waiting);
