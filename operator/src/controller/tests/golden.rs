@@ -197,7 +197,7 @@ spec:
 apiVersion: v1
 kind: Secret
 metadata: {name: minio}
-stringData: {id: writer, secret: s3cr3t}
+data: {id: YQ==, secret: Yg==}
 ---
 apiVersion: v1
 kind: ConfigMap
