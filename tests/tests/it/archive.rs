@@ -266,6 +266,27 @@ fn a_large_segment_goes_in_parts_and_none_is_left_whatever_is_killed() {
 }
 
 #[test]
+fn an_object_that_comes_while_its_name_is_uploaded_to_is_not_replaced() {
+    let (kafka, store, disk) = (kafka::shared(), S3::start(), scratch::dir("archive-race"));
+    let (topic, bucket) = (topic(kafka, 1), store.bucket());
+    let output =
+        json!({"video": {"frameRate": 30, "fileName": "{topic}_{segment}.avi", "segment": {"maxBytes": "24Mi"}}});
+    let mut wanted = archive(&store.endpoint(), &bucket);
+    wanted["s3"]["maxBytesPerSecond"] = json!("2Mi");
+    let file = sink_of(&topic, output, &disk, &wanted, json!({}));
+    kafka.produce(&topic, frames(0..65, 1, 400_000));
+    let worker = Edgereel::run([&file]);
+    wait::until("an upload in parts is under way", PATIENCE, || !store.uploads(&bucket).is_empty());
+    let foreign = format!("default/s/{topic}_1.avi");
+    store.put(&bucket, &foreign, "somebody else's");
+    let said = archive_condition(&worker, "ArchiveConflict");
+    assert!(said["message"].as_str().is_some_and(|message| message.contains(&foreign)), "{said}");
+    let sizes: Vec<u64> = store.versions(&bucket)[&foreign].iter().map(|version| version.bytes).collect();
+    assert_eq!(sizes, ["somebody else's".len() as u64]);
+    wait::until("the upload was given up", PATIENCE, || store.uploads(&bucket).is_empty());
+}
+
+#[test]
 fn a_data_sets_closed_csvs_are_in_the_archive_after_their_pictures() {
     let (kafka, store, disk) = (kafka::shared(), S3::start(), scratch::dir("archive-set"));
     let (topic, bucket) = (topic(kafka, 1), store.bucket());

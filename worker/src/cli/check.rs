@@ -44,8 +44,8 @@ Examples:
           what is not well, for a script
 
 It dials each camera for some seconds, asks Kafka for topics, rights and limits,
-and tries to write to each disk and archive. Nothing is changed: no topic is made,
-no consumer group is joined, no file and no object is left. A running
+and tries to write to each disk and archive. Nothing is changed: no topic is
+made, no consumer group is joined, no file and no object is left. A running
 `edgereel run` may go on.
 
 Exit status: 0 when nothing fails (warnings included), 1 when something does or
