@@ -22,7 +22,7 @@ die() { echo "setup: $*" >&2; exit 1; }
 build='gcc:cc g++:c++ make:make perl:perl cmake:cmake nasm:nasm pkg-config:pkg-config clang:clang libclang-dev
   libssl-dev libzstd-dev zlib1g-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev'
 demo='default-jre-headless:java maven:mvn ffmpeg:ffmpeg'
-test="$demo openssl:openssl kcat:kcat ustreamer:ustreamer vlc-bin:cvlc vlc-plugin-base
+test="$demo openssl:openssl kcat:kcat prometheus:prometheus ustreamer:ustreamer vlc-bin:cvlc vlc-plugin-base
   gstreamer1.0-tools:gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
   python3-gst-1.0 gir1.2-gst-rtsp-server-1.0
   python3:python3 python3-venv util-linux:unshare shellcheck:shellcheck"

@@ -22,7 +22,7 @@ pub(crate) use kube_derive::{CustomResource, KubeSchema};
 
 // The types are what everyone comes for.
 pub use api::{
-    active_hours,
+    active_hours, archive,
     camera_stream::{self, CameraStream, CameraStreamSpec},
     camera_worker::{self, CameraWorker, CameraWorkerSpec},
     common, dataset, declared, directory, fields,

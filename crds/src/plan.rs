@@ -10,7 +10,7 @@ use crate::api::{
     frame_sink::{FrameSinkSpec, OnInvalid},
     kafka_connection::KafkaConnectionSpec,
     name::Kind,
-    secret_uses::{SecretUses, camera_secrets, connection_secrets, merged},
+    secret_uses::{SecretUses, camera_secrets, connection_secrets, merged, sink_secrets},
     storage::Storage,
 };
 use crate::problem::FieldPath;
@@ -151,7 +151,7 @@ impl SinkPlan {
     /// It as any other.
     pub fn planned(&self) -> Planned<'_> {
         let (replicas, suspend) = (self.spec.replicas.max(1) as u32, self.spec.rests());
-        let secrets = secrets_of(&self.name, SecretUses::new(), &self.connection);
+        let secrets = secrets_of(&self.name, sink_secrets(&self.spec), &self.connection);
         Planned { kind: Kind::FrameSink, name: &self.name, replicas, suspend, secrets }
     }
 }

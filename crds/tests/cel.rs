@@ -46,6 +46,7 @@ const LOGIN: &str = "a login in the URL would stand in a ConfigMap: make a Secre
 fn every_rule_refuses_what_it_is_for_and_says_so() {
     let camera = "topic: {name: a}, kafka: {connectionRef: {name: k}}";
     let source = "source: {synthetic: {}}, kafka: {connectionRef: {name: k}}";
+    let film = "output: {video: {segment: {maxBytes: 1Mi}}}";
     let sink = "from: {streamRef: {name: a}}, storage: {hostPath: {path: /d}}, placement: {nodes: [n]}";
     let disk = "{persistentVolumeClaim: {claimName: pictures}}";
     let servers = "bootstrapServers: [\"a:1\"]";
@@ -207,6 +208,38 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
             &["a data set is kept whole: it has no retention"],
         ),
         ("FrameSink", format!("{sink}, output: {{dataset: {{rotate: {{}}}}}}"), &["give every or maxBytes"]),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{jpegFiles: {{}}}}, archive: {{s3: {{bucket: recordings}}}}"),
+            &["archive is for video with segment and dataset with rotate: each frame would be an object"],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{video: {{}}}}, archive: {{s3: {{bucket: recordings}}}}"),
+            &["archive needs output.video.segment: files are uploaded when they are closed"],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, output: {{dataset: {{}}}}, archive: {{s3: {{bucket: recordings}}}}"),
+            &["archive needs output.dataset.rotate: a CSV and its pictures are uploaded when it is closed"],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, {film}, archive: {{s3: {{bucket: recordings, endpoint: 'https://minio'}}}}"),
+            &[],
+        ),
+        (
+            "FrameSink",
+            format!("{sink}, {film}, archive: {{s3: {{bucket: recordings, endpoint: 'http://minio'}}}}"),
+            &["an endpoint without TLS needs allowHttp: true"],
+        ),
+        (
+            "FrameSink",
+            format!(
+                "{sink}, {film}, archive: {{s3: {{bucket: recordings, accessKeyIdSecretRef: {{name: a, key: b}}}}}}"
+            ),
+            &["give both of accessKeyIdSecretRef and secretAccessKeySecretRef, or neither"],
+        ),
         (
             "FrameSink",
             format!("{sink}, output: {{dataset: {{annotations: a.csv, rotate: {{maxBytes: 1Mi}}}}}}"),

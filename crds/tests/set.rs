@@ -15,8 +15,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 /// Texts among which each of the schemas' patterns finds one that it takes.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 12] = [
     "a",
+    "https://minio.lan",
     "http://camera/video",
     "rtsp://camera/video",
     "10s",

@@ -4,8 +4,10 @@
 //! - [`kafka`] starts brokers, [`cameras`] starts camera servers that we did not write, [`synthetic`] our own,
 //!   [`edgereel`] runs the worker.
 //! - [`terminal`] is a terminal that a command runs on, with what stands on its screen.
+//! - [`prometheus`] is one that scrapes, with the rules of the chart and the questions of the dashboards.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
 //! - [`onvif`] is a network of its own with ONVIF cameras on it; [`mounts`] gives the worker small, full and read-only disks.
+//! - [`s3`] is an object store that we did not write.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
 //!
 //! Everything takes free ports and can run beside itself. What is missing on the machine is named with its remedy.
@@ -18,8 +20,10 @@ pub mod metrics;
 pub mod mounts;
 pub mod onvif;
 pub mod process;
+pub mod prometheus;
 pub mod python;
 pub mod resources;
+pub mod s3;
 pub mod scratch;
 pub mod synthetic;
 pub mod terminal;

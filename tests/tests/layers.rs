@@ -20,7 +20,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("runtime", &["crds"], &["axum", "prometheus-client"]),
     ("kafka", &["crds", "runtime"], &["rdkafka"]),
     ("frame", &["crds"], &[]),
-    ("worker", &["crds", "runtime", "kafka", "frame"], &["ffmpeg-next"]),
+    ("worker", &["crds", "runtime", "kafka", "frame"], &["ffmpeg-next", "object_store"]),
 ];
 
 /// The modules of a crate: each uses those before it, or its neighbours in the same group.
@@ -41,7 +41,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
     (
         "worker",
         &[
-            &["ffmpeg", "pacing", "synthetic"],
+            &["bucket", "ffmpeg", "pacing", "synthetic"],
             &["source"],
             &["capture", "sink"],
             &["folder"],

@@ -3,9 +3,10 @@
 //! Data flows one way: [`source`] → [`edgereel_frame`] → [`edgereel_kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`]
 //! the last two; [`folder`] sends files. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells
 //! the world how they fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did; [`export`] cuts
-//! clips out of what they stored, [`discover`] finds cameras, [`bench`] measures Kafka.
+//! clips out of what they stored, [`discover`] finds cameras, [`bench`] measures Kafka. `bucket` is an object store.
 
 pub mod bench;
+mod bucket;
 pub mod capture;
 pub mod check;
 pub mod cli;

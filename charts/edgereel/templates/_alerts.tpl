@@ -64,6 +64,15 @@ groups:
         annotations:
           summary: "The disk of sink {{ $who }} is filling up"
           description: "{{ $value }} % are used. When it is full the sink waits, and frames stay in Kafka as long as the topic keeps them."
+      - alert: EdgereelArchiveBehind
+        # What was closed long ago is not in the object store. 0: nothing waits.
+        expr: |-
+          time() - max by (kind, namespace, name, replica) (
+            edgereel_sink_unarchived_oldest_timestamp_seconds > 0
+          ) > {{ $t.archiveSeconds }}
+        annotations:
+          summary: "The archive of sink {{ $who }} is behind"
+          description: "A file that was closed more than {{ $t.archiveSeconds }} seconds ago is not there. The condition ArchiveHealthy says why."
       - alert: EdgereelRecordsLost
         expr: |-
           sum by (kind, namespace, name, replica) (increase(edgereel_sink_records_lost_total[1h])) > 0

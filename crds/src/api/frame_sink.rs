@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::api::{
+    archive::Archive,
     camera_stream::CameraStream,
     common::{KafkaRef, LocalRef, TOPIC_PATTERN},
     dataset::{Dataset, merge_window},
@@ -69,6 +70,9 @@ use crate::api::{
 #[x_kube(validation = Rule::new("!has(self.output.video) || !has(self.replicas) || self.replicas <= 1").message("a video is written by one worker: replicas has to be 1"))]
 #[x_kube(validation = Rule::new("!has(self.output.dataset) || !has(self.replicas) || self.replicas <= 1").message("a data set is written by one worker: replicas has to be 1"))]
 #[x_kube(validation = Rule::new("!has(self.output.dataset) || !has(self.retention)").message("a data set is kept whole: it has no retention"))]
+#[x_kube(validation = Rule::new("!has(self.archive) || !has(self.output.jpegFiles)").message("archive is for video with segment and dataset with rotate: each frame would be an object"))]
+#[x_kube(validation = Rule::new("!has(self.archive) || !has(self.output.video) || has(self.output.video.segment)").message("archive needs output.video.segment: files are uploaded when they are closed"))]
+#[x_kube(validation = Rule::new("!has(self.archive) || !has(self.output.dataset) || has(self.output.dataset.rotate)").message("archive needs output.dataset.rotate: a CSV and its pictures are uploaded when it is closed"))]
 #[x_kube(validation = Rule::new(PINNED_RULE).message("hostPath needs placement with nodes, nodeSelector or a required node affinity"))]
 #[x_kube(validation = Rule::new(SAME_STORAGE).message("storage cannot be changed but for the size of a claim, what was recorded would be left behind: make a new sink"))]
 #[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)").message("group cannot be changed, its committed offsets say what is stored: make a new sink"))]
@@ -110,6 +114,11 @@ pub struct FrameSinkSpec {
     /// What is deleted, oldest first. Without it nothing is, and a full disk is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// Where each file is uploaded to once it is closed: a video's segments with their CSVs, a data set's CSVs with their pictures.
+    /// `retention` deletes nothing that was not acknowledged there, and when the disk is full frames wait in Kafka until it was. Files that
+    /// are there already are uploaded too. Since 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
     /// What to do with a record that is not a frame. Default: `deadLetter` if `deadLetter` is given, else `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_invalid: Option<OnInvalid>,
@@ -150,8 +159,8 @@ impl Declared for FrameSink {
         own.into_iter().chain(stream).collect()
     }
 
-    fn secrets(_: &FrameSinkSpec) -> SecretUses {
-        SecretUses::new()
+    fn secrets(spec: &FrameSinkSpec) -> SecretUses {
+        spec.archive.as_ref().map(Archive::secrets).unwrap_or_default()
     }
 }
 

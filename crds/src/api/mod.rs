@@ -1,6 +1,7 @@
 //! The types: what people write, and what the operator and the workers answer.
 
 pub mod active_hours;
+pub mod archive;
 pub mod camera_stream;
 pub mod camera_worker;
 pub mod common;

@@ -76,7 +76,7 @@ pub struct FrameSinkStatus {
     /// The `metadata.generation` that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `StorageHealthy` and `FiguresAvailable`, each with its reason.
+    /// `Ready`, `Reconciling`, `Stalled`, `StorageHealthy`, `ArchiveHealthy` (with `archive`) and `FiguresAvailable`, each with its reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
@@ -119,6 +119,12 @@ pub struct FrameSinkStatus {
     /// With `retention`: for how many days of frames there is room at the present rate; of several workers, the fewest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_days: Option<f64>,
+    /// With `archive`: closed files that it does not have yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unarchived_files: Option<i64>,
+    /// With `archive`: their megabytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unarchived_megabytes: Option<i64>,
     /// The nodes that the pods run on, with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,

@@ -4,12 +4,18 @@ pub use crate::api::declared::{SecretUses, Source};
 use crate::api::{
     camera_stream::{CameraStream, CameraStreamSpec},
     declared::Declared,
+    frame_sink::{FrameSink, FrameSinkSpec},
     kafka_connection::{KafkaConnection, KafkaConnectionSpec},
 };
 
 /// The Secrets that a camera's own spec names.
 pub fn camera_secrets(spec: &CameraStreamSpec) -> SecretUses {
     CameraStream::secrets(spec)
+}
+
+/// The Secrets that a sink's own spec names.
+pub fn sink_secrets(spec: &FrameSinkSpec) -> SecretUses {
+    FrameSink::secrets(spec)
 }
 
 /// The Secrets that a connection names.

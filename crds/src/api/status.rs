@@ -18,6 +18,8 @@ pub enum ConditionType {
     CameraOnline,
     /// The output can be written.
     StorageHealthy,
+    /// What is closed reaches the archive. There only where a sink has one.
+    ArchiveHealthy,
     /// The configuration is valid, and what it refers to is there.
     Accepted,
     /// The workers answer the operator, which shows their figures.
@@ -77,6 +79,16 @@ pub enum Reason {
     StorageError,
     /// Another process writes the same output.
     StorageLocked,
+    /// The object store does not answer, or is overloaded.
+    ArchiveUnreachable,
+    /// The object store refuses the login, or the right to write.
+    ArchiveUnauthorized,
+    /// The object store has no such bucket, or has it elsewhere.
+    ArchiveBucketMissing,
+    /// An object of that name is there, with other content.
+    ArchiveConflict,
+    /// The object store answers with another error.
+    ArchiveError,
     /// Another program does this work, and is not installed.
     ProgramMissing,
     /// The program that does this work has ended, or does not answer.
@@ -168,6 +180,11 @@ impl Reason {
             StorageFull => "StorageFull",
             StorageError => "StorageError",
             StorageLocked => "StorageLocked",
+            ArchiveUnreachable => "ArchiveUnreachable",
+            ArchiveUnauthorized => "ArchiveUnauthorized",
+            ArchiveBucketMissing => "ArchiveBucketMissing",
+            ArchiveConflict => "ArchiveConflict",
+            ArchiveError => "ArchiveError",
             ProgramMissing => "ProgramMissing",
             ProgramFailed => "ProgramFailed",
             InternalError => "InternalError",
@@ -208,6 +225,7 @@ impl ConditionType {
             ConditionType::Stalled => "Stalled",
             ConditionType::CameraOnline => "CameraOnline",
             ConditionType::StorageHealthy => "StorageHealthy",
+            ConditionType::ArchiveHealthy => "ArchiveHealthy",
             ConditionType::Accepted => "Accepted",
             ConditionType::FiguresAvailable => "FiguresAvailable",
             ConditionType::UnknownFields => "UnknownFields",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Report, dataset, names, output_names, paths, pod};
+use super::{Report, archive, dataset, names, output_names, paths, pod};
 use crate::{
     api::{
         frame_sink::{Durability, FrameSinkSpec, From, JpegFiles, OnInvalid, Output, Segment, StartFrom, Video},
@@ -51,6 +51,9 @@ pub(super) fn check(spec: &FrameSinkSpec, report: &mut Report<'_>) {
     check_durability(&spec.durability, report);
     if let Some(retention) = &spec.retention {
         check_retention(retention, &spec.output, report);
+    }
+    if let Some(wanted) = &spec.archive {
+        archive::check(wanted, &spec.output, report);
     }
     check_dead_letter(spec, report);
 }

@@ -7,6 +7,7 @@ use regex::Regex;
 use crate::{
     api::{
         active_hours::TIME_OF_DAY_PATTERN,
+        archive::{BUCKET_PATTERN, ENDPOINT_PATTERN, PREFIX_PATTERN},
         camera_stream::{NO_HOST, RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
         common::{LABEL_PATTERN, TOPIC_PATTERN},
         frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
@@ -37,7 +38,7 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 11] = [
+const PATTERNS: [(&str, &str, &str); 14] = [
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
     (TIME_OF_DAY_PATTERN, "a time of day", "write it as `08:00`, `24:00` at most"),
     (RTSP_URL_PATTERN, "an RTSP URL", "write it as `rtsp://camera/stream`"),
@@ -48,6 +49,13 @@ const PATTERNS: [(&str, &str, &str); 11] = [
     (ENV_PATTERN, "a variable's name", "use letters, digits and `_`"),
     (START_FROM_PATTERN, "a start", "write `earliest`, `latest` or a time such as `2024-06-04T10:30:00Z`"),
     (NAMESPACE_PATTERN, "a namespace's name", "write the name of one, or `\"*\"` for all"),
+    (BUCKET_PATTERN, "a bucket's name", "use small letters, digits, `-` and `.`, a letter or digit at both ends"),
+    (
+        PREFIX_PATTERN,
+        "the beginning of objects' names",
+        "write it as `site-a/gate`, without `/` at an end, `.` and `..`",
+    ),
+    (ENDPOINT_PATTERN, "a server's address", "write it as `https://minio.lan:9000`, without a path or a login"),
     (MIN_FREE_PATTERN, "a part of a disk", "write `10%`, or bytes as `50Gi`"),
 ];
 

@@ -367,6 +367,82 @@ fn a_data_set_keeps_to_its_rules() {
 }
 
 #[test]
+fn an_archive_keeps_to_its_rules() {
+    let output = "jpegFiles: {directory: frames}\n";
+    let with = |s3: &str| format!("video: {{segment: {{maxDuration: 10m}}}}\n  archive: {{s3: {s3}}}\n");
+    table(&[
+        (output, &with("{bucket: recordings}"), ""),
+        (
+            output,
+            &with(
+                "{bucket: recordings, prefix: site-a/gate, region: eu-central-1, maxBytesPerSecond: 4Mi, accessKeyIdSecretRef: {name: a, key: id}, secretAccessKeySecretRef: {name: a, key: secret}}",
+            ),
+            "",
+        ),
+        (output, &with("{bucket: recordings, endpoint: \"http://10.0.0.1:9000\", allowHttp: true}"), ""),
+        (output, "dataset: {rotate: {every: day}}\n  archive: {s3: {bucket: recordings}}\n", ""),
+        (
+            output,
+            "jpegFiles: {}\n  archive: {s3: {bucket: recordings}}\n",
+            "23:3: FrameSink/files: spec.archive: each frame would be an object: only what is closed as a whole is uploaded; use \
+             `output.video` with `segment`, or `output.dataset` with `rotate`",
+        ),
+        (
+            output,
+            "video: {}\n  archive: {s3: {bucket: recordings}}\n",
+            "23:3: FrameSink/files: spec.archive: without `segment` a video is one file that grows on and is never closed; give \
+             `output.video.segment`",
+        ),
+        (
+            output,
+            "dataset: {}\n  archive: {s3: {bucket: recordings}}\n",
+            "23:3: FrameSink/files: spec.archive: without `rotate` a data set is one CSV that grows on and is never closed; give \
+             `output.dataset.rotate`",
+        ),
+        (
+            output,
+            &with("{bucket: recordings, accessKeyIdSecretRef: {name: a, key: id}}"),
+            "23:13: FrameSink/files: spec.archive.s3.secretAccessKeySecretRef: it is missing, and an access key is two values; name \
+             the Secret and its key: `{name: …, key: …}`; or take both out, for the identity of the machine or the pod",
+        ),
+        (
+            output,
+            &with("{bucket: recordings, endpoint: \"http://10.0.0.1:9000\"}"),
+            "23:48: FrameSink/files: spec.archive.s3.endpoint: without TLS, whoever listens on the way sees the recordings; write \
+             `https://…`, or set `allowHttp: true` where the network is trusted",
+        ),
+        (
+            output,
+            &with("{bucket: recordings, endpoint: \"minio:9000\"}"),
+            "23:48: FrameSink/files: spec.archive.s3.endpoint: `minio:9000` is not a server's address; write it as \
+             `https://minio.lan:9000`, without a path or a login",
+        ),
+        (
+            output,
+            &with("{bucket: Recordings}"),
+            "23:26: FrameSink/files: spec.archive.s3.bucket: `Recordings` is not a bucket's name; use small letters, digits, `-` \
+             and `.`, a letter or digit at both ends",
+        ),
+        (
+            output,
+            &with("{bucket: recordings, prefix: ../other}"),
+            "23:46: FrameSink/files: spec.archive.s3.prefix: `../other` is not the beginning of objects' names; write it as \
+             `site-a/gate`, without `/` at an end, `.` and `..`",
+        ),
+        (
+            output,
+            &with("{bucket: recordings, maxBytesPerSecond: 1k}"),
+            "23:57: FrameSink/files: spec.archive.s3.maxBytesPerSecond: `1k` is too slow; write at least `64Ki`",
+        ),
+        (
+            output,
+            &with("{bucket: recordings, caSecretRef: {name: a, key: b}, caConfigMapRef: {name: a, key: b}}"),
+            "23:70: FrameSink/files: spec.archive.s3.caConfigMapRef: there is `caSecretRef` beside it; keep one of them",
+        ),
+    ]);
+}
+
+#[test]
 fn a_retention_keeps_to_its_rules() {
     let output = "jpegFiles: {directory: frames}\n";
     let with = |retention: &str| format!("{output}  retention: {retention}\n");

@@ -241,6 +241,7 @@ pub async fn reconcile<K: Managed>(guarded: Arc<Guarded<K>>, context: Arc<Contex
     {
         return Ok(Action::requeue(found.settles.map_or(wait, |settles| wait.min(settles))));
     }
+    further.extend(verdict::of_archive(&observed.pods));
     let verdict = Verdict { further, ..judged.verdict::<K>(&observed).remarking(&found.remarks) };
     let waits = status::write(resource, &observed, verdict, &context).await?;
     outcome?;

@@ -350,13 +350,15 @@ fn nature(reason: Reason) -> Nature {
         | RolloutWaiting => Nature::Passing,
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
-        | InternalError | NotUsed | ProgramFailed | WorkerUnreachable | ReplicasCapped | ClaimsNotExpandable
-        | ClaimsCannotShrink | OperatorError | Completed | Paused | UnknownFields | UpToDate => Nature::Waits,
+        | ArchiveUnreachable | ArchiveError | InternalError | NotUsed | ProgramFailed | WorkerUnreachable
+        | ReplicasCapped | ClaimsNotExpandable | ClaimsCannotShrink | OperatorError | Completed | Paused
+        | UnknownFields | UpToDate => Nature::Waits,
         InvalidConfiguration | SecretMissing | SecretKeyMissing | ConfigMapMissing | ConfigMapKeyMissing
         | CameraUnauthorized | KafkaUnauthorized | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord
-        | StorageMissing | StorageReadOnly | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed
-        | HostPathNotAllowed | ConnectionNotAllowed | ConnectionOutOfReach | ResourceMalformed | NameTaken
-        | RunFailed | ProgramMissing | RolloutHalted => Nature::NeedsPerson,
+        | StorageMissing | StorageReadOnly | ArchiveUnauthorized | ArchiveBucketMissing | ArchiveConflict
+        | Unschedulable | ImagePullFailed | NodeLost | PodCrashing | PodFailed | HostPathNotAllowed
+        | ConnectionNotAllowed | ConnectionOutOfReach | ResourceMalformed | NameTaken | RunFailed | ProgramMissing
+        | RolloutHalted => Nature::NeedsPerson,
     }
 }
 
@@ -374,6 +376,17 @@ fn aspect_of(verdict: &Verdict, pods: &[&PodView], aspect: ConditionType) -> Sai
         }
         _ => (Unknown, verdict.reason, "no worker says".into()),
     }
+}
+
+/// What workers say of their archive, where they have one: the first that does not hold, else the first.
+pub fn of_archive(pods: &[PodView]) -> Option<Further> {
+    let reports = pods.iter().filter(|pod| !pod.leaving).filter_map(|pod| pod.report.as_ref()?.as_ref().ok());
+    let said: Vec<_> = reports
+        .flat_map(|report| report.conditions.iter().filter(|c| c.kind == ConditionType::ArchiveHealthy))
+        .collect();
+    let condition = said.iter().find(|c| c.status != True).or(said.first())?;
+    let (status, reason, message) = (condition.status, condition.reason, condition.message.clone());
+    Some(Further { kind: ConditionType::ArchiveHealthy, status, reason, message })
 }
 
 /// How a run ended, if that is what a resource's conditions say: Kubernetes removes a Job some time after its end, and what

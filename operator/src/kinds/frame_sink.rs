@@ -13,6 +13,7 @@ use edgereel_crds::{
     name::{Kind, ObjectName},
     plan::SinkPlan,
     resource_status::FrameSinkStatus,
+    secret_uses::{merged, sink_secrets},
     status::Reason,
     storage::Storage,
     units::ByteSize,
@@ -51,11 +52,11 @@ impl Managed for FrameSink {
         let seat = Names::of(self);
         let stream = add_stream(&mut found, &self.spec, &name.namespace, caches);
         let of_stream = stream.and_then(|stream| found.connection(&stream, &name.namespace, &seat, caches));
-        found.uses = match &self.spec.kafka {
+        let uses = match &self.spec.kafka {
             Some(own) => found.connection(&own.connection_ref, &name.namespace, &seat, caches),
             None => of_stream,
-        }
-        .unwrap_or_default();
+        };
+        found.uses = merged(sink_secrets(&self.spec), uses.unwrap_or_default());
         for rival in rivals(self, caches) {
             let Ok(rival) = &rival.0 else { continue };
             if older(rival, self) {
@@ -277,6 +278,8 @@ pub fn figures(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.kept_days = figures.number("keptDays").map(rounded);
             status.kept_megabytes = figures.int("keptBytes").map(|bytes| bytes / 1_000_000);
             status.room_days = figures.number("roomDays").map(rounded);
+            status.unarchived_files = figures.int("unarchivedFiles");
+            status.unarchived_megabytes = figures.int("unarchivedBytes").map(|bytes| bytes / 1_000_000);
             status.disk_used = pods.iter().filter_map(disk_used).max().map(|percent| format!("{percent}%"));
         }
         None => {
@@ -288,6 +291,8 @@ pub fn figures(pods: &[PodView], old: &FrameSinkStatus, status: &mut FrameSinkSt
             status.kept_days = old.kept_days;
             status.kept_megabytes = old.kept_megabytes;
             status.room_days = old.room_days;
+            status.unarchived_files = old.unarchived_files;
+            status.unarchived_megabytes = old.unarchived_megabytes;
             status.disk_used = old.disk_used.clone();
         }
     }
@@ -321,6 +326,8 @@ impl WorthWriting for FrameSinkStatus {
             || rate_matters(self.kept_days, old.kept_days)
             || amount_matters(self.kept_megabytes, old.kept_megabytes, 100)
             || rate_matters(self.room_days, old.room_days)
+            || amount_matters(self.unarchived_files, old.unarchived_files, 2)
+            || amount_matters(self.unarchived_megabytes, old.unarchived_megabytes, 100)
             || disk
     }
 }

@@ -1,19 +1,11 @@
 //! `/metrics` as Prometheus's own tools read it.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
-use edgereel_tests::{Edgereel, edgereel, kafka, process, project_root, resources, scratch, unique};
+use edgereel_tests::{Edgereel, edgereel, kafka, process, prometheus, resources, scratch, unique};
 use serde_json::json;
 
 use crate::support::jpeg_files;
-
-/// The linter of Prometheus, which `make lint` uses too.
-fn promtool() -> std::path::PathBuf {
-    let mut tools = Command::new(project_root().join("dev/tools.sh"));
-    tools.arg("promtool");
-    let said = process::output("tools", tools, Duration::from_secs(900)).unwrap_or_else(|e| panic!("{e:#}"));
-    std::path::Path::new(said.trim()).join("promtool")
-}
 
 #[test]
 fn promtool_finds_nothing_to_complain_of() {
@@ -33,7 +25,7 @@ fn promtool_finds_nothing_to_complain_of() {
     let file = scratch::dir("metrics").join("metrics.txt");
     std::fs::write(&file, &text).expect("written");
     let mut check = Command::new("sh");
-    check.args(["-c", "\"$1\" check metrics < \"$2\"", "sh"]).arg(promtool()).arg(&file);
+    check.args(["-c", "\"$1\" check metrics < \"$2\"", "sh"]).arg(prometheus::tool("promtool")).arg(&file);
     let said = process::run("promtool", check, edgereel::PATIENCE).expect("it runs");
     assert!(said.status.success() && said.stderr.is_empty(), "{}{}", said.stdout, said.stderr);
 }

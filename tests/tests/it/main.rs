@@ -1,5 +1,6 @@
 //! Integration tests: everything real, in one binary, so that all share one broker.
 
+mod archive;
 mod bad_input;
 mod bench_command;
 mod cameras;
@@ -21,6 +22,7 @@ mod metrics_files;
 mod migration;
 mod mutual_tls;
 mod players;
+mod prometheus;
 mod records;
 mod reload;
 mod replay;

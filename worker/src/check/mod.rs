@@ -1,7 +1,8 @@
 //! Looks once whether every resource will work, as people do with `curl -I`, `nc` and `touch`: [`camera`] dials,
-//! [`kafka`] asks the brokers, [`disk`] tries the volume. All at the same time, each within a time limit, and nothing is
+//! [`kafka`] asks the brokers, [`disk`] tries the volume, [`archive`] the bucket. All at the same time, each within a time limit, and nothing is
 //! changed: no topic is made, no group joined, no file left.
 
+mod archive;
 mod camera;
 mod disk;
 mod kafka;
@@ -31,7 +32,7 @@ pub enum Verdict {
 pub struct Finding {
     /// As in `CameraStream/gate`.
     pub resource: String,
-    /// `camera`, `kafka`, `topic`, `group` or `disk`.
+    /// `camera`, `kafka`, `topic`, `group`, `disk` or `bucket`.
     pub check: &'static str,
     /// How it stands.
     pub verdict: Verdict,
@@ -86,6 +87,10 @@ pub async fn check(
         questions.push(Question::new(&resource, "group", brokers.group(sink)));
         questions.extend(brokers.letters(sink).map(|answer| Question::new(&resource, "topic", answer)));
         questions.push(Question::new(&resource, "disk", disk::ask(sink.clone(), storage_root.map(Path::to_owned))));
+        if let Some(wanted) = &sink.spec.archive {
+            let answer = archive::ask(sink.name.clone(), wanted.clone(), secrets.clone());
+            questions.push(Question::new(&resource, "bucket", answer));
+        }
     }
     let mut tasks = JoinSet::new();
     let total = questions.len();

@@ -26,7 +26,7 @@ const QUICK: Duration = Duration::from_secs(1);
 pub struct Args {
     #[command(flatten)]
     place: Place,
-    /// How long each camera, Kafka and disk may take.
+    /// How long each camera, Kafka, disk and archive may take.
     #[arg(long, default_value = "10s", value_name = "DURATION")]
     timeout: units::Duration,
     /// Print the findings as a JSON array.
@@ -44,8 +44,9 @@ Examples:
           what is not well, for a script
 
 It dials each camera for some seconds, asks Kafka for topics, rights and limits,
-and tries to write to each disk. Nothing is changed: no topic is made, no
-consumer group is joined, no file is left. A running `edgereel run` may go on.
+and tries to write to each disk and archive. Nothing is changed: no topic is
+made, no consumer group is joined, no file and no object is left. A running
+`edgereel run` may go on.
 
 Exit status: 0 when nothing fails (warnings included), 1 when something does or
 the files have problems, 2 when the arguments are wrong.";

@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{chosen, load, told};
 use crate::verify::{
     self, Step,
-    report::{Counts, Findings, Report},
+    report::{Archived, Counts, Findings, Report},
 };
 
 /// So many findings of a sink are shown without `--all`.
@@ -160,6 +160,10 @@ fn show(report: &Report, all: bool) -> io::Result<()> {
     }
     let Findings { counts: Counts { missing, duplicate, torn, foreign }, list } = &report.found;
     writeln!(out, ", {missing} missing, {duplicate} duplicate, {torn} torn, {foreign} foreign")?;
+    for (place, Archived { files, bytes, only }) in &report.archived {
+        let megabytes = *bytes as f64 / 1e6;
+        writeln!(out, "  {files} closed files ({megabytes:.1} MB) are in {place}, {only} of them there alone")?;
+    }
     let shown = if all { list.len() } else { list.len().min(SHOWN) };
     for finding in &list[..shown] {
         writeln!(out, "  {finding}")?;

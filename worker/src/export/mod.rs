@@ -2,13 +2,14 @@
 //!
 //! - [`moment`] reads when it begins and ends; [`cut`] says which frames that are, in which order, and where there are none.
 //! - [`segments`] finds frames in a video's files, with [`rows`]; [`named`] in files that are named by their times;
-//!   [`records`] in the topics. [`holding`] says what the disk holds.
+//!   [`records`] in the topics. [`holding`] says what the disk holds, [`archived`] what only the archive does.
 //! - [`picture`] makes of each what the clip takes; [`writer`] writes it, with [`mp4`] for one kind of clip.
 //! - [`target`] has it stand there whole or not at all; [`manifest`] says what it was made of.
 //!
 //! A sink may be at work meanwhile. What it has written can be read up to its last whole row: each row of a video's CSV is
 //! written after its picture.
 
+mod archived;
 pub mod cut;
 pub mod holding;
 pub mod manifest;
@@ -158,6 +159,7 @@ impl Recording {
                     }
                 }
             }
+            self.notes.extend(archived::notes(&directory, plan, &wish.range)?);
             return Ok(());
         }
         let Some(names) = named::of_output(plan)? else {

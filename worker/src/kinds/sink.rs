@@ -111,6 +111,7 @@ impl Work for SinkWork {
         let partitions = Some(m.topic_partitions.get()).filter(|count| *count > 0);
         // A data set is kept whole.
         let keeps = self.plan.spec.retention.is_some() && !matches!(self.plan.spec.output, Output::Dataset(_));
+        let archives = self.plan.spec.archive.is_some();
         Figures::new()
             .with("fps", Semantics::Rate, Value::from(rate.fps))
             .with("frameBytes", Semantics::Mean, Value::from(rate.frame_bytes))
@@ -130,6 +131,9 @@ impl Work for SinkWork {
             .amount("keptBytes", keeps.then(|| m.kept_bytes.get()))
             .with("keptDays", Semantics::Greatest, keeps.then(|| days(m.oldest_frame.get())).flatten().map(Value::from))
             .with("roomDays", Semantics::Least, keeps.then(|| room_days(m.room.get(), rate)).flatten().map(Value::from))
+            .count("filesUploaded", m.uploaded.get())
+            .amount("unarchivedFiles", archives.then(|| m.unarchived.get()))
+            .amount("unarchivedBytes", archives.then(|| m.unarchived_bytes.get()))
             .amount("assignedPartitions", Some(m.assigned_partitions.get()))
             .with("topicPartitions", Semantics::Greatest, partitions.map(Value::from))
             .time("lastFrameTime", moment(m.last_frame.get()))

@@ -7,11 +7,13 @@
 //! - [`private_dir`] is a sink's own folder beside its output, with the lock that keeps a second process out.
 //! - [`volume`] says where the output's volume is, [`sharing`] keeps sinks of one directory out of each other's files.
 //! - [`retention`] makes room: it deletes the oldest of what was stored; [`walk`] lists what lies in a directory.
+//! - [`archive`] uploads what is closed to an object store.
 //! - [`merge`] puts the frames of several partitions in the order of their capture.
 //! - [`runner`] reads from [`edgereel_kafka::consumer`], writes to an output, and commits what is durable.
 //! - [`lag`] asks how far the sink is behind while the runner cannot tell.
 //! - [`dead_letter`] sends on what is not a frame.
 
+pub mod archive;
 pub mod dataset;
 pub mod dead_letter;
 pub mod disk;

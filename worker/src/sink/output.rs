@@ -135,6 +135,12 @@ pub trait Output: Send {
         None
     }
 
+    /// The number of the last of its files that is closed in the state that is committed: it will not be changed any more. Files have
+    /// numbers from 1 on, in their list; 0 where there is none, or nobody asks.
+    fn closed(&self) -> u64 {
+        0
+    }
+
     /// A new assignment. Cleans up what an earlier worker left beyond the committed state, so that after this call the
     /// files hold exactly the frames before the committed offsets. Where a partition has no committed offset, the
     /// runner commits its start offset with this call's returned metadata before the first write.

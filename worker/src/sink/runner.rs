@@ -55,7 +55,7 @@ use self::{
     tending::Tender,
     writing::Stuck,
 };
-use super::{dead_letter::DeadLetters, output::Output};
+use super::{archive::Archive, dead_letter::DeadLetters, output::Output};
 use crate::sink::metrics::SinkMetrics;
 
 /// How often the state is looked at when nothing happens.
@@ -113,6 +113,7 @@ struct Runner<'a> {
     env: &'a SinkEnv,
     root: PathBuf,
     output: Box<dyn Output>,
+    archive: Option<Archive>,
     tender: Option<Tender>,
     dead_letters: Option<Arc<DeadLetters>>,
     consumer: Consumer,
@@ -138,9 +139,11 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn run(mut self) -> Result<(), Fault> {
         let result = self.work();
-        let Runner { consumer, inbox, output, .. } = self;
+        let Runner { consumer, inbox, output, archive, .. } = self;
         // Whatever the consumer still waits for is over.
         drop(inbox);
+        // It reads what the output has locked.
+        drop(archive);
         drop(output);
         if !consumer.join(Duration::from_secs(3)) {
             tracing::warn!("the Kafka client does not close in time; it is left behind");

@@ -42,10 +42,17 @@ use self::{
     check::Check,
     offsets::Offsets,
     past::Past,
-    report::{Finding, Findings, Report},
+    report::{Archived, Finding, Findings, Report},
 };
 pub use crate::sink::record_name::Place;
-use crate::sink::{fault::OutputError, private_dir, retention::gone::Gone, runner::memory, volume};
+use crate::sink::{
+    archive::ledger::{Entry, Known},
+    fault::OutputError,
+    private_dir,
+    retention::gone::Gone,
+    runner::memory,
+    volume,
+};
 
 /// What is being done, for whoever waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +178,20 @@ pub fn verify(
         }
         Ok(past.deleted(&workers, &extents))
     };
-    check.finish(&reader, &self::extents(&reader, plan, &past)?, gone, progress)
+    let report = check.finish(&reader, &self::extents(&reader, plan, &past)?, gone, progress)?;
+    Ok(Report { archived: archived(&root.join(plan.spec.output.directory()), &sink_folder(&root, plan)?)?, ..report })
+}
+
+/// What the sink's own folder says of its archive.
+fn archived(directory: &Path, folder: &Path) -> Result<BTreeMap<String, Archived>, OutputError> {
+    let mut all = BTreeMap::<String, Archived>::new();
+    for Entry { place, bytes, file, .. } in Known::read(folder)?.entries {
+        let there = all.entry(place).or_default();
+        there.files += 1;
+        there.bytes += bytes;
+        there.only += u64::from(!directory.join(file).exists());
+    }
+    Ok(all)
 }
 
 /// A sink makes its directory when it is run for the first time.

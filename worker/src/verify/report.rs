@@ -1,6 +1,6 @@
 //! What a verification found.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use edgereel_crds::plan::SinkPlan;
 use serde::{Serialize, Serializer};
@@ -28,6 +28,8 @@ pub struct Report {
     pub before_folder: u64,
     /// Frames that the sink's retention has deleted.
     pub deleted: u64,
+    /// What the sink's archive has acknowledged, by its place (as in `s3://recordings/site-a`).
+    pub archived: BTreeMap<String, Archived>,
     /// Files or a video's rows of topics that were made anew since, or are not read any more.
     pub former: u64,
     /// Committed records that are no frames, or that the output cannot show.
@@ -37,6 +39,17 @@ pub struct Report {
     /// What is wrong.
     #[serde(flatten)]
     pub found: Findings,
+}
+
+/// What an archive has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Archived {
+    /// Closed files: videos, or CSVs with their pictures.
+    pub files: u64,
+    /// Their bytes, with all that belongs to them.
+    pub bytes: u64,
+    /// So many of them are not on the disk any more.
+    pub only: u64,
 }
 
 /// What is wrong, and how much of it.
@@ -138,6 +151,7 @@ impl Report {
             before_start: 0,
             before_folder: 0,
             deleted: 0,
+            archived: BTreeMap::new(),
             former: 0,
             invalid: 0,
             letters_gone: 0,

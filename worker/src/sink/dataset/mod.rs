@@ -41,6 +41,7 @@ use super::{
     video::{
         checkpoint::{Checkpoint, OpenAt},
         segment_log::SegmentLog,
+        settled::Settled,
     },
 };
 
@@ -62,6 +63,7 @@ pub struct Dataset {
     /// The number of the last CSV that was begun.
     number: u64,
     current: Option<Open>,
+    settled: Settled,
     /// Closed CSVs and new names since the last seal, each by the handle that was open when it was written.
     unsynced: Vec<Standing>,
 }
@@ -128,12 +130,17 @@ impl Dataset {
             lease: None,
             number: 0,
             current: None,
+            settled: Settled::default(),
             unsynced: vec![],
         })
     }
 
     fn lease(&self) -> Result<(), OutputError> {
         self.lease.as_ref().ok_or(OutputError::Superseded)?.check()
+    }
+
+    fn last_closed(&self) -> u64 {
+        self.number.saturating_sub(u64::from(self.current.is_some()))
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -170,6 +177,10 @@ impl Output for Dataset {
         self.log.last() > 0
     }
 
+    fn closed(&self) -> u64 {
+        self.settled.committed()
+    }
+
     fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError> {
         lease.check()?;
         self.lease = None;
@@ -177,6 +188,7 @@ impl Output for Dataset {
         self.unsynced.clear();
         self.pictures.begin()?;
         self.take_up(assigned)?;
+        self.settled = Settled::at(self.last_closed());
         self.lease = Some(lease);
         Ok(self.checkpoint().to_metadata())
     }
@@ -207,6 +219,7 @@ impl Output for Dataset {
         if let Some(open) = &mut self.current {
             open.rows.flush()?;
         }
+        self.settled.seal(self.last_closed());
         let metadata = self.checkpoint().to_metadata();
         let pictures = self.pictures.seal();
         let mut unsynced = std::mem::take(&mut self.unsynced);
@@ -223,6 +236,7 @@ impl Output for Dataset {
     }
 
     fn committed(&mut self) -> Result<(), OutputError> {
+        self.settled.commit();
         self.forget_the_mark()
     }
 

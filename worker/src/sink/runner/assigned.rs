@@ -79,6 +79,7 @@ impl Runner<'_> {
             progress,
         });
         self.start()?;
+        self.tell_archive();
         self.tell_lag();
         Ok(())
     }

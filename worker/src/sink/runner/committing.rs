@@ -103,7 +103,10 @@ impl Runner<'_> {
                 under_way.batch.settle(&self.env.metrics, Timestamp::now());
                 match under_way.step {
                     Step::Starting => self.start()?,
-                    _ => self.output.committed()?,
+                    _ => {
+                        self.output.committed()?;
+                        self.tell_archive();
+                    }
                 }
                 self.tell_lag();
             }

@@ -24,6 +24,7 @@ use super::{
     stage::Stage, storage, tending::Tender,
 };
 use crate::sink::{
+    archive::{Archive, Around, archived::Archived},
     dataset::Dataset,
     dead_letter::DeadLetters,
     disk::Disk,
@@ -42,7 +43,21 @@ const MEMORY: usize = 16 << 20;
 pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Runner<'a>, Fault> {
     let root = volume::open(&Place::of(plan)?, env.storage_root.as_deref())?;
     storage::measure(&root, &env.metrics);
-    let output = open_output(plan, &root, replica, &env.secrets)?;
+    let archived = plan.spec.archive.as_ref().map(|_| Arc::<Archived>::default());
+    let output = open_output(plan, (&root, replica), archived.clone(), &env.secrets)?;
+    let archive = match (&plan.spec.archive, archived) {
+        (Some(wanted), Some(archived)) => {
+            let around = Around {
+                directory: root.join(plan.spec.output.directory()),
+                folder: output.folder(),
+                secrets: &env.secrets,
+                metrics: &env.metrics,
+                state: &env.state,
+            };
+            Some(Archive::start(plan, wanted, archived, &around)?)
+        }
+        _ => None,
+    };
     let tender = Tender::open(plan, &root, replica);
     env.state.set(ConditionType::StorageHealthy, ConditionStatus::True, Reason::Running, "the output is open");
     let dead_letters = match (plan.on_invalid, &plan.spec.dead_letter) {
@@ -87,6 +102,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
         env,
         root,
         output,
+        archive,
         tender,
         dead_letters,
         consumer,
@@ -125,7 +141,12 @@ fn ours(plan: &SinkPlan, folder: &Path, names: &Names, secrets: &Secrets) -> Res
     Ok(Ours::new(&workers, &plan.topics, names.with_topic, topics))
 }
 
-fn open_output(plan: &SinkPlan, root: &Path, replica: u32, secrets: &Secrets) -> Result<Box<dyn Output>, Fault> {
+fn open_output(
+    plan: &SinkPlan,
+    (root, replica): (&Path, u32),
+    archived: Option<Arc<Archived>>,
+    secrets: &Secrets,
+) -> Result<Box<dyn Output>, Fault> {
     Ok(match &plan.spec.output {
         frame_sink::Output::JpegFiles(spec) => {
             let (disk, topics) = (Disk::default(), &plan.topics);
@@ -141,7 +162,7 @@ fn open_output(plan: &SinkPlan, root: &Path, replica: u32, secrets: &Secrets) ->
         }
         frame_sink::Output::Video(spec) => {
             let keep = plan.spec.retention.is_some();
-            Box::new(Video::open(root, spec, &plan.name, &plan.topics)?.keep_stock(keep)?)
+            Box::new(Video::open(root, spec, &plan.name, &plan.topics)?.keep_stock(keep, archived)?)
         }
         frame_sink::Output::Dataset(spec) => Box::new(Dataset::open(root, spec, &plan.name, &plan.topics)?),
     })

@@ -10,6 +10,7 @@ use super::{
     readiness::{self, Facts, Verdict},
     stage::Stage,
 };
+use crate::sink::archive::Archive;
 
 impl Runner<'_> {
     /// Sets the resource's conditions.
@@ -17,11 +18,12 @@ impl Runner<'_> {
         if self.ending.is_some() {
             return;
         }
+        let full = self.full();
         let facts = Facts {
             doing: (&self.stage).into(),
             kafka: self.health.snapshot(),
             fault: self.faults.standing(Instant::now()),
-            storage: self.full(),
+            storage: full.as_deref(),
             missing: &self.missing,
             group: &self.plan.group,
             shared: self.plan.spec.replicas > 1,
@@ -42,10 +44,19 @@ impl Runner<'_> {
         readiness::tell(verdict, &self.env.state);
     }
 
-    /// The full disk that writing waits for.
-    fn full(&self) -> Option<&str> {
+    /// The full disk that writing waits for, and the archive, for which that waits.
+    fn full(&self) -> Option<String> {
         let starting = || self.stage.assignment()?.starting.as_ref()?.storage.as_deref();
-        self.stuck.as_ref().and_then(|stuck| stuck.storage.as_deref()).or_else(starting)
+        let full = self.stuck.as_ref().and_then(|stuck| stuck.storage.as_deref()).or_else(starting)?;
+        let archive = self.archive.as_ref().filter(|_| self.tender.is_some()).and_then(Archive::waits);
+        Some(archive.map_or_else(|| full.to_owned(), |waits| format!("{full}; {waits}")))
+    }
+
+    /// Tells the archive what is closed for good.
+    pub(super) fn tell_archive(&self) {
+        if let Some(archive) = &self.archive {
+            archive.closed(self.output.closed());
+        }
     }
 
     /// Tells the lag, in records and in seconds, as of now: call it when the ends have just come. Without partitions the

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::Path,
+    sync::Arc,
     time::UNIX_EPOCH,
 };
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 
 use super::{Video, segment, sheet};
 use crate::sink::{
+    archive::archived::Archived,
     disk::{Disk, standing::Standing},
     fault::OutputError,
     output::At,
@@ -25,13 +27,11 @@ const MOST: usize = 8;
 const ROW: u64 = 4096;
 
 /// The closed videos of a sink.
-pub(super) struct Archive {
+pub(super) struct Stock {
     ledger: Ledger,
     closed: VecDeque<Closed>,
-    /// The last segment that was closed when the state was sealed, and in the state that is committed: a file that a commit
-    /// wants to go on with has to be there.
-    sealed: u64,
-    committed: u64,
+    /// What the archive has, where there is one: nothing else may go.
+    archived: Option<Arc<Archived>>,
 }
 
 /// A closed video.
@@ -41,24 +41,17 @@ struct Closed {
     unit: Unit,
 }
 
-impl Archive {
-    pub(super) fn open(folder: &Path, disk: &Disk) -> Result<Self, OutputError> {
-        Ok(Archive { ledger: Ledger::open(folder, disk)?, closed: VecDeque::new(), sealed: 0, committed: 0 })
+impl Stock {
+    pub(super) fn open(folder: &Path, archived: Option<Arc<Archived>>, disk: &Disk) -> Result<Self, OutputError> {
+        Ok(Stock { ledger: Ledger::open(folder, disk)?, closed: VecDeque::new(), archived })
     }
 
-    /// The state is taken up, or sealed, in which this is the last closed segment.
-    pub(super) fn seal(&mut self, closed: u64) {
-        self.sealed = closed;
-    }
-
-    /// What was sealed is committed.
-    pub(super) fn commit(&mut self) {
-        self.committed = self.sealed;
-    }
-
-    /// Those that may go.
-    fn free(&self) -> impl Iterator<Item = &Closed> {
-        self.closed.iter().take_while(|closed| closed.segment <= self.committed)
+    /// Those that may go, of the segments up to this one.
+    fn free(&self, committed: u64) -> impl Iterator<Item = &Closed> {
+        let archived = |closed: &Closed| {
+            self.archived.as_ref().is_none_or(|all| all.has(closed.segment, &closed.file, closed.unit.bytes))
+        };
+        self.closed.iter().take_while(move |closed| closed.segment <= committed && archived(closed))
     }
 
     /// Whether one of these topics has another id than it had; from this segment on it has this one.
@@ -90,12 +83,12 @@ impl Archive {
 impl Video {
     /// Lists the closed videos, but for the one that grows.
     pub(super) fn list_closed(&mut self) -> Result<(), OutputError> {
-        let Some(archive) = &mut self.archive else { return Ok(()) };
-        archive.closed.clear();
+        let Some(stock) = &mut self.stock else { return Ok(()) };
+        stock.closed.clear();
         let open = self.current.as_ref().map(|_| self.number);
-        for line in self.log.after(archive.ledger.gone.segment)? {
+        for line in self.log.after(stock.ledger.gone.segment)? {
             if line.segment <= self.number && open != Some(line.segment) {
-                archive.closed.extend(closed(&self.directory, line.segment, line.file));
+                stock.closed.extend(closed(&self.directory, line.segment, line.file));
             }
         }
         Ok(())
@@ -103,8 +96,8 @@ impl Video {
 
     /// A video was closed.
     pub(super) fn now_closed(&mut self, segment: u64, file: String) {
-        if let Some(archive) = &mut self.archive {
-            archive.closed.extend(closed(&self.directory, segment, file));
+        if let Some(stock) = &mut self.stock {
+            stock.closed.extend(closed(&self.directory, segment, file));
         }
     }
 }
@@ -134,7 +127,7 @@ fn last_time(csv: &Path) -> Option<i64> {
 impl Kept for Video {
     fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        let closed = self.archive.iter().flat_map(|archive| &archive.closed);
+        let closed = self.stock.iter().flat_map(|stock| &stock.closed);
         closed.for_each(|closed| totals.add(closed.unit.bytes));
         if let Some(open) = &self.current {
             let (video, rows) = open.lengths();
@@ -144,20 +137,21 @@ impl Kept for Video {
     }
 
     fn oldest(&mut self) -> Result<Option<Unit>, OutputError> {
-        Ok(self.archive.as_ref().and_then(|archive| archive.free().next()).map(|closed| closed.unit))
+        let committed = self.settled.committed();
+        Ok(self.stock.as_ref().and_then(|stock| stock.free(committed).next()).map(|closed| closed.unit))
     }
 
     fn delete(&mut self, most: usize, due: &mut dyn FnMut(Unit) -> bool) -> Result<Totals, OutputError> {
-        let mut deleted = Totals::default();
-        let Some(archive) = &mut self.archive else { return Ok(deleted) };
-        let count = archive.free().take(most.min(MOST)).take_while(|closed| due(closed.unit)).count();
+        let (mut deleted, committed) = (Totals::default(), self.settled.committed());
+        let Some(stock) = &mut self.stock else { return Ok(deleted) };
+        let count = stock.free(committed).take(most.min(MOST)).take_while(|closed| due(closed.unit)).count();
         if count == 0 {
             return Ok(deleted);
         }
         // First it is written down.
         for n in 0..count {
             let (segment, rows) =
-                (archive.closed[n].segment, segment::csv_path(&self.directory.join(&archive.closed[n].file)));
+                (stock.closed[n].segment, segment::csv_path(&self.directory.join(&stock.closed[n].file)));
             let file = match File::open(&rows) {
                 // It was deleted before a crash.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -166,14 +160,14 @@ impl Kept for Video {
             for row in file.lines() {
                 let row = row.at("read", &rows)?;
                 if let Some((topic, partition, offset)) = sheet::place(&row) {
-                    let id = archive.id(topic, segment);
-                    archive.ledger.gone.note(topic, &id, partition, offset);
+                    let id = stock.id(topic, segment);
+                    stock.ledger.gone.note(topic, &id, partition, offset);
                 }
             }
         }
-        archive.ledger.write()?;
+        stock.ledger.write()?;
         for _ in 0..count {
-            let Some(closed) = archive.closed.front() else { break };
+            let Some(closed) = stock.closed.front() else { break };
             let path = self.directory.join(&closed.file);
             let directory = path.parent().filter(|directory| directory.is_dir()).map(Standing::open).transpose()?;
             let note = format!("edgereel {} segment {}", self.sink, closed.segment);
@@ -182,12 +176,12 @@ impl Kept for Video {
                 self.disk.sync(directory.file()).at("sync", directory.path())?;
             }
             deleted.add(closed.unit.bytes);
-            archive.ledger.gone.segment = closed.segment;
-            archive.closed.pop_front();
+            stock.ledger.gone.segment = closed.segment;
+            stock.closed.pop_front();
         }
-        archive.ledger.gone.totals.files += deleted.files;
-        archive.ledger.gone.totals.bytes += deleted.bytes;
-        archive.ledger.write()?;
+        stock.ledger.gone.totals.files += deleted.files;
+        stock.ledger.gone.totals.bytes += deleted.bytes;
+        stock.ledger.write()?;
         Ok(deleted)
     }
 }

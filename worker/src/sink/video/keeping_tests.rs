@@ -17,7 +17,7 @@ fn ids(id: &str) -> BTreeMap<String, String> {
 /// A video in files of a second, ten frames each.
 fn open(root: &Path, committed: &Option<(i64, String)>, id: &str, disk: Disk) -> Result<(Video, String), OutputError> {
     let spec = spec("{segment:03}.avi", Some(1));
-    let mut video = Video::with(root, &spec, &name(), disk, Limits::default())?.keep_stock(true)?;
+    let mut video = Video::with(root, &spec, &name(), disk, Limits::default())?.keep_stock(true, None)?;
     video.topics(&ids(id));
     let metadata = video.resume(&assigned(committed), Lease::endless())?;
     Ok((video, metadata))

@@ -3,7 +3,7 @@
 //! - [`avi`] reads, writes and recovers AVI files; [`sheet`] writes the CSV beside one; [`segment`] is the two together.
 //! - [`segment_log`] lists the files that were begun, [`checkpoint`] is what a commit says of them, [`resume`] goes on from
 //!   there, [`relist`] where the list was lost.
-//! - [`keeping`] says which files may go to make room.
+//! - [`keeping`] says which files may go to make room, [`settled`] which are closed for good.
 //! - [`timing`] keeps real time, [`place`] says where a frame goes, [`files`] begins and closes files.
 //! - [`transcode`] encodes each frame once, with [`xvid`].
 //!
@@ -22,6 +22,7 @@ mod relist;
 pub mod resume;
 pub mod segment;
 pub mod segment_log;
+pub mod settled;
 pub mod sheet;
 pub mod timing;
 pub mod transcode;
@@ -43,6 +44,7 @@ mod why_tests;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use edgereel_crds::{
@@ -57,15 +59,17 @@ use self::{
     avi::{Format, Limits, MJPG, Rate, XVID},
     checkpoint::{Checkpoint, OpenAt},
     committed::Committed,
-    keeping::Archive,
+    keeping::Stock,
     place::{Place, Why},
     resume::BEGIN_ANEW,
     segment::Segment,
     segment_log::SegmentLog,
+    settled::Settled,
     timing::Timing,
     transcode::Transcoder,
 };
 use super::{
+    archive::archived::Archived,
     disk::{Disk, standing::Standing},
     fault::OutputError,
     output::{Assigned, At, FlushJob, Lease, Output, SinkFrame, Written},
@@ -95,7 +99,8 @@ pub struct Video {
     transcoder: Option<Transcoder>,
     unsynced: Unsynced,
     /// What may go, where the sink is asked to delete anything.
-    archive: Option<Archive>,
+    stock: Option<Stock>,
+    settled: Settled,
     /// The topics' ids.
     ids: BTreeMap<String, String>,
 }
@@ -148,7 +153,7 @@ impl Video {
         sync_way(root, &directory)?;
         // A video has one writer, so there is but one folder.
         let private = PrivateDir::open(&directory, sink, 0)?;
-        let log = SegmentLog::open(private.path().join("segments"), &disk)?;
+        let log = SegmentLog::open(private.path().join(segment_log::LOG), &disk)?;
         let transcoder = match spec.codec {
             Codec::Mjpeg => None,
             Codec::Xvid => Some(Transcoder::new()?),
@@ -169,15 +174,16 @@ impl Video {
             timing: None,
             transcoder,
             unsynced: Unsynced::default(),
-            archive: None,
+            stock: None,
+            settled: Settled::default(),
             ids: BTreeMap::new(),
         })
     }
 
-    /// Has it know its closed videos, so that the oldest can be deleted.
-    pub fn keep_stock(mut self, keep: bool) -> Result<Self, OutputError> {
+    /// Has it know its closed videos, so that the oldest can be deleted: of those only that are `archived`, where they are to be.
+    pub fn keep_stock(mut self, keep: bool, archived: Option<Arc<Archived>>) -> Result<Self, OutputError> {
         if keep {
-            self.archive = Some(Archive::open(self.private.path(), &self.disk)?);
+            self.stock = Some(Stock::open(self.private.path(), archived, &self.disk)?);
         }
         Ok(self)
     }
@@ -264,10 +270,14 @@ impl Output for Video {
 
     fn kept(&mut self) -> Option<&mut dyn Kept> {
         // Before it is taken up, nobody knows which one grows.
-        match (&self.archive, &self.lease) {
+        match (&self.stock, &self.lease) {
             (Some(_), Some(_)) => Some(self),
             _ => None,
         }
+    }
+
+    fn closed(&self) -> u64 {
+        self.settled.committed()
     }
 
     fn resume(&mut self, assigned: &[Assigned], lease: Lease) -> Result<String, OutputError> {
@@ -281,7 +291,7 @@ impl Output for Video {
             transcoder.begin_anew();
         }
         // A worker that crashed, or another one, may have written to it since it was read.
-        self.log = SegmentLog::open(self.private.path().join("segments"), &self.disk)?;
+        self.log = SegmentLog::open(self.private.path().join(segment_log::LOG), &self.disk)?;
         let mut grows = 0;
         match Committed::read(&self.sink, assigned)? {
             // Either the first start, or the offsets were lost or set anew: what is there was durable once and stays.
@@ -304,12 +314,9 @@ impl Output for Video {
             }
         }
         let (closed, next) = (self.number.saturating_sub(grows), self.number + 1);
-        if let Some(archive) = &mut self.archive {
-            archive.seal(closed);
-            archive.commit();
-        }
-        if let Some(archive) = &mut self.archive
-            && archive.topics(&self.ids, next)?
+        self.settled = Settled::at(closed);
+        if let Some(stock) = &mut self.stock
+            && stock.topics(&self.ids, next)?
         {
             // A file holds frames of one topic of a name alone, so that what is deleted with it is known to be of that.
             self.close()?;
@@ -368,9 +375,7 @@ impl Output for Video {
         }
         let metadata = self.checkpoint().to_metadata();
         let closed = self.number.saturating_sub(u64::from(self.current.is_some()));
-        if let Some(archive) = &mut self.archive {
-            archive.seal(closed);
-        }
+        self.settled.seal(closed);
         let mut unsynced = std::mem::take(&mut self.unsynced);
         let mut standing = vec![self.private.standing().clone()];
         if let Some(segment) = &self.current {
@@ -387,9 +392,7 @@ impl Output for Video {
     }
 
     fn committed(&mut self) -> Result<(), OutputError> {
-        if let Some(archive) = &mut self.archive {
-            archive.commit();
-        }
+        self.settled.commit();
         // A new file stands in the commit now: the mark has done its work.
         self.disk.remove(&self.private.path().join(BEGIN_ANEW))
     }

@@ -18,6 +18,8 @@ use crate::sink::{
 };
 use edgereel_crds::status::Reason;
 
+/// The list, in the sink's folder.
+pub const LOG: &str = "segments";
 /// So much is read at a time, in bytes; longer than any line.
 const BLOCK: u64 = 16 << 10;
 
