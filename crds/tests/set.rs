@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 /// Texts among which each of the schemas' patterns finds one that it takes.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 12] = [
     "a",
     "http://camera/video",
     "rtsp://camera/video",
@@ -27,6 +27,7 @@ const TEXTS: [&str; 11] = [
     "earliest",
     "source",
     "08:00",
+    "0 2 * * *",
 ];
 
 /// Some value of a shape; `dice` decides which, and whether a field that need not be there is.

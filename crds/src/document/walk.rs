@@ -13,6 +13,7 @@ use crate::{
         kafka_connection::NAMESPACE_PATTERN,
         pod::ENV_PATTERN,
         retention::MIN_FREE_PATTERN,
+        schedule::{NOT_FIVE_FIELDS, SCHEDULE_PATTERN},
         shape::{Field, Shape, Text},
         storage::HOST_PATH_PATTERN,
         units::{BYTE_SIZE_PATTERN, ByteSize, DURATION_PATTERN, Duration},
@@ -37,7 +38,8 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 11] = [
+const PATTERNS: [(&str, &str, &str); 12] = [
+    (SCHEDULE_PATTERN, NOT_FIVE_FIELDS.0, NOT_FIVE_FIELDS.1),
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
     (TIME_OF_DAY_PATTERN, "a time of day", "write it as `08:00`, `24:00` at most"),
     (RTSP_URL_PATTERN, "an RTSP URL", "write it as `rtsp://camera/stream`"),
