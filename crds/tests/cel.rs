@@ -142,6 +142,13 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ),
         (
             "CameraStream",
+            format!(
+                "source: {{file: {{}}}}, storage: {disk}, schedule: '0 2 * * *', activeHours: {{windows: [{{}}]}}, {camera}"
+            ),
+            &["with schedule there are no activeHours"],
+        ),
+        (
+            "CameraStream",
             format!("source: {{file: {{}}}}, storage: {disk}, timeZone: UTC, {camera}"),
             &["timeZone is for schedule"],
         ),
