@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(
             found::<CameraStreamSpec>("source: {}\ntopic: {}\nkafka:\n"),
             [
-                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `directory`, `synthetic`",
+                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `directory`, `file`, `synthetic`",
                 "2:1: spec.topic.name: it is missing; add a text",
                 "3:1: spec.kafka: it has no value; give a mapping with `connectionRef`, or take it out",
             ]

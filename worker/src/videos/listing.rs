@@ -179,7 +179,7 @@ mod tests {
         };
         assert_eq!(
             found(&Sought::Usual),
-            ["a/f009.png+a/f9.jpg+a/f10.jpg", "a/x.mkv", "b.avi", "cam2/1.ts", "cam2.MP4", "cam10.mp4"]
+            ["a/f9.jpg+a/f009.png+a/f10.jpg", "a/x.mkv", "b.avi", "cam2/1.ts", "cam2.MP4", "cam10.mp4"]
         );
         let matching = |pattern: &str| found(&Sought::Matching(Pattern::new(pattern).expect("sound")));
         assert_eq!(matching("cam*.mp4"), ["cam10.mp4"]);

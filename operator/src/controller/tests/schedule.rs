@@ -145,11 +145,14 @@ async fn a_run_that_failed_is_said_until_the_next() {
 #[tokio::test]
 async fn suspended_it_says_so_and_a_run_goes_on_to_its_end() {
     let mut lab = lab().await;
-    runs(&mut lab, &["crowd-camera-1"], "2024-06-05T00:00:00Z");
     lab.declare(&resources(&format!("{NIGHTLY}  suspend: true\n")));
     lab.camera("crowd").await;
     assert_eq!(lab.object("cronjobs/crowd-camera")["spec"]["suspend"], true);
-    assert!(lab.condition("camerastreams/crowd", "Ready").starts_with("False Stopping"));
+    lab.catch_up();
+    runs(&mut lab, &["crowd-camera-1"], "2024-06-05T00:00:00Z");
+    lab.camera("crowd").await;
+    let ready = lab.condition("camerastreams/crowd", "Ready");
+    assert!(ready.starts_with("False Stopping"), "{ready}");
     lab.catch_up();
     runs(&mut lab, &[], "2024-06-05T00:00:00Z");
     lab.camera("crowd").await;
