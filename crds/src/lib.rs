@@ -25,11 +25,11 @@ pub use api::{
     active_hours, archive,
     camera_stream::{self, CameraStream, CameraStreamSpec},
     camera_worker::{self, CameraWorker, CameraWorkerSpec},
-    common, dataset, declared, directory, fields,
+    common, dataset, declared, directory, fields, file,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
-    name, placement, pod, pod_overrides, resource_status, retention, secret_uses, secret_value, shape, status, storage,
-    template, units, worker_status,
+    name, placement, pod, pod_overrides, resource_status, retention, schedule, secret_uses, secret_value, shape,
+    status, storage, template, units, worker_status,
 };
 pub use document::load::{self, load};
 pub use publish::crd::{crds, crds_yaml, json_schema};

@@ -118,6 +118,58 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ("CameraStream", format!("source: {{directory: {{}}}}, storage: {disk}, {camera}"), &[]),
         (
             "CameraStream",
+            format!("source: {{file: {{}}}}, storage: {disk}, schedule: '0 2 * * *', timeZone: UTC, {camera}"),
+            &[],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{watch: false}}}}, storage: {disk}, schedule: '0 2 * * *', {camera}"),
+            &[],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{file: {{repeat: true}}}}, storage: {disk}, schedule: '0 2 * * *', {camera}"),
+            &["schedule is for what ends: source.file without repeat, and source.directory with watch: false"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{directory: {{}}}}, storage: {disk}, schedule: '0 2 * * *', {camera}"),
+            &["schedule is for what ends: source.file without repeat, and source.directory with watch: false"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{synthetic: {{}}}}, schedule: '0 2 * * *', {camera}"),
+            &["schedule is for what ends: source.file without repeat, and source.directory with watch: false"],
+        ),
+        (
+            "CameraStream",
+            format!(
+                "source: {{file: {{}}}}, storage: {disk}, schedule: '0 2 * * *', activeHours: {{windows: [{{}}]}}, {camera}"
+            ),
+            &["with schedule there are no activeHours"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{file: {{}}}}, storage: {disk}, timeZone: UTC, {camera}"),
+            &["timeZone is for schedule"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{file: {{}}}}, {camera}"),
+            &["storage is for source.directory and source.file, which need it"],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{file: {{path: ../a}}}}, storage: {disk}, {camera}"),
+            &["path is below the storage's root, without .."],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{file: {{repeat: true, ledger: /s}}}}, storage: {disk}, {camera}"),
+            &["what is repeated has no ledger"],
+        ),
+        (
+            "CameraStream",
             format!(
                 "source: {{directory: {{path: a, afterSent: move, sentDirectory: b, annotation: csv, annotationFile: c, ledger: /s}}}}, storage: {disk}, {camera}"
             ),
@@ -126,7 +178,7 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         (
             "CameraStream",
             format!("source: {{directory: {{}}}}, {camera}"),
-            &["storage is for source.directory, which needs it"],
+            &["storage is for source.directory and source.file, which need it"],
         ),
         (
             "CameraStream",

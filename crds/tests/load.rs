@@ -49,8 +49,9 @@ fn every_example_loads_without_a_problem() {
             files.iter().filter(|(name, _)| Path::new(name).parent() == Some(directory)).cloned().collect();
         let plan = load(&together).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert!(!plan.cameras.is_empty(), "{}", directory.display());
-        // What sends a folder of files is read by the scripts that were there.
-        let folders = plan.cameras.iter().all(|camera| matches!(camera.spec.source, Source::Directory(_)));
+        // What sends files is read by the scripts that were there.
+        let folders =
+            plan.cameras.iter().all(|camera| matches!(camera.spec.source, Source::Directory(_) | Source::File(_)));
         assert!(folders || !plan.sinks.is_empty(), "{}", directory.display());
     }
 }

@@ -28,6 +28,7 @@ const TEXTS: [&str; 12] = [
     "earliest",
     "source",
     "08:00",
+    "0 2 * * *",
 ];
 
 /// Some value of a shape; `dice` decides which, and whether a field that need not be there is.

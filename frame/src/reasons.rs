@@ -39,6 +39,8 @@ reasons! {
         empty,
         /// A file that could not be read.
         unreadable,
+        /// A file that is no video, or of a kind that is not supported.
+        unsupported,
         /// A symbolic link that leads out of its folder.
         outside,
         /// A picture of which nothing says what it shows, though something should.

@@ -289,7 +289,12 @@ impl<C: Child> ChildCache<C> {
 
     /// The children of an owner, by their names.
     pub fn of(&self, owner: &Owner) -> Vec<Arc<C>> {
-        let names = self.by_owner.of(&owner.uid);
+        self.of_uid(&owner.uid)
+    }
+
+    /// The same, of an owner of any kind.
+    pub fn of_uid(&self, owner: &str) -> Vec<Arc<C>> {
+        let names = self.by_owner.of(&owner.to_owned());
         names.iter().filter_map(|name| self.get(&name.namespace, &name.name)).collect()
     }
 

@@ -19,7 +19,10 @@ pub const SUSPENDED: &str = "nothing is to run: spec.suspend is true, or spec.re
 /// Whether a resource that is not ready for this reason is in trouble: on its way, or stopped as asked, it is not.
 pub fn is_error(reason: Reason) -> bool {
     use Reason::*;
-    !matches!(reason, Running | Starting | Suspended | Stopping | Completed | CameraConnecting | KafkaConnecting)
+    !matches!(
+        reason,
+        Running | Starting | Suspended | Stopping | Completed | Scheduled | CameraConnecting | KafkaConnecting
+    )
 }
 
 /// One resource's conditions and last error. Cheap to clone; all clones show the same.

@@ -5,6 +5,7 @@ use std::{any::Any, future::Future, path::PathBuf};
 use bytes::Bytes;
 use edgereel_crds::{
     name::{Kind, ObjectName},
+    schedule::Schedule,
     status::Reason,
     worker_status::{ConnectionReport, Figures, Overview},
 };
@@ -54,6 +55,11 @@ impl dyn Wanted {
 pub trait Work: Send + Sync {
     /// Whether it is not to be started at all.
     fn is_suspended(&self) -> bool;
+
+    /// When it is to be started; none: at once, and for good.
+    fn schedule(&self) -> Option<Schedule> {
+        None
+    }
 
     /// Begins to look after what the work cannot tell of itself.
     fn watch(&self, _around: &Surroundings) {}

@@ -29,7 +29,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
     (
         "runtime",
         &[
-            &["backoff", "plain", "throttle"],
+            &["backoff", "clock", "plain", "throttle"],
             &["fault", "metrics", "secrets", "state"],
             &["work"],
             &["run"],
@@ -45,6 +45,7 @@ const ORDERS: &[(&str, &[&[&str]])] = &[
             &["source"],
             &["capture", "sink"],
             &["folder"],
+            &["videos"],
             &["bench", "check", "discover", "kinds", "replay", "verify"],
             &["export"],
             &["cli"],

@@ -1,7 +1,7 @@
 //! The edgereel worker: cameras to Kafka, Kafka to disk.
 //!
 //! Data flows one way: [`source`] → [`edgereel_frame`] → [`edgereel_kafka`] → [`sink`]; [`capture`] joins the first three, [`sink`]
-//! the last two; [`folder`] sends files. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells
+//! the last two; [`folder`] sends files, [`videos`] frames of files. [`kinds`] says which of them a plan wants, [`edgereel_runtime`] keeps them running and tells
 //! the world how they fare. [`check`] looks beforehand whether they can, [`verify`] afterwards whether they did; [`export`] cuts
 //! clips out of what they stored, [`discover`] finds cameras, [`bench`] measures Kafka. `bucket` is an object store.
 
@@ -21,3 +21,4 @@ pub mod sink;
 pub mod source;
 pub mod synthetic;
 pub mod verify;
+pub mod videos;

@@ -21,9 +21,9 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
-# A camera that reads a folder to its end is a Job.
+# A camera that reads files to their end is a Job, with a schedule a CronJob.
 - apiGroups: [batch]
-  resources: [jobs]
+  resources: [cronjobs, jobs]
   verbs: [get, list, watch, create, patch, delete]
 # The resource documents that a worker runs, and its Service for metrics and names.
 - apiGroups: [""]

@@ -15,10 +15,12 @@ use crate::api::{
     common::{FrameFormat, KafkaRef, LocalRef, NO_LOGIN, NO_LOGIN_RULE, SecretKeyRef, TOPIC_PATTERN, has_login},
     declared::{Declared, Reference, SecretUses, key, whole},
     directory::DirectorySource,
+    file::FileSource,
     kafka_connection::KafkaConnection,
     placement::Placement,
     pod::PodTemplate,
     resource_status::CameraStreamStatus,
+    schedule::SCHEDULE_PATTERN,
     status::ConditionType,
     storage::FolderStorage,
     units::{ByteSize, Duration},
@@ -44,6 +46,7 @@ use crate::api::{
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node"),
     printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topic.name", priority = 1),
     printcolumn(name = "Kafka", type_ = "string", json_path = ".spec.kafka.connectionRef.name", priority = 1),
+    printcolumn(name = "Next run", type_ = "string", json_path = ".status.nextRunTime", priority = 1),
     printcolumn(name = "Rate", type_ = "number", json_path = ".spec.frameRate.target", priority = 1),
     printcolumn(
         name = "Message",
@@ -56,13 +59,16 @@ use crate::api::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.placement)").message("with workerRef, the CameraWorker has the placement"))]
-#[x_kube(validation = Rule::new("has(self.storage) == has(self.source.directory)").message("storage is for source.directory, which needs it"))]
+#[x_kube(validation = Rule::new("has(self.storage) == (has(self.source.directory) || has(self.source.file))").message("storage is for source.directory and source.file, which need it"))]
+#[x_kube(validation = Rule::new("!has(self.schedule) || (has(self.source.file) && !(has(self.source.file.repeat) && self.source.file.repeat)) || (has(self.source.directory) && has(self.source.directory.watch) && !self.source.directory.watch)").message("schedule is for what ends: source.file without repeat, and source.directory with watch: false"))]
+#[x_kube(validation = Rule::new("!has(self.timeZone) || has(self.schedule)").message("timeZone is for schedule"))]
+#[x_kube(validation = Rule::new("!has(self.schedule) || !has(self.activeHours)").message("with schedule there are no activeHours"))]
 #[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.storage)").message("a camera with storage has a pod of its own"))]
 #[x_kube(validation = Rule::new(NO_TEMPLATE_RULE).message("with workerRef, the CameraWorker has the template"))]
 pub struct CameraStreamSpec {
     /// Where the frames come from; exactly one of the sources.
     pub source: Source,
-    /// Where the folder of `source.directory` is.
+    /// Where the files of `source.directory` and `source.file` are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<FolderStorage>,
     /// How many frames a second go on. Without it, all that the camera sends.
@@ -87,7 +93,18 @@ pub struct CameraStreamSpec {
     /// The hours in which it captures. Default: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_hours: Option<ActiveHours>,
-    /// Stop capturing, and keep the resource. Default: false.
+    /// When it runs, for what ends (`source.file` without `repeat`, `source.directory` with `watch: false`): minute, hour, day of the
+    /// month, month and day of the week, as in `0 2 * * *` for two at night. In Kubernetes it is a CronJob. A run is never joined by
+    /// the next: what falls due meanwhile is made up for once, right after it. Default: one run, at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = SCHEDULE_PATTERN))]
+    pub schedule: Option<String>,
+    /// The time zone of `schedule`, a name of the IANA database as `Europe/Rome`. A time that the clocks skip in spring does not come
+    /// on that day, one that they show twice in autumn comes twice. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub time_zone: Option<String>,
+    /// Stop capturing, and keep the resource; with `schedule`, no other run begins. Default: false.
     #[serde(default)]
     pub suspend: bool,
     /// The `CameraWorker` in the same namespace whose pod captures it, beside other cameras. `placement` and `template` are that
@@ -118,7 +135,7 @@ impl Declared for CameraStream {
             Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Rtsp(source) => (&source.credentials_secret_ref, &None),
-            Source::Directory(_) | Source::Synthetic(_) => (&None, &None),
+            Source::Directory(_) | Source::File(_) | Source::Synthetic(_) => (&None, &None),
         };
         whole(&mut uses, login.as_ref(), ["username", "password"]);
         key(&mut uses, tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()));
@@ -156,6 +173,8 @@ pub enum Source {
     Rtsp(RtspSource),
     /// A folder of labelled pictures, each sent once as it is.
     Directory(DirectorySource),
+    /// Videos and sequences of pictures: MJPEG and JPEG are passed through, others decoded, and encoded as JPEG.
+    File(FileSource),
     /// Frames made here: a moving pattern, a clock and a number.
     Synthetic(SyntheticSource),
 }
@@ -167,9 +186,18 @@ impl CameraStreamSpec {
             Source::Mjpeg(mjpeg) => ("spec.source.mjpeg.url", &mjpeg.url),
             Source::Snapshot(snapshot) => ("spec.source.snapshot.url", &snapshot.url),
             Source::Rtsp(rtsp) => ("spec.source.rtsp.url", &rtsp.url),
-            Source::Directory(_) | Source::Synthetic(_) => return None,
+            Source::Directory(_) | Source::File(_) | Source::Synthetic(_) => return None,
         };
         has_login(url).then_some(field)
+    }
+
+    /// Whether it comes to an end by itself.
+    pub fn ends(&self) -> bool {
+        match &self.source {
+            Source::Directory(directory) => !directory.watch,
+            Source::File(file) => !file.repeat,
+            Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => false,
+        }
     }
 }
 
@@ -318,7 +346,7 @@ pub struct FrameRate {
 pub struct Encoding {
     /// `jpeg` or `json`. Default: `jpeg`.
     pub format: FrameFormat,
-    /// The JPEG quality for `reencode`, and for video that is decoded (`rtsp` with H.264 or H.265), 1 to 100. Default: 85.
+    /// The JPEG quality for `reencode`, and for video that is decoded (`rtsp` and `file` with H.264 or H.265), 1 to 100. Default: 85.
     #[schemars(range(min = 1, max = 100))]
     pub quality: u8,
     /// Whether pictures are encoded anew. Default: `never`, the camera's own bytes.

@@ -36,6 +36,15 @@ pub struct CameraStreamStatus {
     /// When the last frame came, RFC 3339; as old as the figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_frame_time: Option<String>,
+    /// With `schedule`: when it runs next, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_run_time: Option<String>,
+    /// With `schedule`: the time that the last run was due at, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run_time: Option<String>,
+    /// With `schedule`: how the last run ended, with its counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<String>,
     /// The node that the pod runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,

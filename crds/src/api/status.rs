@@ -124,6 +124,8 @@ pub enum Reason {
     NameTaken,
     /// It ran to its end.
     Completed,
+    /// It waits for the next time of its schedule.
+    Scheduled,
     /// It ended, and not well.
     RunFailed,
     /// More workers are asked for than the topic has partitions.
@@ -203,6 +205,7 @@ impl Reason {
             ConnectionOutOfReach => "ConnectionOutOfReach",
             NameTaken => "NameTaken",
             Completed => "Completed",
+            Scheduled => "Scheduled",
             RunFailed => "RunFailed",
             ReplicasCapped => "ReplicasCapped",
             ClaimsNotExpandable => "ClaimsNotExpandable",

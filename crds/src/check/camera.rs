@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Report, directory, names, pod};
+use super::{Report, directory, file, names, pod, schedule};
 use crate::{
     api::{
         active_hours::{ActiveHours, minutes},
@@ -54,6 +54,8 @@ const TOPIC_SETTINGS: [&str; 20] = [
 pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     check_source(spec, report);
     directory::check_storage(spec, report);
+    file::check(spec, report);
+    schedule::check(spec, report);
     check_rate(&spec.frame_rate, report);
     check_sizes(spec, report);
     check_topic(&spec.topic, record_bytes(spec), report);
@@ -146,7 +148,7 @@ fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
             let at = FieldPath::of("spec.source.rtsp");
             check_url(&rtsp.url, &RTSP, &None, &rtsp.credentials_secret_ref, &at, report);
         }
-        Source::Directory(_) => {}
+        Source::Directory(_) | Source::File(_) => {}
         Source::Synthetic(synthetic) => check_synthetic(synthetic, spec.encoding.max_frame_bytes, report),
     }
 }

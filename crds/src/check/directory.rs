@@ -8,22 +8,26 @@ use crate::{
         camera_stream::{CameraStreamSpec, Reencode, Source},
         directory::{AfterSent, AnnotationFrom, DirectorySource},
         storage::FolderStorage,
+        units,
     },
     problem::{FieldPath, shown},
 };
 
 const AT: &str = "spec.source.directory";
 
-/// What a folder of pictures asks of the fields beside it, and storage of a source that has none.
+/// What files ask of the fields beside them, and storage of a source that has none.
 pub(super) fn check_storage(spec: &CameraStreamSpec, report: &mut Report<'_>) {
-    let Source::Directory(directory) = &spec.source else {
-        let message = "only the source `directory` reads a disk";
-        return report.unless(spec.storage.is_none(), "spec.storage", message, "take it out");
+    let name = match &spec.source {
+        Source::Directory(_) => "directory",
+        Source::File(_) => "file",
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => {
+            let message = "only the sources `directory` and `file` read a disk";
+            return report.unless(spec.storage.is_none(), "spec.storage", message, "take it out");
+        }
     };
-    check(directory, report);
     match &spec.storage {
         None => {
-            let message = "it is missing, and `source.directory` does not say on which disk the folder is";
+            let message = format!("it is missing, and `source.{name}` does not say on which disk the folder is");
             report.add("spec.storage", message, "add `storage: {hostPath: {path: /…}}`, or a claim");
         }
         Some(FolderStorage::HostPath(host)) => {
@@ -33,12 +37,15 @@ pub(super) fn check_storage(spec: &CameraStreamSpec, report: &mut Report<'_>) {
         }
         Some(FolderStorage::PersistentVolumeClaim(_)) => {}
     }
-    let message = "pictures of a folder are sent as they are";
-    report.unless(spec.encoding.reencode == Reencode::Never, "spec.encoding.reencode", message, "take it out");
-    let message = "a folder is read as fast as Kafka takes it, and `target` alone makes it slower";
-    report.unless(!spec.frame_rate.adaptive, "spec.frameRate.adaptive", message, "take it out");
     let message = "a folder's disk is mounted into a pod of its own";
     report.unless(spec.worker_ref.is_none(), "spec.workerRef", message, "take it out");
+    if let Source::Directory(directory) = &spec.source {
+        let message = "pictures of a folder are sent as they are";
+        report.unless(spec.encoding.reencode == Reencode::Never, "spec.encoding.reencode", message, "take it out");
+        let message = "a folder is read as fast as Kafka takes it, and `target` alone makes it slower";
+        report.unless(!spec.frame_rate.adaptive, "spec.frameRate.adaptive", message, "take it out");
+        check(directory, report);
+    }
 }
 
 fn check(directory: &DirectorySource, report: &mut Report<'_>) {
@@ -77,17 +84,22 @@ fn check(directory: &DirectorySource, report: &mut Report<'_>) {
         let message = format!("`{}` is the folder itself", shown(sent));
         report.add(at.key("sentDirectory"), message, "name another directory");
     }
-    let range = |field: &str,
-                 duration: &crate::api::units::Duration,
-                 least: u64,
-                 most: u64,
-                 remedy: &str,
-                 report: &mut Report<'_>| {
-        let fine = (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&**duration);
-        report.unless(fine, &format!("{AT}.{field}"), format!("`{duration}` is out of range"), remedy);
-    };
-    range("rescan", &directory.rescan, 1, 24 * 3600, "write `1s` to `24h`", report);
-    range("settle", &directory.settle, 0, 3600, "write `0s` to `1h`", report);
+    duration(&at.key("rescan"), directory.rescan, (1, 24 * 3600), "write `1s` to `24h`", report);
+    duration(&at.key("settle"), directory.settle, (0, 3600), "write `0s` to `1h`", report);
+}
+
+/// A duration within so many seconds.
+pub(super) fn duration(
+    at: &FieldPath,
+    duration: units::Duration,
+    (least, most): (u64, u64),
+    remedy: &str,
+    report: &mut Report<'_>,
+) {
+    let fine = (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&*duration);
+    if !fine {
+        report.add(at.clone(), format!("`{duration}` is out of range"), remedy);
+    }
 }
 
 /// A field that another one's value needs, and no other takes.

@@ -14,6 +14,7 @@ use crate::{
         kafka_connection::NAMESPACE_PATTERN,
         pod::ENV_PATTERN,
         retention::MIN_FREE_PATTERN,
+        schedule::{NOT_FIVE_FIELDS, SCHEDULE_PATTERN},
         shape::{Field, Shape, Text},
         storage::HOST_PATH_PATTERN,
         units::{BYTE_SIZE_PATTERN, ByteSize, DURATION_PATTERN, Duration},
@@ -38,7 +39,8 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 14] = [
+const PATTERNS: [(&str, &str, &str); 15] = [
+    (SCHEDULE_PATTERN, NOT_FIVE_FIELDS.0, NOT_FIVE_FIELDS.1),
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
     (TIME_OF_DAY_PATTERN, "a time of day", "write it as `08:00`, `24:00` at most"),
     (RTSP_URL_PATTERN, "an RTSP URL", "write it as `rtsp://camera/stream`"),
@@ -383,7 +385,7 @@ mod tests {
         assert_eq!(
             found::<CameraStreamSpec>("source: {}\ntopic: {}\nkafka:\n"),
             [
-                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `directory`, `synthetic`",
+                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `directory`, `file`, `synthetic`",
                 "2:1: spec.topic.name: it is missing; add a text",
                 "3:1: spec.kafka: it has no value; give a mapping with `connectionRef`, or take it out",
             ]

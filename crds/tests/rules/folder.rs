@@ -66,7 +66,8 @@ fn a_folder_needs_a_disk_and_a_camera_has_none() {
     );
     let camera = after("  topic: {name: Gate}\n", &format!("  topic: {{name: Gate}}\n{DISK}"));
     assert!(
-        camera.len() == 1 && camera[0].ends_with("spec.storage: only the source `directory` reads a disk; take it out")
+        camera.len() == 1
+            && camera[0].ends_with("spec.storage: only the sources `directory` and `file` read a disk; take it out")
     );
     for (beside, expected) in [
         (

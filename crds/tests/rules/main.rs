@@ -4,6 +4,7 @@ mod across;
 mod camera;
 mod connection;
 mod document;
+mod file;
 mod folder;
 mod pod;
 mod sink;

@@ -101,7 +101,8 @@ impl Found {
     /// Only what was set is passed on. Who reads it decides the defaults: a version that adds one changes no document, and
     /// starts no pod anew.
     pub fn document(&mut self, kind: &str, name: &ObjectName, spec: &impl Fields) -> usize {
-        let spec = without(&["placement", "suspend", "template", "workerRef"], spec);
+        // A pod that runs by a schedule is there because its time has come.
+        let spec = without(&["placement", "schedule", "suspend", "template", "timeZone", "workerRef"], spec);
         self.documents.push(json!({
             "apiVersion": API_VERSION,
             "kind": kind,

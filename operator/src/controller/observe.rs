@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use edgereel_crds::{name::ObjectName, status::Reason, worker_status::ResourceReport};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    batch::v1::{CronJob, Job},
-    core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus, PodTemplateSpec},
+use edgereel_crds::{name::ObjectName, schedule::Schedule, status::Reason, worker_status::ResourceReport};
+use k8s_openapi::{
+    Resource as _,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        batch::v1::{CronJob, Job, JobCondition},
+        core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus, PodTemplateSpec},
+    },
+    jiff::Timestamp,
 };
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -30,16 +33,26 @@ pub struct Live {
     pub job: Option<Arc<Job>>,
     /// One that runs by a schedule.
     pub cron_job: Option<Arc<CronJob>>,
+    /// Its last run that is there.
+    pub last_run: Option<Arc<Job>>,
 }
 
 /// The workloads of an owner as they are, those that are meant.
 pub fn live(place: Place<'_>, meant: impl Fn(&Key) -> bool) -> Live {
+    let cron_job = newest::<CronJob>(place, &meant);
     Live {
         deployment: newest(place, &meant),
         stateful_set: newest(place, &meant),
         job: newest(place, &meant),
-        cron_job: newest(place, &meant),
+        last_run: cron_job.as_ref().and_then(|cron_job| last_run(place, cron_job)),
+        cron_job,
     }
+}
+
+/// The youngest Job of a CronJob.
+fn last_run(place: Place<'_>, cron_job: &CronJob) -> Option<Arc<Job>> {
+    let runs = place.caches.children::<Job>()?.of_uid(cron_job.metadata.uid.as_deref()?).into_iter();
+    runs.max_by_key(|run| (run.creation_timestamp().map(|time| time.0), run.name_any()))
 }
 
 fn newest<C: Child>(place: Place<'_>, meant: &impl Fn(&Key) -> bool) -> Option<Arc<C>> {
@@ -75,6 +88,28 @@ pub struct Rollout {
     /// It is there to come to an end.
     pub ends: bool,
     /// How it ended, well or not, in words that begin with its name.
+    pub end: Option<Result<String, String>>,
+    /// Where it stands in its schedule.
+    pub schedule: Option<Scheduled>,
+}
+
+/// Where something stands in its schedule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scheduled {
+    /// When it runs next; none while it is suspended.
+    pub next: Option<Timestamp>,
+    /// When the last run was due.
+    pub last: Option<Timestamp>,
+    /// The last run, if it is there.
+    pub run: Option<Run>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The Job.
+    pub name: String,
+    /// How it ended, well or not, in words that begin with its name; none while it is at work.
     pub end: Option<Result<String, String>>,
 }
 
@@ -140,6 +175,8 @@ pub struct PodView {
     pub finished: bool,
     /// What its worker said when it had come to its end.
     pub last_words: Option<String>,
+    /// The Job that it is of.
+    pub job: Option<String>,
     /// The ConfigMap that it reads.
     pub config: Option<String>,
     /// What stands for the configuration that its kubelet was last told to look at, where it follows one.
@@ -166,9 +203,9 @@ impl PodView {
 
 /// The rollout of a workload.
 pub fn rollout(live: &Live) -> Rollout {
-    let Live { deployment, stateful_set, job, cron_job } = live;
+    let Live { deployment, stateful_set, job, cron_job, last_run } = live;
     let of_job = || job.as_deref().map(of_job);
-    let of_cron_job = || cron_job.as_deref().map(of_cron_job);
+    let of_cron_job = || cron_job.as_deref().map(|job| of_cron_job(job, last_run.as_deref(), Timestamp::now()));
     let of_set = || stateful_set.as_deref().map(of_stateful_set);
     deployment.as_deref().map(of_deployment).or_else(of_set).or_else(of_job).or_else(of_cron_job).unwrap_or_default()
 }
@@ -214,11 +251,6 @@ fn of_stateful_set(set: &StatefulSet) -> Rollout {
 /// A Job's spec cannot be changed: what its status says is always about it, once it says anything.
 fn of_job(job: &Job) -> Rollout {
     let status = job.status.clone().unwrap_or_default();
-    let holds = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == "True");
-    let failed = holds("Failed").map(|condition| {
-        let words = [&condition.reason, &condition.message].into_iter().flatten().cloned().collect::<Vec<_>>();
-        Err(format!("{}: {}", job.name_any(), words.join(": ")))
-    });
     let active = status.active.unwrap_or(0);
     Rollout {
         desired: 1,
@@ -230,18 +262,44 @@ fn of_job(job: &Job) -> Rollout {
         uid: job.metadata.uid.clone(),
         batch: true,
         ends: true,
-        end: holds("Complete").map(|_| Ok(format!("{} ran to its end", job.name_any()))).or(failed),
+        end: end_of(job),
         ..Rollout::default()
     }
 }
 
+/// How a Job ended, if it has.
+fn end_of(job: &Job) -> Option<Result<String, String>> {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let holds = |kind: &str| conditions.into_iter().flatten().find(|c| c.type_ == kind && c.status == "True");
+    let failed = || {
+        let words = |c: &JobCondition| [&c.reason, &c.message].into_iter().flatten().cloned().collect::<Vec<_>>();
+        holds("Failed").map(|condition| Err(format!("{}: {}", job.name_any(), words(condition).join(": "))))
+    };
+    holds("Complete").map(|_| Ok(format!("{} ran to its end", job.name_any()))).or_else(failed)
+}
+
 /// It is there, and does the rest by itself.
-fn of_cron_job(job: &CronJob) -> Rollout {
+fn of_cron_job(job: &CronJob, last_run: Option<&Job>, now: Timestamp) -> Rollout {
     let template = job.spec.as_ref().and_then(|spec| spec.job_template.spec.as_ref());
+    let status = job.status.as_ref();
+    let spec = job.spec.as_ref().filter(|spec| spec.suspend != Some(true));
+    let schedule = spec.and_then(|spec| Schedule::read(&spec.schedule, spec.time_zone.as_deref()).ok());
+    let wanted = i32::from(spec.is_some());
     Rollout {
+        // What it is to be, it is: it makes pods when their time comes.
+        desired: wanted,
+        updated: wanted,
+        ready: wanted,
+        current: i32::try_from(status.and_then(|status| status.active.as_ref()).map_or(0, Vec::len))
+            .unwrap_or(i32::MAX),
         observed: true,
         declared: template.and_then(|spec| revision(&spec.template)),
         batch: true,
+        schedule: Some(Scheduled {
+            next: schedule.and_then(|schedule| schedule.next(now)).map(|next| next.timestamp()),
+            last: status.and_then(|status| status.last_schedule_time.as_ref()).map(|time| time.0),
+            run: last_run.map(|run| Run { name: run.name_any(), end: end_of(run) }),
+        }),
         ..Rollout::default()
     }
 }
@@ -274,6 +332,7 @@ pub fn view(pod: &Pod, rollout: &Rollout) -> PodView {
         revision: pod.labels().get("controller-revision-hash").cloned(),
         declared: rollout.declared.is_none() || pod.annotations().get(REVISION_ANNOTATION) == rollout.declared.as_ref(),
         last_words: farewell(container),
+        job: pod.owner_references().iter().find(|owner| owner.kind == Job::KIND).map(|owner| owner.name.clone()),
         finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         config: config.map(|map| map.name.clone()),
         follows: pod.annotations().get(FOLLOWS_ANNOTATION).cloned(),
@@ -295,8 +354,17 @@ fn farewell(container: Option<&ContainerStatus>) -> Option<String> {
 
 /// Adds to how a run ended what its worker said then.
 pub fn add_last_words(rollout: &mut Rollout, pods: &[PodView]) {
-    let said = pods.iter().filter(|pod| pod.declared).find_map(|pod| pod.last_words.as_ref());
-    if let (Some(Ok(words)), Some(said)) = (&mut rollout.end, said)
+    let (end, run) = match &mut rollout.schedule {
+        Some(Scheduled { run: Some(run), .. }) => (&mut run.end, Some(&run.name)),
+        Some(_) | None => (&mut rollout.end, None),
+    };
+    // A run by a schedule may be of what was declared before.
+    let is_its = |pod: &&PodView| match run {
+        Some(run) => pod.job.as_ref() == Some(run),
+        None => pod.declared,
+    };
+    let said = pods.iter().filter(is_its).find_map(|pod| pod.last_words.as_ref());
+    if let (Some(Ok(words)), Some(said)) = (end, said)
         && !words.contains(said)
     {
         words.push_str(&format!(": {said}"));

@@ -269,7 +269,8 @@ pub fn undecided() -> Refusal {
     Refusal::new(Reason::InvalidConfiguration, "what it refers to cannot be read: see the resources that it names")
 }
 
-/// The part of a spec that a running worker lives by: what was set, without what decides only where, how often and in which pod it runs.
+/// The part of a spec that a running worker lives by: what was set, without what decides only where, when, how often and in which
+/// pod it runs.
 pub fn running(spec: &impl Fields) -> Value {
-    without(&["placement", "replicas", "suspend", "template"], spec)
+    without(&["placement", "replicas", "schedule", "suspend", "template", "timeZone"], spec)
 }

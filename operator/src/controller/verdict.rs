@@ -20,7 +20,7 @@ use k8s_openapi::{
 
 use super::{
     names::FORCE_MOVE_ANNOTATION,
-    observe::{PodView, Progress, Rollout},
+    observe::{PodView, Progress, Rollout, Run, Scheduled},
     validate::Refusal,
 };
 use crate::{metrics::Found, nodes::OUT_OF_SERVICE};
@@ -253,6 +253,9 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
             return Verdict { message: named(pod, &verdict.message), ..verdict };
         }
     }
+    if let Some(schedule) = &rollout.schedule {
+        return scheduled(schedule);
+    }
     if progress == Progress::Rolling {
         let Rollout { desired, ready, updated, .. } = rollout;
         let mut text = format!("{ready} of {desired} workers are ready, {updated} are up to date");
@@ -275,6 +278,25 @@ fn running(asked: Asked, rollout: &Rollout, pods: &[&PodView]) -> Verdict {
             Verdict::new(True, Reason::ReplicasCapped, text)
         }
         None => remark(pods).unwrap_or_else(|| Verdict::new(True, Reason::Running, asked.well)),
+    }
+}
+
+/// Of what runs by a schedule, and has nothing that keeps it from running.
+fn scheduled(Scheduled { next, last, run }: &Scheduled) -> Verdict {
+    let next = next.map_or_else(|| "it does not run again".to_owned(), |next| format!("the next run is at {next}"));
+    let due = last.map(|last| format!(", due at {last}")).unwrap_or_default();
+    match run {
+        None => Verdict::new(True, Reason::Scheduled, next),
+        Some(Run { name, end: None }) => {
+            Verdict::new(True, Reason::Running, format!("{name}{due}, is at work; {next}"))
+        }
+        Some(Run { end: Some(Ok(words)), .. }) => {
+            Verdict::new(True, Reason::Scheduled, format!("{next}; the last{due}: {words}"))
+        }
+        // The next run may mend it; until then somebody should look.
+        Some(Run { end: Some(Err(words)), .. }) => {
+            Verdict::stalled(Reason::RunFailed, format!("the last run{due}: {words}; {next}"))
+        }
     }
 }
 
@@ -351,7 +373,7 @@ fn nature(reason: Reason) -> Nature {
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
         | ArchiveUnreachable | ArchiveError | InternalError | NotUsed | ProgramFailed | WorkerUnreachable
-        | ReplicasCapped | ClaimsNotExpandable | ClaimsCannotShrink | OperatorError | Completed | Paused
+        | ReplicasCapped | ClaimsNotExpandable | ClaimsCannotShrink | OperatorError | Completed | Scheduled | Paused
         | UnknownFields | UpToDate => Nature::Waits,
         InvalidConfiguration | SecretMissing | SecretKeyMissing | ConfigMapMissing | ConfigMapKeyMissing
         | CameraUnauthorized | KafkaUnauthorized | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord

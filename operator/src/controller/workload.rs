@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use edgereel_crds::{placement::Placement, pod::PodTemplate, secret_uses::SecretUses, storage::Storage};
+use edgereel_crds::{
+    placement::Placement, pod::PodTemplate, schedule::Schedule, secret_uses::SecretUses, storage::Storage,
+};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
@@ -81,7 +83,14 @@ impl Runs {
                 child::<PodDisruptionBudget>(),
             ],
             Runs::SingletonOrBatch => {
-                vec![child::<ConfigMap>(), child::<Secret>(), child::<Service>(), child::<Deployment>(), child::<Job>()]
+                vec![
+                    child::<ConfigMap>(),
+                    child::<Secret>(),
+                    child::<Service>(),
+                    child::<Deployment>(),
+                    child::<Job>(),
+                    child::<CronJob>(),
+                ]
             }
             Runs::Batch => vec![child::<ConfigMap>(), child::<Job>(), child::<CronJob>()],
         }
@@ -112,8 +121,8 @@ pub enum Runtime {
 /// Pods that run to an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// When, as a CronJob has it; none: once.
-    pub schedule: Option<String>,
+    /// When; none: once.
+    pub schedule: Option<Schedule>,
     /// How many have to succeed.
     pub completions: i32,
     /// How many may fail before all is given up.

@@ -11,6 +11,7 @@ use edgereel_crds::{
     placement::Placement,
     plan::CameraPlan,
     resource_status::CameraStreamStatus,
+    schedule::Schedule,
     secret_uses::{camera_secrets, merged},
     status::Reason,
     storage::FolderStorage,
@@ -27,7 +28,7 @@ use crate::{
         guest::Host,
         managed::{Managed, Observed},
         names::Names,
-        observe::{self, PodView},
+        observe::{self, PodView, Scheduled},
         program::{DATA, Program},
         validate::{self, Refusal},
         workload::{Batch, Mounted, Runs, Runtime, Workload},
@@ -107,7 +108,7 @@ impl Managed for CameraStream {
             suspended: spec.suspend,
             // The queue, and a frame in each step beside it.
             buffers: Some(spec.buffer.memory.0 * 2 + spec.encoding.max_frame_bytes.0 * 4),
-            ..validate::workload(self, found, runtime(spec), Program::worker(settings))
+            ..validate::workload(self, found, runtime(spec)?, Program::worker(settings))
         };
         if reads {
             workload.args.push(format!("--storage-root={DATA}"));
@@ -118,6 +119,9 @@ impl Managed for CameraStream {
     fn figures(&self, observed: &Observed, old: &CameraStreamStatus) -> CameraStreamStatus {
         let (node, worker) = (observe::nodes(&observed.pods), observed.host.clone());
         let mut status = CameraStreamStatus { node, worker, ..CameraStreamStatus::default() };
+        if let Some(schedule) = &observed.rollout.schedule {
+            runs(schedule, old, &mut status);
+        }
         figures(&observed.pods, old, &mut status);
         status
     }
@@ -147,22 +151,24 @@ impl Managed for CameraStream {
 /// How often a pod that reads a folder to its end may fail before that is given up. It tries again by itself as long as it runs.
 const BACKOFF: i32 = 6;
 
-/// A camera runs on; a folder that is not watched, to its end.
-fn runtime(spec: &CameraStreamSpec) -> Runtime {
-    match &spec.source {
-        Source::Directory(directory) if !directory.watch => {
-            Runtime::Batch(Batch { schedule: None, completions: 1, backoff: BACKOFF, deadline: None })
-        }
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Directory(_) | Source::Synthetic(_) => {
-            Runtime::Singleton
-        }
+/// A camera runs on; what has an end, to that.
+fn runtime(spec: &CameraStreamSpec) -> Result<Runtime, Refusal> {
+    if !spec.ends() {
+        return Ok(Runtime::Singleton);
     }
+    let schedule = spec.schedule.as_deref().map(|schedule| Schedule::new(schedule, spec.time_zone.as_deref()));
+    let schedule = schedule.transpose();
+    let schedule = schedule.map_err(|wrong| Refusal::new(Reason::InvalidConfiguration, format!("spec.{wrong}")))?;
+    Ok(Runtime::Batch(Batch { schedule, completions: 1, backoff: BACKOFF, deadline: None }))
 }
 
-/// The disk with the folder. It is written to where files go, and where it has the ledger.
+/// The disk with the files. It is written to where files go, and where it has the ledger.
 fn mounted(spec: &CameraStreamSpec) -> Option<Mounted> {
-    let Source::Directory(directory) = &spec.source else { return None };
-    let read_only = directory.after_sent == AfterSent::Keep && directory.ledger.is_some();
+    let read_only = match &spec.source {
+        Source::Directory(directory) => directory.after_sent == AfterSent::Keep && directory.ledger.is_some(),
+        Source::File(file) => file.repeat || file.ledger.is_some(),
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => return None,
+    };
     Some(Mounted { storage: spec.storage.as_ref()?.into(), read_only })
 }
 
@@ -177,6 +183,17 @@ fn placement(spec: &CameraStreamSpec) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Fills in what there is to say of a schedule. How the last run ended stays, until the next has.
+fn runs(schedule: &Scheduled, old: &CameraStreamStatus, status: &mut CameraStreamStatus) {
+    status.next_run_time = schedule.next.map(|time| time.to_string());
+    status.last_run_time = schedule.last.map(|time| time.to_string());
+    let ended = schedule.run.as_ref().and_then(|run| run.end.clone());
+    status.last_run = match ended {
+        Some(Ok(words) | Err(words)) => Some(words),
+        None => old.last_run.clone(),
+    };
 }
 
 /// Fills in a camera's figures; where its worker says nothing, the last ones stay.
@@ -208,6 +225,8 @@ impl WorthWriting for CameraStreamStatus {
         conditions_matter(&self.conditions, &old.conditions)
             || self.observed_generation != old.observed_generation
             || (&self.node, &self.worker) != (&old.node, &old.worker)
+            || (&self.next_run_time, &self.last_run_time) != (&old.next_run_time, &old.last_run_time)
+            || self.last_run != old.last_run
             || rate_matters(self.fps, old.fps)
             || amount_matters(self.frame_kilobytes, old.frame_kilobytes, 5)
             || count_matters(self.frames_acknowledged, old.frames_acknowledged, false)

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use cronexpr::Crontab;
-use edgereel_crds::units;
+use edgereel_crds::{schedule::Schedule, units};
 use jiff::{SignedDuration, Timestamp, Zoned};
 use serde::Deserialize;
 
@@ -21,17 +20,10 @@ pub struct MaintenanceWindow {
 }
 
 /// A window that is understood.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    text: String,
-    opens: Crontab,
+    opens: Schedule,
     lasts: Duration,
-}
-
-impl PartialEq for Window {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.text, self.lasts) == (&other.text, other.lasts)
-    }
 }
 
 impl TryFrom<MaintenanceWindow> for Window {
@@ -39,19 +31,11 @@ impl TryFrom<MaintenanceWindow> for Window {
 
     fn try_from(given: MaintenanceWindow) -> Result<Self, String> {
         let MaintenanceWindow { schedule, duration, time_zone } = given;
-        let zone = time_zone.unwrap_or_else(|| "UTC".into());
-        if jiff::tz::TimeZone::get(&zone).is_err() {
-            return Err(format!("timeZone: there is no `{zone}`; it is a name such as `Europe/Berlin`"));
-        }
-        if schedule.split_whitespace().count() != 5 {
-            return Err(format!("schedule: `{schedule}` has not five fields, as in `0 2 * * *` for two at night"));
-        }
-        let text = format!("{schedule} {zone}");
-        let opens = cronexpr::parse_crontab(&text).map_err(|e| format!("schedule: `{schedule}`: {e}"))?;
+        let opens = Schedule::read(&schedule, time_zone.as_deref()).map_err(|wrong| wrong.to_string())?;
         if duration.is_zero() {
             return Err("duration: a window that closes at once is none".into());
         }
-        Ok(Window { text, opens, lasts: *duration })
+        Ok(Window { opens, lasts: *duration })
     }
 }
 
@@ -64,12 +48,8 @@ impl Window {
         let lasts = SignedDuration::try_from(self.lasts).unwrap_or(SignedDuration::MAX);
         // One that opened within its duration is open still.
         let since = now.checked_sub(lasts).unwrap_or(Timestamp::MIN);
-        let opened = self.next(since).is_some_and(|opening| opening.timestamp() <= now);
-        if opened { Ok(()) } else { Err(self.next(now)) }
-    }
-
-    fn next(&self, after: Timestamp) -> Option<Zoned> {
-        self.opens.find_next(after).ok()
+        let opened = self.opens.next(since).is_some_and(|opening| opening.timestamp() <= now);
+        if opened { Ok(()) } else { Err(self.opens.next(now)) }
     }
 }
 
@@ -120,9 +100,10 @@ mod tests {
     fn what_is_no_window_is_refused() {
         for (schedule, duration, zone, expected) in [
             ("nightly", "1h", None, "schedule: `nightly` has not five fields"),
-            ("61 2 * * *", "1h", None, "schedule: `61 2 * * *`: "),
+            ("61 2 * * *", "1h", None, "schedule: `61 2 * * *` cannot be read"),
+            ("0 0 30 2 *", "1h", None, "schedule: `0 0 30 2 *` never comes"),
             ("0 2 * * *", "0s", None, "duration: "),
-            ("0 2 * * *", "1h", Some("Berlin"), "timeZone: there is no `Berlin`"),
+            ("0 2 * * *", "1h", Some("Berlin"), "timeZone: there is no time zone `Berlin`; "),
         ] {
             let error = window(schedule, duration, zone).expect_err(schedule);
             assert!(error.starts_with(expected), "{error}");

@@ -3,10 +3,11 @@
 //!
 //! - [`fleet`] holds the running resources and their figures.
 //! - [`changes`] compares what is wanted with what runs.
-//! - [`supervisor`] starts a resource again and again.
+//! - [`supervisor`] starts a resource again and again, [`schedule`] when its time has come.
 
 pub mod changes;
 pub mod fleet;
+mod schedule;
 mod supervisor;
 
 use std::{path::PathBuf, sync::Arc};
@@ -85,7 +86,8 @@ struct Job {
 impl Job {
     /// Whether it ran to its end.
     fn is_completed(&self) -> bool {
-        self.member.state.is_completed() && !self.stop.is_cancelled()
+        // What runs again by a schedule has only ended for now.
+        self.member.state.is_completed() && self.member.work.schedule().is_none() && !self.stop.is_cancelled()
     }
 }
 

@@ -3,10 +3,11 @@
 use std::{future::Future, time::Duration};
 
 use edgereel_crds::status::{ConditionStatus, ConditionType, Reason};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::fleet::Member;
+use super::{fleet::Member, schedule};
 use crate::{
     backoff::Backoff,
     fault::Fault,
@@ -25,8 +26,14 @@ pub(super) async fn supervise(member: &Member, around: &Surroundings) {
     if !work.is_suspended() {
         work.watch(around);
     }
-    let start = || work.start(state, around);
-    keep_running(state, work.is_suspended(), &around.shutdown, || member.count_restart(), start).await;
+    let run = || {
+        let start = || work.start(state, around);
+        keep_running(state, work.is_suspended(), &around.shutdown, || member.count_restart(), start)
+    };
+    match work.schedule().filter(|_| !work.is_suspended()) {
+        Some(times) => schedule::keep(&times, state, &around.shutdown, Timestamp::now, run).await,
+        None => run().await,
+    }
     work.finish();
 }
 

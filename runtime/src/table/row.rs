@@ -72,13 +72,14 @@ impl Row {
         let reason = ready.map_or(Reason::Starting, |c| c.reason);
         let error = unmended(report, is_ready, reason, now);
         let (state, light) = match (is_ready, reason) {
-            (true, Reason::Completed) => (Reason::Completed.as_str(), Light::Green),
+            (true, Reason::Completed | Reason::Scheduled) => (reason.as_str(), Light::Green),
             (true, Reason::CapturedTwice) => ("Ready", Light::Yellow),
             (true, _) => ("Ready", if error.is_some() { Light::Yellow } else { Light::Green }),
             (false, Reason::Suspended) => (reason.as_str(), Light::Off),
             (false, _) => (reason.as_str(), if is_error(reason) { Light::Red } else { Light::Yellow }),
         };
-        let told = |c: &&Condition| !is_ready || c.reason == Reason::CapturedTwice;
+        let worth_telling = [Reason::CapturedTwice, Reason::Completed, Reason::Scheduled];
+        let told = |c: &&Condition| !is_ready || worth_telling.contains(&c.reason);
         let as_asked = |c: &Condition| c.reason == Reason::Stopping || c.message == SUSPENDED;
         let waiting = ready.filter(told).filter(|c| !as_asked(c));
         let next_try = member.state.next_try().filter(|_| !is_ready && error.is_some());

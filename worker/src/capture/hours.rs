@@ -1,19 +1,16 @@
 //! Captures in the active hours, and lets the camera go outside of them.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use edgereel_crds::{
     active_hours::{ActiveHours, Hours, Standing},
     status::{ConditionStatus, ConditionType, Reason},
 };
-use edgereel_runtime::fault::Fault;
+use edgereel_runtime::{clock::passed, fault::Fault};
 use jiff::{Timestamp, Zoned};
 use tracing::info;
 
 use super::CaptureEnv;
-
-/// The clock is looked at so often: it may be set, and a machine may sleep.
-const LOOK: Duration = Duration::from_secs(20);
 
 /// Runs `capture` in each window, and ends it in order where the window ends. A fault of it ends this too.
 pub(super) async fn keep<F>(
@@ -62,21 +59,9 @@ fn rest(env: &CaptureEnv, until: Option<&Zoned>) {
     env.state.set(ConditionType::Ready, ConditionStatus::False, Reason::Suspended, message);
 }
 
-/// Waits until the clock has passed this time.
-async fn passed(until: Option<&Zoned>, clock: impl Fn() -> Timestamp) {
-    let Some(until) = until.map(Zoned::timestamp) else { return std::future::pending().await };
-    loop {
-        let left = Duration::try_from(until.duration_since(clock())).unwrap_or_default();
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(LOOK)).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{sync::Mutex, time::Duration};
 
     use edgereel_crds::name::{Kind, ObjectName};
     use edgereel_runtime::{metrics::Metrics, secrets::Secrets, state::ResourceState};

@@ -3,6 +3,7 @@
 //! Two tasks joined by an [`outbox::Outbox`]: [`camera`] dials, reads, paces and mends, and never waits; [`sender`] feeds
 //! the producer and hears of each frame's fate. [`pacing`], [`watchdog`], [`losing`], [`lines`] and the outbox are pure and take the time as an
 //! argument; [`hours`] keeps to the active hours; [`twin`] looks for another process that captures the same; [`health`] makes conditions of what both tasks know; [`keep`] holds what outlives a run of them.
+//! [`patient`] is for what can wait.
 
 pub mod camera;
 pub mod health;
@@ -12,6 +13,7 @@ pub mod lines;
 pub mod losing;
 pub mod metrics;
 pub mod outbox;
+pub mod patient;
 pub mod sender;
 pub mod twin;
 pub mod watchdog;
@@ -38,7 +40,7 @@ use edgereel_kafka::topics;
 use edgereel_runtime::{fault::Fault, secrets::Secrets, state::ResourceState};
 
 use self::{camera::Camera, health::Health, sender::Sender};
-use crate::source;
+use crate::source::{self, Source};
 
 /// What a stop may take: the pod's grace period is 30 s.
 const STOP: Duration = Duration::from_secs(10);
@@ -73,7 +75,20 @@ impl LastFrame {
 
 /// Captures until shutdown, in its active hours. An error is for the supervisor: it starts the camera again.
 pub async fn run(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
-    in_hours(plan, env, |env| capture(plan, env)).await
+    run_from(plan, env, |env| Ok(source::open(plan, &env.secrets)?)).await
+}
+
+/// The same, from the source that `open` gives at each start.
+pub async fn run_from(
+    plan: &CameraPlan,
+    env: CaptureEnv,
+    open: impl Fn(&CaptureEnv) -> Result<Box<dyn Source>, Fault>,
+) -> Result<(), Fault> {
+    in_hours(plan, env, |env| async {
+        let source = open(&env)?;
+        capture(plan, env, source).await
+    })
+    .await
 }
 
 /// Does this in the camera's active hours.
@@ -87,11 +102,10 @@ where
     }
 }
 
-async fn capture(plan: &CameraPlan, env: CaptureEnv) -> Result<(), Fault> {
+async fn capture(plan: &CameraPlan, env: CaptureEnv, source: Box<dyn Source>) -> Result<(), Fault> {
     let keep = env.keep;
     // However long Kafka has been away: nothing waits for longer than it may.
     keep.outbox.expire(Instant::now());
-    let source = source::open(plan, &env.secrets)?;
     // Until the topic is there, Ready keeps the reason that the last attempt left: no flicker while Kafka is down.
     let undialled = "dialled as soon as Kafka has the topic";
     env.state.set(ConditionType::CameraOnline, ConditionStatus::Unknown, Reason::KafkaConnecting, undialled);

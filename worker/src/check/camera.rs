@@ -17,6 +17,7 @@ use super::{Answer, Verdict};
 use crate::{
     folder::{self, look::Seen as Files},
     source::{self, Again, Part, Source, SourceError},
+    videos,
 };
 
 /// How long pictures are counted, to tell their rate.
@@ -31,7 +32,7 @@ pub(super) async fn ask(
     storage_root: Option<PathBuf>,
     patience: Duration,
 ) -> Answer {
-    if folder::source(&plan).is_some() {
+    if folder::source(&plan).is_some() || videos::source(&plan).is_some() {
         let looked = tokio::task::spawn_blocking(move || look(&plan, storage_root.as_deref()));
         return looked.await.unwrap_or_else(|e| (Verdict::Fail, format!("a fault of ours: {e}")));
     }
@@ -54,6 +55,12 @@ pub(super) async fn ask(
 }
 
 fn look(plan: &CameraPlan, storage_root: Option<&Path>) -> Answer {
+    if let Some(spec) = videos::source(plan) {
+        return match videos::look::look(plan, spec, storage_root) {
+            Err(fault) => (Verdict::Fail, fault.message),
+            Ok(seen) => of_videos(seen),
+        };
+    }
     let Some(spec) = folder::source(plan) else { return (Verdict::Ok, String::new()) };
     match folder::look::look(plan, spec, storage_root) {
         Err(fault) => (Verdict::Fail, fault.message),
@@ -65,6 +72,16 @@ fn look(plan: &CameraPlan, storage_root: Option<&Path>) -> Answer {
                 Some((count, first)) => (Verdict::Warn, format!("{words}, {count} would be passed over, as {first}")),
             }
         }
+    }
+}
+
+fn of_videos(videos::look::Seen { folder, files: (videos, pictures), looked_at, bad }: videos::look::Seen) -> Answer {
+    let words =
+        format!("{}: {videos} videos and {pictures} pictures, {looked_at} of them looked into", folder.display());
+    match bad {
+        _ if videos + pictures == 0 => (Verdict::Warn, words),
+        None => (Verdict::Ok, words),
+        Some((count, first)) => (Verdict::Warn, format!("{words}, {count} would be passed over, as {first}")),
     }
 }
 
@@ -183,7 +200,7 @@ impl<'a> Seen<'a> {
             Spec::Mjpeg(_) => "MJPEG".to_owned(),
             Spec::Snapshot(snapshot) => format!("JPEG every {}", snapshot.interval),
             Spec::Rtsp(rtsp) => format!("RTSP over {}", rtsp.transport.as_str()),
-            Spec::Directory(_) => "a folder".to_owned(),
+            Spec::Directory(_) | Spec::File(_) => "a folder".to_owned(),
             Spec::Synthetic(_) => "synthetic".to_owned(),
         };
         let rate = self.rate();

@@ -145,7 +145,7 @@ fn of_report(report: &ResourceReport) -> Line {
         .filter(|size| *size > 0.0)
         .and_then(|size| Some(format!("{:.0}%", 100.0 * (1.0 - report.figures.number("diskFreeBytes")? / size))));
     let error = report.last_error.as_ref().filter(|_| !is_ready).map(|error| error.message.clone());
-    let waits = ready.filter(|_| !is_ready).map(|ready| ready.message.clone());
+    let waits = ready.filter(|ready| !is_ready || ends(ready.reason.as_str())).map(|ready| ready.message.clone());
     Line {
         resource: label(&report.kind, &report.namespace, &report.name),
         ready: is_ready,
@@ -158,6 +158,11 @@ fn of_report(report: &ResourceReport) -> Line {
         node: None,
         message: error.or(waits).unwrap_or_default(),
     }
+}
+
+/// Whether it is said of what has an end, and worth reading while all is well.
+fn ends(reason: &str) -> bool {
+    ["Completed", "Scheduled"].contains(&reason)
 }
 
 fn label(kind: &str, namespace: &str, name: &str) -> String {
@@ -202,7 +207,7 @@ fn of_object(object: &Value) -> Line {
         None => "Unknown".to_owned(),
     };
     let message = match ready {
-        _ if is_ready => String::new(),
+        _ if is_ready && !ends(&reason) => String::new(),
         Some(ready) => text(&ready["message"]),
         None => "no status yet: does the operator run, and watch this namespace?".to_owned(),
     };
@@ -241,7 +246,7 @@ fn shown(lines: &[Line]) -> String {
         let dash = || "-".to_owned();
         vec![
             line.resource.clone(),
-            if line.ready { "Ready".to_owned() } else { line.reason.clone() },
+            if line.ready && !ends(&line.reason) { "Ready".to_owned() } else { line.reason.clone() },
             line.fps.map_or_else(dash, |fps| format!("{fps:.1}")),
             or_dash(line.stored),
             or_dash(line.lag),

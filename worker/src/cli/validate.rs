@@ -105,12 +105,22 @@ fn camera(plan: &CameraPlan) -> String {
             let parts = [root.as_str(), &directory.path].into_iter().filter(|part| !part.is_empty());
             format!("pictures in {}", parts.collect::<Vec<_>>().join("/"))
         }
+        Source::File(file) => {
+            let storage = plan.spec.storage.as_ref().map(Storage::from);
+            let root = storage.as_ref().map_or(String::new(), root);
+            let parts = [root.as_str(), &file.path].into_iter().filter(|part| !part.is_empty());
+            let again = if file.repeat { ", again and again" } else { "" };
+            format!("videos in {}{again}", parts.collect::<Vec<_>>().join("/"))
+        }
         Source::Synthetic(synthetic) => format!("synthetic {}", synthetic.size),
     };
     let rate = plan.spec.frame_rate.target.map_or(String::new(), |fps| format!(" at {fps} fps"));
+    let at = plan.spec.schedule.as_ref().map_or(String::new(), |schedule| {
+        format!(", at `{schedule}` {}", plan.spec.time_zone.as_deref().unwrap_or("UTC"))
+    });
     let suspended = if plan.spec.suspend { " (suspended)" } else { "" };
     let (topic, kafka) = (&plan.spec.topic.name, &plan.connection.name.name);
-    format!("{}: {source}{rate} -> topic {topic} on {kafka}{suspended}", Kind::CameraStream.label(&plan.name))
+    format!("{}: {source}{rate}{at} -> topic {topic} on {kafka}{suspended}", Kind::CameraStream.label(&plan.name))
 }
 
 fn root(storage: &Storage) -> String {

@@ -5,19 +5,20 @@
 //! *floor* on, the end that each partition had when the first of them was noted ([`recover`](super::recover)). So only the first
 //! note has to reach the disk in time.
 //!
-//! Each line ends with its hash. A line that is not whole (a crash, at any byte) is none, and goes.
+//! Its lines are [`lines`].
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
-    io::{BufRead, BufReader, Write},
+    io::Write,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::lines;
 use crate::sink::{
     disk::{AppendFile, Disk},
     fault::OutputError,
@@ -110,25 +111,17 @@ impl Line {
         let file = |word: &str, Sending { path, stamp, id }: &Sending| {
             format!("{word} {stamp:016x} {id:032x} {}", percent_encode(path.as_os_str().as_bytes(), KEPT))
         };
-        let mut text = match self {
+        lines::seal(match self {
             Line::End { partition, offset } => format!("end {partition} {offset}"),
             Line::Sending(sending) => file("sending", sending),
             Line::Sent { id, partition, offset } => format!("sent {id:032x} {partition} {offset}"),
             Line::GivenUp(id) => format!("given-up {id:032x}"),
             Line::Done(done) => file("done", done),
             Line::Gone(key) => format!("gone {key:032x}"),
-        };
-        let hash = xxh3_64(text.as_bytes());
-        text.push_str(&format!(" {hash:016x}\n"));
-        text
+        })
     }
 
-    fn parse(line: &[u8]) -> Option<Self> {
-        let line = std::str::from_utf8(line).ok()?;
-        let (text, hash) = line.strip_suffix('\n')?.rsplit_once(' ')?;
-        if hash.len() != 16 || u64::from_str_radix(hash, 16) != Ok(xxh3_64(text.as_bytes())) {
-            return None;
-        }
+    fn parse(text: &str) -> Option<Self> {
         let (word, rest) = text.split_once(' ')?;
         let mut rest = rest.split(' ');
         let mut next = || rest.next();
@@ -197,31 +190,15 @@ impl Ledger {
     /// # Errors
     /// What the disk refused.
     pub fn open(folder: &Path) -> Result<Self, OutputError> {
-        let (path, disk) = (folder.join(FILE), Disk::default());
-        let is_new = !path.exists();
-        let (file, known) = match is_new {
-            true => {
-                let file = AppendFile::create(path.clone(), &disk).at("make", &path)?;
-                sync_directory(folder)?;
-                (file, Known::default())
-            }
-            false => {
-                let mut known = Known::default();
-                let (lines, whole) = read(&path, |line| known.take(line))?;
-                if lines > LINES && lines > 4 * (known.done.len() + known.pending.len()) {
-                    write_anew(folder, &known)?;
-                    (AppendFile::open(path.clone(), &disk).at("open", &path)?, known)
-                } else {
-                    let mut file = AppendFile::open(path.clone(), &disk).at("open", &path)?;
-                    // What a crash has torn goes, so that it is never taken for whole.
-                    if whole < file.length() {
-                        file.cut(whole)?;
-                    }
-                    (file, known)
-                }
-            }
-        };
-        Ok(Ledger { file, known, is_new })
+        let mut known = Known::default();
+        let (mut file, lines) =
+            lines::open(folder, FILE, |line| Line::parse(line).map(|line| known.take(line)).is_some())?;
+        if lines.is_some_and(|lines| lines > LINES && lines > 4 * (known.done.len() + known.pending.len())) {
+            write_anew(folder, &known)?;
+            let path = folder.join(FILE);
+            file = AppendFile::open(path.clone(), &Disk::default()).at("open", &path)?;
+        }
+        Ok(Ledger { file, known, is_new: lines.is_none() })
     }
 
     /// What is known of a path.
@@ -295,22 +272,9 @@ impl Ledger {
     }
 }
 
-/// Gives every whole line of a ledger; says how many there were, and where the last line ends.
-fn read(path: &Path, mut take: impl FnMut(Line)) -> Result<(usize, u64), OutputError> {
-    let (mut lines, mut at, mut whole, mut line) = (0, 0, 0, Vec::new());
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path).at("open", path)?);
-    while file.read_until(b'\n', &mut line).at("read", path)? > 0 {
-        at += line.len() as u64;
-        if line.ends_with(b"\n") {
-            whole = at;
-        }
-        if let Some(line) = Line::parse(&line) {
-            take(line);
-            lines += 1;
-        }
-        line.clear();
-    }
-    Ok((lines, whole))
+/// Gives every line of a ledger.
+fn read(path: &Path, mut take: impl FnMut(Line)) -> Result<(), OutputError> {
+    lines::read(path, |line| Line::parse(line).map(&mut take).is_some()).map(drop)
 }
 
 /// Writes what counts to a new file, which takes the old one's place.

@@ -6,7 +6,7 @@
 //!
 //! - [`finder`] says which files are to be looked at, [`names`] which never are; [`files`] opens and reads them.
 //! - [`labels`] finds what a picture shows; [`leave`] does what is to be done with one that was sent.
-//! - [`ledger`] knows what was sent, durably, and [`recover`] asks the topic what nobody knows after a crash.
+//! - [`ledger`] knows what was sent, durably (in [`lines`]), and [`recover`] asks the topic what nobody knows after a crash.
 //! - [`work`] puts them together; [`look`] looks beforehand.
 
 pub mod files;
@@ -14,6 +14,7 @@ pub mod finder;
 pub mod labels;
 pub mod leave;
 pub mod ledger;
+pub mod lines;
 pub mod look;
 pub mod names;
 pub mod recover;
@@ -59,7 +60,8 @@ impl Files {
         self.0[1].load(Ordering::Relaxed)
     }
 
-    fn set(&self, there: u64, waiting: u64) {
+    /// Files that are there, and those that are to be sent.
+    pub fn set(&self, there: u64, waiting: u64) {
         self.0[0].store(there, Ordering::Relaxed);
         self.0[1].store(waiting, Ordering::Relaxed);
     }
@@ -82,7 +84,7 @@ pub struct Paths {
 pub fn source(plan: &CameraPlan) -> Option<&DirectorySource> {
     match &plan.spec.source {
         Source::Directory(spec) => Some(spec),
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => None,
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::File(_) | Source::Synthetic(_) => None,
     }
 }
 

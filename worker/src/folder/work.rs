@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, Sender},
     time::{Duration, Instant},
 };
 
@@ -11,21 +10,14 @@ use edgereel_crds::{
     directory::DirectorySource,
     plan::CameraPlan,
     status::{ConditionStatus, ConditionType, Reason},
-    units::Duration as Spelled,
 };
 use edgereel_frame::{
     reasons::DropReason,
     wire::{FrameEncoder, labelled::Labelled},
 };
-use edgereel_kafka::{
-    client::KafkaFault,
-    producer::{Delivery, Fate, FrameProducer, Options, Record, SendError},
-    reader::TopicReader,
-};
+use edgereel_kafka::reader::TopicReader;
 use edgereel_runtime::{fault::Fault, plain::plain, state::ResourceState, throttle::Throttle};
-use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
@@ -40,35 +32,19 @@ use super::{
 use crate::{
     capture::{
         CaptureEnv,
-        health::{End, Health, Words},
+        health::{End, Words},
         metrics::CameraMetrics,
-        sender::{SILENCE, trouble},
-        watchdog::Silent,
+        patient::{Attempt, Fared, LOOK, Patient},
     },
     sink::private_dir::PrivateDir,
 };
 
 /// Files in a round, at most. Their bytes are bounded by the batch and the memory.
 const ROUND: usize = 500;
-/// Full batches in a round: librdkafka has five on their way at most, and spins with a sixth.
-const BATCHES: u64 = 4;
-/// Files of a round go together.
-const LINGER: Duration = Duration::from_millis(5);
-/// How long the last round may take when the worker stops: the pod's grace period is 30 s.
-const STOP: Duration = Duration::from_secs(10);
-/// How often Kafka's health is looked at while a round is on its way.
-const LOOK: Duration = Duration::from_secs(1);
 /// A round of a slow `frameRate.target` holds the files of so many seconds.
 const PACED: f64 = 0.1;
 /// One line of a kind in the log in this time.
 const INTERVAL: Duration = Duration::from_secs(10);
-
-enum Event {
-    Delivered(Delivery<Id>),
-    /// The system has told of files.
-    Told,
-    Stop,
-}
 
 /// A file of a round.
 struct Item {
@@ -99,23 +75,16 @@ pub struct Work {
     /// Files that cannot be sent as they are, with their size and time.
     bad: HashMap<PathBuf, (u64, DropReason)>,
     ledger: Ledger,
-    producer: FrameProducer<Id>,
-    events: Receiver<Event>,
-    tell: Sender<Event>,
-    /// What is on its way, in bytes.
-    flying: HashMap<Id, usize>,
-    landed: u64,
+    patient: Patient<Id>,
     pace: Option<(f64, Instant)>,
-    bounds: (usize, usize),
+    /// The largest picture, in bytes.
+    largest: usize,
     encoder: FrameEncoder,
-    key: Option<String>,
     metrics: CameraMetrics,
     files: Files,
     there: HashSet<PathBuf>,
-    health: Health,
     state: ResourceState,
     complaints: Throttle,
-    stop: bool,
     sent: u64,
     _private: PrivateDir,
 }
@@ -150,19 +119,8 @@ impl Work {
         // What is sent from here on stands behind these.
         ledger.ends(reader.bounds(&topic)?.into_iter().map(|(partition, (_, high))| (partition, high)))?;
         drop(reader);
-        let mut settings = plan.spec.producer.clone();
-        settings.linger = Spelled(settings.linger.0.max(LINGER));
-        let options = Options { settings: &settings, patient: true, ..Options::for_camera(plan, limit) };
-        let (tell, events) = mpsc::channel();
-        let delivered = tell.clone();
-        let on_delivery = move |delivery| drop(delivered.send(Event::Delivered(delivery)));
-        let producer = FrameProducer::new(&plan.connection, &env.secrets, &options, on_delivery)?;
-        let memory = plan.spec.buffer.memory.as_usize();
-        let bytes = (settings.batch_bytes.0 * BATCHES).min(memory as u64 / 4).max(1);
-        stop_with(runtime, env.shutdown.clone(), tell.clone());
         let words = Words { online: "the folder is read", flowing: "the folder is read, and Kafka has what was in it" };
-        let health = Health::saying(env.state.clone(), words);
-        health.kafka(End::Up);
+        let patient = Patient::connect(plan, &env, limit, words, runtime)?;
         Ok(Work {
             name: plan.name.to_string(),
             leaving: Leaving::new(spec.after_sent, paths.sent.clone()),
@@ -172,22 +130,15 @@ impl Work {
             watcher: None,
             bad: HashMap::new(),
             ledger,
-            producer,
-            events,
-            tell,
-            flying: HashMap::new(),
-            landed: 0,
+            patient,
             pace: plan.spec.frame_rate.target.map(|rate| (rate, Instant::now())),
-            bounds: (bytes as usize, plan.spec.encoding.max_frame_bytes.as_usize()),
+            largest: plan.spec.encoding.max_frame_bytes.as_usize(),
             encoder,
-            key: env.keep.key().map(str::to_owned),
             metrics: env.keep.metrics().clone(),
             files,
             there: HashSet::new(),
-            health,
             state: env.state,
             complaints: Throttle::new(INTERVAL),
-            stop: false,
             sent: 0,
             spec: spec.clone(),
             paths,
@@ -204,7 +155,7 @@ impl Work {
         let done = self.rounds();
         if let Err(fault) = &done {
             let (reason, message) = (fault.reason, fault.message.clone());
-            self.producer.abandon(Duration::ZERO, KafkaFault::passing(reason, message));
+            self.patient.abandon(reason, message);
         }
         done
     }
@@ -212,7 +163,7 @@ impl Work {
     fn rounds(&mut self) -> Result<(), Fault> {
         loop {
             let now = Instant::now();
-            if self.stop {
+            if self.patient.stops() {
                 return Ok(());
             }
             if self.finder.is_due(now) {
@@ -220,7 +171,7 @@ impl Work {
             }
             self.follow_hints()?;
             let mut items = self.read_round()?;
-            while !items.is_empty() && !self.stop {
+            while !items.is_empty() && !self.patient.stops() {
                 self.send(items)?;
                 // The next are read while these are on their way.
                 items = self.read_round()?;
@@ -232,7 +183,7 @@ impl Work {
                 return Ok(());
             }
             let until = self.finder.wake_at(Instant::now());
-            if !self.stop && self.finder.waiting() == 0 || until > Instant::now() {
+            if !self.patient.stops() && self.finder.waiting() == 0 || until > Instant::now() {
                 self.hear(until)?;
             }
         }
@@ -245,13 +196,12 @@ impl Work {
             Err(fault) => {
                 // A folder that is another one, or gone, is watched anew.
                 self.watcher = None;
-                self.health.camera(End::Down(fault.reason, fault.message.clone()));
+                self.patient.health().camera(End::Down(fault.reason, fault.message.clone()));
                 return Err(fault);
             }
         };
         if self.spec.watch && self.watcher.is_none() {
-            let tell = self.tell.clone();
-            match finder::watch(&self.paths.folder, &self.told, move || drop(tell.send(Event::Told))) {
+            match finder::watch(&self.paths.folder, &self.told, self.patient.waker()) {
                 Ok(watcher) => self.watcher = Some(watcher),
                 Err(e) => {
                     let every = self.spec.rescan;
@@ -266,7 +216,7 @@ impl Work {
         for (directory, why) in &listing.unreadable {
             self.complain(&format!("{}: the directory cannot be read: {why}", directory.display()));
         }
-        self.health.camera(End::Up);
+        self.patient.health().camera(End::Up);
         let files: Vec<PathBuf> = listing.files.into_iter().filter(|path| !self.labels.is_label(path)).collect();
         self.bad.retain(|path, _| files.binary_search(path).is_ok());
         self.there = HashSet::new();
@@ -372,7 +322,7 @@ impl Work {
         }
         let folder = self.open()?;
         let most = self.pace.map_or(ROUND, |(rate, _)| ((rate * PACED) as usize).clamp(1, ROUND));
-        while items.len() < most && bytes < self.bounds.0 {
+        while items.len() < most && bytes < self.patient.room() {
             let Some(path) = self.finder.take_out() else { break };
             match self.read(&folder, &path) {
                 Ok(Read::Item(item)) => {
@@ -395,7 +345,7 @@ impl Work {
 
     /// Reads one file.
     fn read(&mut self, folder: &Folder, path: &Path) -> Result<Read, NotNow> {
-        let Picture { bytes, kind, stamp, time } = folder.read(path, self.bounds.1)?;
+        let Picture { bytes, kind, stamp, time } = folder.read(path, self.largest)?;
         let id = ledger::id(path, &bytes);
         if self.ledger.is_pending(id) {
             return Ok(Read::UnderWay);
@@ -430,7 +380,7 @@ impl Work {
 
     /// Something is to be seen to, and everything else goes on.
     fn complain(&self, words: &str) {
-        self.health.note(words);
+        self.patient.health().note(words);
         if let Some(held) = self.complaints.allow(Instant::now()) {
             warn!(camera = self.name, held_back = held, "{words}");
         }
@@ -440,7 +390,7 @@ impl Work {
     fn send(&mut self, items: Vec<Item>) -> Result<(), Fault> {
         if let Some((rate, due)) = self.pace {
             self.hear_until(due)?;
-            if self.stop {
+            if self.patient.stops() {
                 return Ok(());
             }
             let due = due.max(Instant::now() - Duration::from_secs(1));
@@ -450,21 +400,10 @@ impl Work {
         for Item { sending, labelled } in items {
             let encoded = self.encoder.encode_labelled(&labelled);
             loop {
-                let record = Record {
-                    key: self.key.as_deref().map(str::as_bytes),
-                    value: Some(&encoded.value),
-                    headers: encoded.headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))),
-                    // Not the file's own time: of an old one, retention could delete the record at once.
-                    timestamp: Timestamp::now(),
-                };
-                match self.producer.send(record, sending.id) {
-                    Ok(()) => {
-                        self.flying.insert(sending.id, labelled.picture.len());
-                        break;
-                    }
-                    Err(SendError::Full) => self.hear(Instant::now() + LOOK)?,
-                    Err(SendError::TooLarge) => break self.refused(sending.id)?,
-                    Err(SendError::Fatal(fault)) => return Err(fault.into()),
+                match self.patient.send(&encoded, labelled.picture.len(), sending.id)? {
+                    Attempt::Away => break,
+                    Attempt::Full => self.hear(Instant::now() + LOOK)?,
+                    Attempt::TooLarge => break self.refused(sending.id)?,
                 }
             }
         }
@@ -473,21 +412,11 @@ impl Work {
 
     /// Waits until everything on its way is acknowledged.
     fn land(&mut self) -> Result<(), Fault> {
-        let mut silent = Silent::new(SILENCE);
-        let mut deadline = None;
-        while !self.flying.is_empty() {
+        while self.patient.flying() > 0 {
             self.hear(Instant::now() + LOOK)?;
             self.show();
-            let now = Instant::now();
-            let brokers = self.producer.health();
-            let is_silent = silent.observe(self.landed, !self.flying.is_empty(), now);
-            if let Some((reason, message)) = trouble(brokers.snapshot(), brokers.last_fault(), is_silent)
-                && self.health.kafka(End::Down(reason, message.clone()))
-            {
-                warn!(camera = self.name, "{message}");
-            }
-            if self.stop && now >= *deadline.get_or_insert(now + STOP) {
-                let files = self.flying.len();
+            if self.patient.is_over() {
+                let files = self.patient.flying();
                 info!(
                     camera = self.name,
                     files, "stopped before Kafka acknowledged them: the next start looks whether it did"
@@ -499,7 +428,7 @@ impl Work {
     }
 
     fn hear_until(&mut self, until: Instant) -> Result<(), Fault> {
-        while !self.stop && Instant::now() < until {
+        while !self.patient.stops() && Instant::now() < until {
             self.hear(until)?;
         }
         Ok(())
@@ -507,45 +436,18 @@ impl Work {
 
     /// Waits for something to happen, at most until then, and takes in all that has.
     fn hear(&mut self, until: Instant) -> Result<(), Fault> {
-        let wait = until.saturating_duration_since(Instant::now());
-        let mut event = self.events.recv_timeout(wait).ok();
-        while let Some(heard) = event {
-            match heard {
-                Event::Stop => self.stop = true,
-                Event::Told => {}
-                Event::Delivered(delivery) => self.delivered(delivery)?,
+        for fared in self.patient.hear(until)? {
+            match fared {
+                Fared::Sent { token, partition, offset } => {
+                    self.sent += 1;
+                    if let Some(Sending { path, stamp, .. }) = self.ledger.sent(token, partition, offset)? {
+                        self.leave(&path, stamp)?;
+                    }
+                }
+                Fared::TooLarge(token) => self.refused(token)?,
             }
-            event = self.events.try_recv().ok();
         }
         Ok(())
-    }
-
-    fn delivered(&mut self, delivery: Delivery<Id>) -> Result<(), Fault> {
-        let Delivery { token: id, result, .. } = delivery;
-        let Some(bytes) = self.flying.remove(&id) else { return Ok(()) };
-        self.landed += 1;
-        match result {
-            Ok((partition, offset)) => {
-                let sent = self.ledger.sent(id, partition, offset)?;
-                self.sent += 1;
-                self.metrics.take_in(bytes);
-                self.metrics.acknowledge();
-                self.metrics.captured_bytes.inc_by(bytes as u64);
-                self.metrics.frame_bytes.observe(bytes as f64);
-                self.metrics.last_frame.set(Timestamp::now().as_microsecond() as f64 / 1e6);
-                self.health.kafka(End::Up);
-                match sent {
-                    Some(Sending { path, stamp, .. }) => self.leave(&path, stamp),
-                    None => Ok(()),
-                }
-            }
-            Err(undelivered) if undelivered.fate == Fate::TooLarge => self.refused(id),
-            Err(undelivered) if undelivered.fate == Fate::Stopped => Ok(()),
-            Err(undelivered) => {
-                self.health.kafka(End::Down(undelivered.fault.reason, undelivered.fault.message.clone()));
-                Err(undelivered.fault.into())
-            }
-        }
     }
 
     /// The topic does not take a file.
@@ -583,7 +485,7 @@ impl Work {
     }
 
     fn show(&self) {
-        self.files.set(self.there.len() as u64, (self.finder.waiting() + self.flying.len()) as u64);
+        self.files.set(self.there.len() as u64, (self.finder.waiting() + self.patient.flying()) as u64);
     }
 
     /// Everything that there was is sent or passed over.
@@ -620,15 +522,6 @@ fn walk(root: &Path) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// Tells the thread when it is to stop.
-fn stop_with(runtime: &Handle, shutdown: CancellationToken, tell: Sender<Event>) {
-    runtime.spawn(async move {
-        shutdown.cancelled().await;
-        // Nobody listens where it has ended by itself.
-        let _ = tell.send(Event::Stop);
-    });
 }
 
 /// What another program has sent counts as sent: a name in each line, of a file that is there.

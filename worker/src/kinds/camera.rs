@@ -1,8 +1,10 @@
 //! A camera as wanted, and its work.
 
 use edgereel_crds::{
+    camera_stream::CameraStreamSpec,
     name::{Kind, ObjectName},
     plan::CameraPlan,
+    schedule::Schedule,
     worker_status::{ConnectionReport, Figures, Overview, Semantics},
 };
 use edgereel_frame::reasons::DropReason;
@@ -20,7 +22,7 @@ use serde_json::Value;
 use super::moment;
 use crate::{
     capture::{self, CaptureEnv, Keep, LastFrame, metrics::CameraFamilies},
-    folder::{self, Files},
+    folder, videos,
 };
 
 /// A camera that is wanted.
@@ -52,7 +54,7 @@ impl Wanted for WantedCamera {
     fn work(&self) -> Box<dyn Work> {
         let last = self.snapshots.then(LastFrame::default);
         let keep = Keep::new(&self.plan, self.families.of(&self.plan.name), last.clone());
-        Box::new(CameraWork { plan: self.plan.clone(), keep, last, files: Files::default() })
+        Box::new(CameraWork { plan: self.plan.clone(), keep, last, files: videos::Kept::default() })
     }
 }
 
@@ -60,8 +62,8 @@ struct CameraWork {
     plan: CameraPlan,
     keep: Keep,
     last: Option<LastFrame>,
-    /// Of a folder.
-    files: Files,
+    /// Of a folder, and of videos.
+    files: videos::Kept,
 }
 
 impl Work for CameraWork {
@@ -69,15 +71,23 @@ impl Work for CameraWork {
         self.plan.spec.suspend
     }
 
+    fn schedule(&self) -> Option<Schedule> {
+        let CameraStreamSpec { schedule, time_zone, .. } = &self.plan.spec;
+        // One that cannot be read does not get here.
+        schedule.as_deref().and_then(|schedule| Schedule::new(schedule, time_zone.as_deref()).ok())
+    }
+
     fn start(&self, state: &ResourceState, around: &Surroundings) -> BoxFuture<'static, Result<(), Fault>> {
-        let Surroundings { storage_root, secrets, shutdown } = around.clone();
+        let Surroundings { secrets, shutdown, .. } = around.clone();
         let (plan, env) =
             (self.plan.clone(), CaptureEnv { secrets, keep: self.keep.clone(), state: state.clone(), shutdown });
-        let files = self.files.clone();
+        let (kept, around) = (self.files.clone(), around.clone());
         Box::pin(on_a_task(async move {
-            match folder::source(&plan) {
-                Some(spec) => folder::run(&plan, spec, env, storage_root.as_deref(), &files).await,
-                None => capture::run(&plan, env).await,
+            let root = around.storage_root.as_deref();
+            match (folder::source(&plan), videos::source(&plan)) {
+                (Some(spec), _) => folder::run(&plan, spec, env, root, &kept.files).await,
+                (None, Some(spec)) => videos::run(&plan, spec, env, &around, &kept).await,
+                (None, None) => capture::run(&plan, env).await,
             }
         }))
     }
@@ -94,7 +104,8 @@ impl Work for CameraWork {
     fn figures(&self, rate: Rate) -> Figures {
         let m = self.keep.metrics();
         let account = m.account();
-        let folder = folder::source(&self.plan).is_some();
+        let repeats = videos::source(&self.plan).map(|spec| spec.repeat);
+        let folder = folder::source(&self.plan).is_some() || repeats == Some(false);
         let size = (m.width.get() > 0).then(|| format!("{}x{}", m.width.get(), m.height.get()));
         Figures::new()
             .with("fps", Semantics::Rate, Value::from(rate.fps))
@@ -107,8 +118,8 @@ impl Work for CameraWork {
             .amount("bufferBytes", Some(m.buffer_bytes.get()))
             .time("lastFrameTime", moment(m.last_frame.get()))
             .with("frameSize", Semantics::Text, size.map(Value::from))
-            .amount("filesThere", folder.then(|| self.files.there() as i64))
-            .amount("filesWaiting", folder.then(|| self.files.waiting() as i64))
+            .amount("filesThere", folder.then(|| self.files.files.there() as i64))
+            .amount("filesWaiting", folder.then(|| self.files.files.waiting() as i64))
     }
 
     fn connections(&self) -> Vec<ConnectionReport> {

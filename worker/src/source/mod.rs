@@ -120,8 +120,8 @@ pub fn open(plan: &CameraPlan, secrets: &Secrets) -> Result<Box<dyn Source>, Sou
         Spec::Mjpeg(spec) => Box::new(mjpeg::Mjpeg::new(spec, largest, namespace, secrets)?),
         Spec::Snapshot(spec) => Box::new(snapshot::Snapshot::new(spec, largest, namespace, secrets)?),
         Spec::Rtsp(spec) => Box::new(rtsp::Rtsp::new(spec, &plan.spec, namespace, secrets)?),
-        Spec::Directory(_) => {
-            return Err(SourceError::new(Reason::InternalError, "a folder of files is no camera that can be dialled"));
+        Spec::Directory(_) | Spec::File(_) => {
+            return Err(SourceError::new(Reason::InternalError, "files are no camera that can be dialled"));
         }
         Spec::Synthetic(spec) => Box::new(synthetic::Synthetic::new(spec, plan.spec.frame_rate.target)?),
     })

@@ -242,3 +242,36 @@ spec:
     children::<CameraStream>("folder-to-its-end.yaml", text, "labels").await;
     children::<CameraStream>("folder-watched.yaml", text, "inbox").await;
 }
+
+#[tokio::test]
+async fn golden_videos_by_a_schedule_and_repeated() {
+    let text = "\
+apiVersion: edgereel.dev/v1alpha1
+kind: KafkaConnection
+metadata: {name: kafka}
+spec: {bootstrapServers: [\"kafka:9092\"]}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: crowd}
+spec:
+  source: {file: {path: videos/*.mp4}}
+  frameRate: {target: 3}
+  schedule: \"0  2 * * *\"
+  timeZone: Australia/Melbourne
+  storage: {persistentVolumeClaim: {claimName: crowd}}
+  topic: {name: crowd}
+  kafka: {connectionRef: {name: kafka}}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: CameraStream
+metadata: {name: show}
+spec:
+  source: {file: {path: show.mp4, repeat: true}}
+  storage: {persistentVolumeClaim: {claimName: crowd}}
+  topic: {name: show}
+  kafka: {connectionRef: {name: kafka}}
+";
+    children::<CameraStream>("videos-by-a-schedule.yaml", text, "crowd").await;
+    children::<CameraStream>("videos-repeated.yaml", text, "show").await;
+}

@@ -14,6 +14,7 @@ mod progress;
 mod reports;
 mod rollouts;
 mod scenarios;
+mod schedule;
 mod sharing;
 mod toy;
 mod verdicts;
@@ -29,7 +30,7 @@ use edgereel_crds::{CameraStream, CameraWorker, FrameSink, KafkaConnection, docu
 use http::{Method, Request, Response};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    batch::v1::Job,
+    batch::v1::{CronJob, Job},
     core::v1::{ConfigMap, Pod, Secret, Service},
     policy::v1::PodDisruptionBudget,
 };
@@ -346,6 +347,7 @@ impl Lab {
             ("Deployment", of_child::<Deployment>),
             ("StatefulSet", of_child::<StatefulSet>),
             ("Job", of_child::<Job>),
+            ("CronJob", of_child::<CronJob>),
             ("PodDisruptionBudget", of_child::<PodDisruptionBudget>),
             ("Secret", |lab, event| {
                 let ours = ours(&event);

@@ -51,6 +51,7 @@ fn pod() -> PodView {
         revision: None,
         declared: true,
         last_words: None,
+        job: None,
         finished: false,
         config: None,
         follows: None,

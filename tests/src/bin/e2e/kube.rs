@@ -47,6 +47,7 @@ pub enum Kind {
     StatefulSet,
     Lease,
     Claim,
+    CronJob,
 }
 
 impl Kind {
@@ -67,6 +68,7 @@ impl Kind {
             Kind::StatefulSet => ("apis/apps/v1", "statefulsets"),
             Kind::Lease => ("apis/coordination.k8s.io/v1", "leases"),
             Kind::Claim => ("api/v1", "persistentvolumeclaims"),
+            Kind::CronJob => ("apis/batch/v1", "cronjobs"),
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Address {
 
 impl Address {
     /// The URL for FFmpeg's eyes alone.
-    fn secret(&self) -> Result<Url, SourceError> {
+    pub(super) fn secret(&self) -> Result<Url, SourceError> {
         let mut url = self.url.clone();
         let Some(Credentials { username, password }) = &self.credentials else { return Ok(url) };
         // What the URL's own methods leave as it is, `%` above all, FFmpeg would read as an escape.
@@ -52,7 +52,7 @@ impl Address {
     }
 
     /// What FFmpeg's error means while it opens.
-    fn refused(&self, error: Error) -> SourceError {
+    pub(super) fn refused(&self, error: Error) -> SourceError {
         match error {
             Error::HttpUnauthorized if self.credentials.is_none() => {
                 let message = "answered 401: it wants a login, set `credentialsSecretRef`";
@@ -93,7 +93,7 @@ impl Address {
         }
     }
 
-    fn broke_off(&self, error: Error) -> SourceError {
+    pub(super) fn broke_off(&self, error: Error) -> SourceError {
         match error {
             Error::Eof => self.error(Reason::CameraUnreachable, "the camera ended the stream"),
             Error::Other { errno: ETIMEDOUT } => self.error(Reason::CameraStalled, "nothing came for too long"),
@@ -104,23 +104,27 @@ impl Address {
 
 /// An open input, and which of its streams is read.
 pub struct Input {
-    address: Address,
     context: context::Input,
     stream: usize,
     packet: Packet,
 }
 
 impl Input {
-    /// Opens it and looks for its video. Every wait ends soon after `given_up` is set.
-    pub fn open(address: &Address, given_up: Arc<AtomicBool>) -> Result<Self, SourceError> {
-        let options: Dictionary<'_> = address.options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let url = address.secret()?;
+    /// Opens a URL with FFmpeg's own options for it, and looks for its video. Every wait ends soon after `given_up` is set.
+    ///
+    /// # Errors
+    /// FFmpeg's own.
+    pub fn open(url: &str, options: &[(&'static str, String)], given_up: Arc<AtomicBool>) -> Result<Self, Error> {
+        let options: Dictionary<'_> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let give_up = move || given_up.load(Ordering::Relaxed);
-        let context = format::input_with_interrupt_and_dictionary(url.as_str(), give_up, options);
-        let context = context.map_err(|error| address.refused(error))?;
+        let context = format::input_with_interrupt_and_dictionary(url, give_up, options)?;
         let stream = context.streams().best(Type::Video).map(|stream| stream.index());
-        let stream = stream.ok_or_else(|| address.refused(Error::StreamNotFound))?;
-        Ok(Input { address: address.clone(), context, stream, packet: Packet::empty() })
+        Ok(Input { stream: stream.ok_or(Error::StreamNotFound)?, context, packet: Packet::empty() })
+    }
+
+    /// What there is to know of it as a whole.
+    pub fn context(&self) -> &context::Input {
+        &self.context
     }
 
     /// The stream that is read.
@@ -129,11 +133,14 @@ impl Input {
     }
 
     /// Reads the next packet and gives it to `take` if it is of that stream; what `take` says goes back.
-    pub fn read(&mut self, take: impl FnOnce(&Packet) -> bool) -> Result<bool, SourceError> {
+    ///
+    /// # Errors
+    /// FFmpeg's own; [`Error::Eof`] at the end.
+    pub fn read(&mut self, take: impl FnOnce(&Packet) -> bool) -> Result<bool, Error> {
         match self.packet.read(&mut self.context) {
             Ok(()) if self.packet.stream() == self.stream => Ok(take(&self.packet)),
             Ok(()) | Err(Error::Other { errno: EAGAIN }) => Ok(true),
-            Err(error) => Err(self.address.broke_off(error)),
+            Err(error) => Err(error),
         }
     }
 }
@@ -174,8 +181,8 @@ mod tests {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("rtsp://{}/", silent.local_addr().expect("an address"));
         let given_up = Arc::new(AtomicBool::new(false));
-        let (told, address) = (given_up.clone(), address(&url, None));
-        let opening = std::thread::spawn(move || Input::open(&address, told).map(drop));
+        let told = given_up.clone();
+        let opening = std::thread::spawn(move || Input::open(&url, &[], told).map(drop));
         let accepted = silent.accept().expect("a connection");
         given_up.store(true, Ordering::Relaxed);
         // The connection is still open: only the wish has ended.

@@ -3,8 +3,8 @@
 //! - [`input`] opens and reads, and gives up when it is told to;
 //! - [`pictures`] makes pictures of packets: JPEG as it came, everything else decoded and encoded.
 
-mod input;
-mod pictures;
+pub mod input;
+pub mod pictures;
 
 use std::{
     sync::{
@@ -18,8 +18,8 @@ use edgereel_crds::status::Reason;
 use edgereel_runtime::plain::plain;
 use futures::future::BoxFuture;
 pub use input::Address;
-use pictures::Pictures;
 pub use pictures::Wanted;
+use pictures::{Live, Pictures};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{FrameStream, Part, SourceError};
@@ -75,8 +75,10 @@ fn read(
     opened: oneshot::Sender<Result<(), SourceError>>,
     parts: &mpsc::Sender<Result<Part, SourceError>>,
 ) {
-    let begun = input::Input::open(address, given_up).and_then(|input| {
-        let pictures = Pictures::of(input.stream(), wanted).map_err(|words| address.protocol_error(words))?;
+    let begun = address.secret().and_then(|url| {
+        let input = input::Input::open(url.as_str(), &address.options, given_up).map_err(|e| address.refused(e))?;
+        let choice = Box::new(Live::new(&wanted.frame_rate));
+        let pictures = Pictures::of(input.stream(), wanted, choice).map_err(|words| address.protocol_error(words))?;
         Ok((input, pictures))
     });
     let (mut input, mut pictures) = match begun {
@@ -92,7 +94,7 @@ fn read(
         match result {
             Ok(true) => {}
             Ok(false) => return,
-            Err(error) => return drop(parts.blocking_send(Err(error))),
+            Err(error) => return drop(parts.blocking_send(Err(address.broke_off(error)))),
         }
     }
 }

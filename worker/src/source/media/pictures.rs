@@ -30,30 +30,75 @@ pub struct Wanted {
     pub key_frames_only: bool,
 }
 
+/// Decides which of a stream's pictures go on. It is asked once for each, in the order in which they are shown, with its time in the
+/// stream's own units, where that has one.
+pub trait Choice {
+    /// Of a JPEG that would be passed on; what is given instead, if it does not go on.
+    fn passes(&mut self, time: Option<i64>) -> Option<Part>;
+    /// Of a picture that was decoded, and would be encoded.
+    fn decoded(&mut self, time: Option<i64>) -> Option<Part>;
+    /// Of a picture that is damaged; what is given of it.
+    fn damaged(&mut self, _time: Option<i64>) -> Part {
+        Part::Skipped(DropReason::undecodable)
+    }
+}
+
+/// Of a camera: decoded pictures at the target rate, as they come. JPEGs are paced where they cost nothing.
+pub struct Live(Pacer);
+
+impl Live {
+    /// By this rate.
+    pub fn new(rate: &FrameRate) -> Self {
+        Live(Pacer::new(&FrameRate { adaptive: false, minimum: None, ..rate.clone() }))
+    }
+}
+
+impl Choice for Live {
+    fn passes(&mut self, _: Option<i64>) -> Option<Part> {
+        None
+    }
+
+    fn decoded(&mut self, _: Option<i64>) -> Option<Part> {
+        (!self.0.admit(Instant::now(), false)).then_some(Part::NotWanted)
+    }
+}
+
 /// Makes pictures of one stream's packets.
 pub struct Pictures {
     largest: usize,
+    choice: Box<dyn Choice>,
     decoded: Option<Decoded>,
 }
 
 impl Pictures {
     /// For a stream; in words, why it cannot be done.
-    pub fn of(stream: Option<Stream<'_>>, wanted: &Wanted) -> Result<Self, String> {
+    pub fn of(stream: Option<Stream<'_>>, wanted: &Wanted, choice: Box<dyn Choice>) -> Result<Self, String> {
         let parameters = stream.ok_or("it has no video")?.parameters();
         let decoded = match parameters.id() {
             codec::Id::MJPEG => None,
             _ => Some(Decoded::new(parameters, wanted)?),
         };
-        Ok(Pictures { largest: wanted.largest, decoded })
+        Ok(Pictures { largest: wanted.largest, choice, decoded })
     }
 
     /// Gives what a packet holds to `give`, until that says no; then says no too.
     pub fn take(&mut self, packet: &Packet, give: &mut dyn FnMut(Part) -> bool) -> bool {
         match (&mut self.decoded, packet.data()) {
             (_, None | Some([])) => give(Part::Skipped(DropReason::empty)),
-            (None, Some(jpeg)) if jpeg.len() > self.largest => give(Part::TooLarge(jpeg.len())),
-            (None, Some(jpeg)) => give(Part::Picture(Bytes::copy_from_slice(jpeg))),
-            (Some(decoded), Some(_)) => decoded.take(packet, give),
+            (None, Some(jpeg)) => match self.choice.passes(packet.pts().or(packet.dts())) {
+                Some(instead) => give(instead),
+                None if jpeg.len() > self.largest => give(Part::TooLarge(jpeg.len())),
+                None => give(Part::Picture(Bytes::copy_from_slice(jpeg))),
+            },
+            (Some(decoded), Some(_)) => decoded.take(packet, self.choice.as_mut(), give),
+        }
+    }
+
+    /// Gives what is still in the decoder at the stream's end.
+    pub fn finish(&mut self, give: &mut dyn FnMut(Part) -> bool) -> bool {
+        match &mut self.decoded {
+            None => true,
+            Some(decoded) => decoded.finish(self.choice.as_mut(), give),
         }
     }
 }
@@ -62,14 +107,12 @@ struct Decoded {
     decoder: decoder::Video,
     scaler: Option<Scaler>,
     encoder: Encoder,
-    pacer: Pacer,
 }
 
 /// What becomes of a decoded picture.
 enum Made {
     Encoded(Bytes),
     Damaged,
-    NotWanted,
 }
 
 impl Decoded {
@@ -87,21 +130,33 @@ impl Decoded {
         options.set("max_pixels", &MAX_PIXELS.to_string());
         let opened = decoder.open_as_with(codec, options).and_then(|opened| opened.video());
         let encoder = Encoder::new(wanted.quality).map_err(|e| e.to_string())?;
-        let pacer = Pacer::new(&FrameRate { adaptive: false, minimum: None, ..wanted.frame_rate });
-        Ok(Decoded { decoder: opened.map_err(|e| named("decode", e))?, scaler: None, encoder, pacer })
+        Ok(Decoded { decoder: opened.map_err(|e| named("decode", e))?, scaler: None, encoder })
     }
 
-    fn take(&mut self, packet: &Packet, give: &mut dyn FnMut(Part) -> bool) -> bool {
+    fn take(&mut self, packet: &Packet, choice: &mut dyn Choice, give: &mut dyn FnMut(Part) -> bool) -> bool {
         if self.decoder.send_packet(packet).is_err() && !give(Part::Skipped(DropReason::undecodable)) {
             return false;
         }
+        self.receive(choice, give)
+    }
+
+    fn finish(&mut self, choice: &mut dyn Choice, give: &mut dyn FnMut(Part) -> bool) -> bool {
+        // It may have come to its end already.
+        let _ = self.decoder.send_eof();
+        self.receive(choice, give)
+    }
+
+    fn receive(&mut self, choice: &mut dyn Choice, give: &mut dyn FnMut(Part) -> bool) -> bool {
         let mut picture = Picture::empty();
         while self.decoder.receive_frame(&mut picture).is_ok() {
-            let part = match self.make(&picture) {
-                Ok(Made::Encoded(jpeg)) => Part::Picture(jpeg),
-                Ok(Made::NotWanted) => Part::NotWanted,
-                Ok(Made::Damaged) | Err(_) => Part::Skipped(DropReason::undecodable),
+            let instead = match is_damaged(&picture) {
+                true => Some(choice.damaged(picture.timestamp())),
+                false => choice.decoded(picture.timestamp()),
             };
+            let part = instead.unwrap_or_else(|| match self.make(&picture) {
+                Ok(Made::Encoded(jpeg)) => Part::Picture(jpeg),
+                Ok(Made::Damaged) | Err(_) => Part::Skipped(DropReason::undecodable),
+            });
             if !give(part) {
                 return false;
             }
@@ -110,12 +165,6 @@ impl Decoded {
     }
 
     fn make(&mut self, picture: &Picture) -> Result<Made, EncodeError> {
-        if is_damaged(picture) {
-            return Ok(Made::Damaged);
-        }
-        if !self.pacer.admit(Instant::now(), false) {
-            return Ok(Made::NotWanted);
-        }
         let full_range;
         let picture = match picture.format() {
             Pixel::YUVJ420P => picture,

@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about. Their names are the promises that they keep.
 
 mod admission;
+mod batch;
 mod claims;
 mod connections;
 mod deletion;
@@ -79,6 +80,8 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     others::a_login_in_a_url_does_not_get_in,
     others::of_two_namespaces_that_write_one_directory_the_older_goes_on_and_both_say_so,
     others::a_label_that_every_node_has_pins_nothing,
+    batch::a_folder_on_a_claim_is_read_to_its_end_and_a_killed_pod_sends_nothing_twice,
+    batch::videos_on_a_claim_come_by_their_schedule_and_none_twice,
     claims::claims_grow_under_their_pods_and_what_cannot_grow_says_so,
     overrides::a_camera_captures_by_a_host_alias_behind_an_init_container_and_beside_a_sidecar,
 ];
