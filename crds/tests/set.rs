@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 /// Texts among which each of the schemas' patterns finds one that it takes.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 13] = [
     "a",
     "http://camera/video",
     "rtsp://camera/video",
@@ -27,6 +27,8 @@ const TEXTS: [&str; 11] = [
     "earliest",
     "source",
     "08:00",
+    "/dev/video0",
+    "a/b",
 ];
 
 /// Some value of a shape; `dice` decides which, and whether a field that need not be there is.

@@ -5,6 +5,7 @@
 //!   [`edgereel`] runs the worker.
 //! - [`terminal`] is a terminal that a command runs on, with what stands on its screen.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
+//! - [`vm`] is a machine with a kernel of its own, for cameras that are devices.
 //! - [`onvif`] is a network of its own with ONVIF cameras on it; [`mounts`] gives the worker small, full and read-only disks.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
 //!
@@ -24,6 +25,7 @@ pub mod scratch;
 pub mod synthetic;
 pub mod terminal;
 pub mod video;
+pub mod vm;
 pub mod wait;
 
 use std::{

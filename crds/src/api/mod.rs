@@ -6,6 +6,7 @@ pub mod camera_worker;
 pub mod common;
 pub mod dataset;
 pub mod declared;
+pub mod device;
 pub mod directory;
 pub mod fields;
 pub mod frame_sink;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Report, directory, names, pod};
+use super::{Report, device, directory, names, pod};
 use crate::{
     api::{
         active_hours::{ActiveHours, minutes},
@@ -146,6 +146,7 @@ fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
             let at = FieldPath::of("spec.source.rtsp");
             check_url(&rtsp.url, &RTSP, &None, &rtsp.credentials_secret_ref, &at, report);
         }
+        Source::Device(source) => device::check(source, spec.worker_ref.is_some(), report),
         Source::Directory(_) => {}
         Source::Synthetic(synthetic) => check_synthetic(synthetic, spec.encoding.max_frame_bytes, report),
     }

@@ -1,14 +1,15 @@
 //! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
 //! out. Pure: no files, no network, no clock.
 //!
-//! [`connection`], [`camera`] and [`sink`] (with [`directory`], [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
-//! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
+//! [`connection`], [`camera`] and [`sink`] (with [`device`], [`directory`], [`dataset`] and [`output_names`]) look at one resource; [`references`] follows names from
+//! one to another and decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
 //! files they could both write.
 
 mod across;
 mod camera;
 mod connection;
 mod dataset;
+mod device;
 mod directory;
 mod file_names;
 mod names;

@@ -4,17 +4,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use edgereel_crds::camera_stream::FrameRate;
-use edgereel_frame::{
-    encode::{EncodeError, Encoder, Plane},
-    reasons::DropReason,
-    reencode::MAX_PIXELS,
-};
-use ffmpeg_next::{Dictionary, Discard, Error, Packet, Stream, codec, decoder, format::Pixel, frame::Video as Picture};
+use edgereel_frame::{encode::EncodeError, reasons::DropReason, reencode::MAX_PIXELS};
+use ffmpeg_next::{Dictionary, Discard, Error, Packet, Stream, codec, decoder, frame::Video as Picture};
 
 use crate::{
-    ffmpeg::{scaler::Scaler, single_threaded, words},
+    ffmpeg::{single_threaded, words},
     pacing::Pacer,
-    source::Part,
+    source::{
+        Part,
+        jpegs::{Jpegs, fixed},
+    },
 };
 
 /// What is to be made of a stream.
@@ -60,8 +59,7 @@ impl Pictures {
 
 struct Decoded {
     decoder: decoder::Video,
-    scaler: Option<Scaler>,
-    encoder: Encoder,
+    jpegs: Jpegs,
     pacer: Pacer,
 }
 
@@ -86,9 +84,9 @@ impl Decoded {
         let mut options = Dictionary::new();
         options.set("max_pixels", &MAX_PIXELS.to_string());
         let opened = decoder.open_as_with(codec, options).and_then(|opened| opened.video());
-        let encoder = Encoder::new(wanted.quality).map_err(|e| e.to_string())?;
-        let pacer = Pacer::new(&FrameRate { adaptive: false, minimum: None, ..wanted.frame_rate });
-        Ok(Decoded { decoder: opened.map_err(|e| named("decode", e))?, scaler: None, encoder, pacer })
+        let jpegs = Jpegs::new(wanted.quality).map_err(|e| e.to_string())?;
+        let pacer = fixed(&wanted.frame_rate);
+        Ok(Decoded { decoder: opened.map_err(|e| named("decode", e))?, jpegs, pacer })
     }
 
     fn take(&mut self, packet: &Packet, give: &mut dyn FnMut(Part) -> bool) -> bool {
@@ -116,21 +114,10 @@ impl Decoded {
         if !self.pacer.admit(Instant::now(), false) {
             return Ok(Made::NotWanted);
         }
-        let full_range;
-        let picture = match picture.format() {
-            Pixel::YUVJ420P => picture,
-            _ => {
-                let scaler = Scaler::for_picture(&mut self.scaler, picture, Pixel::YUVJ420P);
-                full_range = match scaler.and_then(|scaler| scaler.run(picture)) {
-                    Ok(picture) => picture,
-                    Err(_) => return Ok(Made::Damaged),
-                };
-                &full_range
-            }
-        };
-        let plane = |n| Plane { bytes: picture.data(n), stride: picture.stride(n) };
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        self.encoder.encode(width, height, [plane(0), plane(1), plane(2)]).map(Made::Encoded)
+        match self.jpegs.encode(picture)? {
+            Some(jpeg) => Ok(Made::Encoded(jpeg)),
+            None => Ok(Made::Damaged),
+        }
     }
 }
 
