@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # The first program of the virtual machine (see prepare.sh): mounts this machine's root to be read, and the directory that the
-# kernel's command line names in `share=` to be written, and goes on with `guest` of that directory, which is guest.sh.
+# kernel's command line names in `share=` to be written, and goes on with `guest` of that directory, which is guest.py.
 busybox=/bin/busybox
 mount() { $busybox mount "$@"; }
 mount -t proc proc /proc
@@ -22,4 +22,4 @@ mount -o move /dev /r/dev
 mount -t proc proc /r/proc
 mount -t sysfs sys /r/sys
 mount -t tmpfs run /r/run
-exec $busybox chroot /r /bin/sh "$share/guest" "$share" "$directory"
+exec $busybox chroot /r /usr/bin/python3 "$share/guest" "$share" "$directory"

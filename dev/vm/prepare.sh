@@ -4,7 +4,7 @@
 #
 #   dev/vm/prepare.sh        prints the directory, in ${XDG_CACHE_HOME:-$HOME/.cache}/edgereel
 #
-#   The machine's root is this machine's, to be read only, by 9p; see init.sh and guest.sh. QEMU runs it, without KVM too.
+#   The machine's root is this machine's, to be read only, by 9p; see init.sh and guest.py. QEMU runs it, without KVM too.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 die() { echo "vm: $*" >&2; exit 1; }

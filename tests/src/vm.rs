@@ -67,7 +67,7 @@ impl Vm {
         process::aloud("prepare.sh", prepare(), PREPARE)?;
         let dir = PathBuf::from(process::output("prepare.sh", prepare(), PREPARE)?.trim());
         let (share, http) = (scratch::dir("vm"), free_port());
-        fs::copy(project_root().join("dev/vm/guest.sh"), share.join("guest")).context("cannot copy guest.sh")?;
+        fs::copy(project_root().join("dev/vm/guest.py"), share.join("guest")).context("cannot copy guest.py")?;
         let words = format!("console=ttyS0 quiet panic=-1 share={} directory={}", share.display(), dir.display());
         // Without KVM: where machines run in machines, QEMU's own use of it ends in an assertion.
         let mut qemu = command("qemu-system-x86_64", ["-accel", "tcg,thread=multi", "-cpu", "max"]);

@@ -156,7 +156,8 @@ pub enum Source {
     Snapshot(SnapshotSource),
     /// An RTSP stream: MJPEG is passed through; H.264, H.265 and others are decoded, and encoded as JPEG.
     Rtsp(RtspSource),
-    /// A camera of the machine itself: USB, or another Video4Linux2 device.
+    /// A camera of the machine itself: a Video4Linux2 device, as most USB cameras are. JPEG is passed through, raw pictures are
+    /// encoded. It is set to the rate that it offers nearest above `frameRate.target`.
     Device(DeviceSource),
     /// A folder of labelled pictures, each sent once as it is.
     Directory(DirectorySource),
