@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,9 +16,13 @@ use edgereel_tests::{
     kafka::{Cluster, Options},
     process, project_root, scratch,
 };
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::kube::{Kind, Kube, until};
+use crate::{
+    kube::{Kind, Kube, until},
+    lab::name_of,
+};
 
 /// The namespace and the release of the operator.
 pub const OPERATOR: &str = "edgereel-system";
@@ -79,6 +83,8 @@ pub struct World {
     secure: OnceLock<Cluster>,
     /// Below it all hostPaths lie.
     pub data: PathBuf,
+    /// Operators' pods that an upgrade took rights from while they still ran, and since when.
+    narrowed: Mutex<Vec<(String, Timestamp)>>,
     warned: AtomicUsize,
 }
 
@@ -92,7 +98,8 @@ impl World {
         open_to_workers(&data)?;
         // The scratch directory itself may be private.
         open_to_read(scratch::root())?;
-        let world = World { settings, kube, kafka, secure: OnceLock::new(), data, warned: AtomicUsize::new(0) };
+        let (narrowed, warned) = (Mutex::default(), AtomicUsize::new(0));
+        let world = World { settings, kube, kafka, secure: OnceLock::new(), data, narrowed, warned };
         say("installing the charts");
         world.install_crds(&[]);
         world.install(&[]);
@@ -117,6 +124,25 @@ impl World {
     #[track_caller]
     pub fn install(&self, values: &[&str]) {
         self.install_as("edgereel", OPERATOR, &["--wait"], values);
+    }
+
+    /// Upgrades the operator to values that give it fewer rights. Helm takes those of before away while the pod of before
+    /// still runs.
+    #[track_caller]
+    pub fn install_narrower(&self, values: &[&str]) {
+        let pods = self.operators();
+        let mut narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        narrowed.extend(pods.iter().map(|pod| (name_of(pod), Timestamp::now())));
+        drop(narrowed);
+        self.install(values);
+    }
+
+    /// Whether a request in the audit log came from a pod whose rights an upgrade had taken away.
+    pub fn is_narrowed(&self, event: &Value) -> bool {
+        let pod = &event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0];
+        let at = event["requestReceivedTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        let narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        narrowed.iter().any(|(name, since)| pod == name.as_str() && at.is_some_and(|at| at >= *since))
     }
 
     /// Installs or upgrades an operator under a name, in a namespace.

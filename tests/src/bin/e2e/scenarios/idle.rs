@@ -61,7 +61,7 @@ pub fn an_operator_that_nothing_happens_to_lives_on(world: &World) {
 pub fn a_namespace_that_is_gone_stalls_no_other(world: &World) {
     let (here, gone) = (Lab::open(world, "here"), Lab::open(world, GONE));
     let both = format!("watchNamespaces={{{},{}}}", gone.namespace, here.namespace);
-    world.install(&[&both]);
+    world.install_narrower(&[&both]);
     world.await_operators(1);
     here.apply(&[here.synthetic("before", json!({"suspend": true}))]);
     here.await_reason(Kind::Camera, "before", "Ready", "Suspended");

@@ -19,7 +19,12 @@ pub fn nothing_was_forbidden_to_the_operator(world: &World) {
         .filter(|event| event["annotations"]["authorization.k8s.io/decision"] == "forbid")
         .filter(|event| !knows_no_role(&event["annotations"].to_string()))
         .filter(|event| !is_gone(event["requestURI"].as_str().unwrap_or_default()))
-        .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
+        .filter(|event| !world.is_narrowed(event))
+        .map(|event| {
+            let pod = &event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0];
+            let reason = &event["annotations"]["authorization.k8s.io/reason"];
+            format!("{} {} {} of {pod}: {reason}", event["requestReceivedTimestamp"], event["verb"], event["requestURI"])
+        })
         .collect();
     assert!(refused.is_empty(), "the chart's RBAC does not allow: {refused:#?}");
 }

@@ -91,6 +91,12 @@ fn still(lab: &Lab<'_>) {
         lab.await_reason(Kind::Camera, &format!("cam{i}"), "Ready", "Suspended");
         lab.await_reason(Kind::Sink, &format!("frames{i}"), "Ready", "Suspended");
     }
+    await_users(lab, 6);
+}
+
+/// The number of users may be written as late as ten seconds after the last has come, behind what looks like rest.
+fn await_users(lab: &Lab<'_>, users: i64) {
+    lab.until(Kind::Connection, "lab", "its users are counted", |o| o["status"]["users"] == users);
 }
 
 pub fn a_settled_operator_writes_nothing_but_changed_figures(world: &World) {
@@ -105,6 +111,7 @@ pub fn a_settled_operator_writes_nothing_but_changed_figures(world: &World) {
     lab.until(Kind::Connection, "lab", "both workers have told of it", |o| {
         condition(o, "Ready").is_some_and(|ready| ready["message"].as_str().unwrap_or_default().starts_with("2 of 2"))
     });
+    await_users(&lab, 8);
     await_convergence(&lab, run, is_status);
     // Silence says something only where writes would be heard.
     let (heard, _) = writes(&lab, &world.audited(run, begun));
