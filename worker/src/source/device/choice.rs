@@ -187,13 +187,15 @@ mod tests {
 
     #[test]
     fn thirty_is_what_cameras_call_so() {
-        let ntsc = Rates::Of(vec![Interval { parts: 1001, of: 30_000 }, Interval { parts: 1, of: 60 }]);
+        let ntsc = Rates::Of(
+            [(1001, 30_000), (1, 60)].into_iter().filter_map(|(parts, of)| Interval::new(parts, of)).collect(),
+        );
         assert_eq!(ntsc.nearest(30.0).map(Interval::fraction), Some((1001, 30_000)));
     }
 
     #[test]
     fn where_any_rate_can_be_set_it_is_the_one_that_is_wanted() {
-        let [slow, fast] = [Interval { parts: 1, of: 5 }, Interval { parts: 1, of: 60 }];
+        let [slow, fast] = [5, 60].map(|rate| Interval::new(1, rate).expect("a time"));
         let rates = Rates::Between(slow, fast);
         let set = |wanted: f64| rates.nearest(wanted).map(Interval::rate);
         assert_eq!((set(12.5), set(1.0), set(100.0)), (Some(12.5), Some(5.0), Some(60.0)));
