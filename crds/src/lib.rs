@@ -25,7 +25,7 @@ pub use api::{
     active_hours, archive,
     camera_stream::{self, CameraStream, CameraStreamSpec},
     camera_worker::{self, CameraWorker, CameraWorkerSpec},
-    common, dataset, declared, directory, fields, file,
+    common, dataset, declared, device, directory, fields, file,
     frame_sink::{self, FrameSink, FrameSinkSpec},
     kafka_connection::{self, KafkaConnection, KafkaConnectionSpec},
     name, placement, pod, pod_overrides, resource_status, retention, schedule, secret_uses, secret_value, shape,

@@ -187,6 +187,18 @@ fn every_rule_refuses_what_it_is_for_and_says_so() {
         ),
         (
             "CameraStream",
+            format!(
+                "source: {{device: {{path: /dev/video0, size: 640x480, controls: {{gain: -1}}, resource: squat.ai/video}}}}, {camera}"
+            ),
+            &[],
+        ),
+        (
+            "CameraStream",
+            format!("source: {{device: {{path: /dev/video0}}}}, workerRef: {{name: w}}, {camera}"),
+            &["a camera that is a device has a pod of its own"],
+        ),
+        (
+            "CameraStream",
             format!("source: {{directory: {{path: ../a}}}}, storage: {disk}, {camera}"),
             &["path is below the storage's root, without .."],
         ),

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 /// Texts among which each of the schemas' patterns finds one that it takes.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 15] = [
     "a",
     "https://minio.lan",
     "http://camera/video",
@@ -29,6 +29,8 @@ const TEXTS: [&str; 12] = [
     "source",
     "08:00",
     "0 2 * * *",
+    "/dev/video0",
+    "a/b",
 ];
 
 /// Some value of a shape; `dice` decides which, and whether a field that need not be there is.

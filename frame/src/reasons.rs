@@ -47,6 +47,8 @@ reasons! {
         no_annotation,
         /// A snapshot was asked for, and no answer came.
         no_answer,
+        /// A device sent it, and it was not taken before the next: the machine is too busy.
+        overrun,
         /// `reencode` could not decode it.
         undecodable,
         /// Not acknowledged within `deliveryTimeout`.

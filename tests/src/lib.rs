@@ -6,6 +6,7 @@
 //! - [`terminal`] is a terminal that a command runs on, with what stands on its screen.
 //! - [`prometheus`] is one that scrapes, with the rules of the chart and the questions of the dashboards.
 //! - [`python`] and [`video`] ask clients and players that we did not write.
+//! - [`vm`] is a machine with a kernel of its own, for cameras that are devices.
 //! - [`onvif`] is a network of its own with ONVIF cameras on it; [`mounts`] gives the worker small, full and read-only disks.
 //! - [`s3`] is an object store that we did not write.
 //! - [`resources`] writes resources for tests; [`metrics`] reads what a worker says of itself; [`wait`] awaits.
@@ -28,6 +29,7 @@ pub mod scratch;
 pub mod synthetic;
 pub mod terminal;
 pub mod video;
+pub mod vm;
 pub mod wait;
 
 use std::{

@@ -202,6 +202,27 @@ for path in sorted(glob.glob(glob.escape(sys.argv[1]) + '/*.jpg')):
     said.stdout.lines().map(size).collect()
 }
 
+/// How bright a JPEG is at these points, as OpenCV decodes it.
+///
+/// # Panics
+/// When it cannot be decoded.
+#[track_caller]
+pub fn brightness(jpeg: &[u8], points: &[(u32, u32)]) -> Vec<u8> {
+    const SCRIPT: &str = "
+import cv2, sys
+picture = cv2.imread(sys.argv[1], cv2.IMREAD_GRAYSCALE)
+for point in sys.argv[2:]:
+    x, y = map(int, point.split(','))
+    print(picture[y, x])
+";
+    let file = scratch::dir("brightness").join("picture.jpg");
+    fs::write(&file, jpeg).unwrap_or_else(|e| panic!("cannot write {}: {e}", file.display()));
+    let points = points.iter().map(|(x, y)| format!("{x},{y}"));
+    let args: Vec<String> = [file.to_string_lossy().into_owned()].into_iter().chain(points).collect();
+    let said = python::run(SCRIPT, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    said.lines().map(|line| line.parse().unwrap_or_else(|e| panic!("{e}: {said}"))).collect()
+}
+
 /// The contents of a directory's files in the order of their names; the directory goes.
 fn files(dir: &Path) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();

@@ -14,6 +14,7 @@ use crate::api::{
     camera_worker::CameraWorker,
     common::{FrameFormat, KafkaRef, LocalRef, NO_LOGIN, NO_LOGIN_RULE, SecretKeyRef, TOPIC_PATTERN, has_login},
     declared::{Declared, Reference, SecretUses, key, whole},
+    device::DeviceSource,
     directory::DirectorySource,
     file::FileSource,
     kafka_connection::KafkaConnection,
@@ -64,6 +65,7 @@ use crate::api::{
 #[x_kube(validation = Rule::new("!has(self.timeZone) || has(self.schedule)").message("timeZone is for schedule"))]
 #[x_kube(validation = Rule::new("!has(self.schedule) || !has(self.activeHours)").message("with schedule there are no activeHours"))]
 #[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.storage)").message("a camera with storage has a pod of its own"))]
+#[x_kube(validation = Rule::new("!has(self.workerRef) || !has(self.source.device)").message("a camera that is a device has a pod of its own"))]
 #[x_kube(validation = Rule::new(NO_TEMPLATE_RULE).message("with workerRef, the CameraWorker has the template"))]
 pub struct CameraStreamSpec {
     /// Where the frames come from; exactly one of the sources.
@@ -135,7 +137,7 @@ impl Declared for CameraStream {
             Source::Mjpeg(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Snapshot(source) => (&source.credentials_secret_ref, &source.tls),
             Source::Rtsp(source) => (&source.credentials_secret_ref, &None),
-            Source::Directory(_) | Source::File(_) | Source::Synthetic(_) => (&None, &None),
+            Source::Device(_) | Source::Directory(_) | Source::File(_) | Source::Synthetic(_) => (&None, &None),
         };
         whole(&mut uses, login.as_ref(), ["username", "password"]);
         key(&mut uses, tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()));
@@ -171,6 +173,9 @@ pub enum Source {
     Snapshot(SnapshotSource),
     /// An RTSP stream: MJPEG is passed through; H.264, H.265 and others are decoded, and encoded as JPEG.
     Rtsp(RtspSource),
+    /// A camera of the machine itself: a Video4Linux2 device, as most USB cameras are. JPEG is passed through, raw pictures are
+    /// encoded. It is set to the rate that it offers nearest above `frameRate.target`.
+    Device(DeviceSource),
     /// A folder of labelled pictures, each sent once as it is.
     Directory(DirectorySource),
     /// Videos and sequences of pictures: MJPEG and JPEG are passed through, others decoded, and encoded as JPEG.
@@ -186,7 +191,7 @@ impl CameraStreamSpec {
             Source::Mjpeg(mjpeg) => ("spec.source.mjpeg.url", &mjpeg.url),
             Source::Snapshot(snapshot) => ("spec.source.snapshot.url", &snapshot.url),
             Source::Rtsp(rtsp) => ("spec.source.rtsp.url", &rtsp.url),
-            Source::Directory(_) | Source::File(_) | Source::Synthetic(_) => return None,
+            Source::Device(_) | Source::Directory(_) | Source::File(_) | Source::Synthetic(_) => return None,
         };
         has_login(url).then_some(field)
     }
@@ -346,7 +351,8 @@ pub struct FrameRate {
 pub struct Encoding {
     /// `jpeg` or `json`. Default: `jpeg`.
     pub format: FrameFormat,
-    /// The JPEG quality for `reencode`, and for video that is decoded (`rtsp` and `file` with H.264 or H.265), 1 to 100. Default: 85.
+    /// The JPEG quality for `reencode`, and for what comes otherwise than as JPEG (`rtsp` and `file` with H.264 or H.265, raw
+    /// pictures of a `device`), 1 to 100. Default: 85.
     #[schemars(range(min = 1, max = 100))]
     pub quality: u8,
     /// Whether pictures are encoded anew. Default: `never`, the camera's own bytes.

@@ -7,6 +7,7 @@ pub mod camera_worker;
 pub mod common;
 pub mod dataset;
 pub mod declared;
+pub mod device;
 pub mod directory;
 pub mod fields;
 pub mod file;

@@ -1,8 +1,8 @@
-//! What goes wrong only between resources that are sound one by one: shared groups, shared files, circles of dead letters.
+//! What goes wrong only between resources that are sound one by one: shared devices, groups and files, circles of dead letters.
 
 use std::collections::HashSet;
 
-use super::{FieldProblem, FileNames, Report, Resource, references::Resolved};
+use super::{FieldProblem, FileNames, Report, Resource, device, references::Resolved};
 use crate::api::name::Kind;
 use crate::{
     api::storage::Storage,
@@ -15,6 +15,7 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Vec<FieldProblem>) {
         let mut report = report(Kind::CameraStream, &camera.name, *document, problems);
         for (other, _) in resolved.cameras[..n].iter().filter(|(other, _)| other.name != camera.name) {
             same_topic(camera, other, &mut report);
+            device::same_device(camera, other, &mut report);
         }
     }
     for (n, (sink, document)) in resolved.sinks.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Report, directory, file, names, pod, schedule};
+use super::{Report, device, directory, file, names, pod, schedule};
 use crate::{
     api::{
         active_hours::{ActiveHours, minutes},
@@ -148,6 +148,7 @@ fn check_source(spec: &CameraStreamSpec, report: &mut Report<'_>) {
             let at = FieldPath::of("spec.source.rtsp");
             check_url(&rtsp.url, &RTSP, &None, &rtsp.credentials_secret_ref, &at, report);
         }
+        Source::Device(source) => device::check(source, spec.worker_ref.is_some(), report),
         Source::Directory(_) | Source::File(_) => {}
         Source::Synthetic(synthetic) => check_synthetic(synthetic, spec.encoding.max_frame_bytes, report),
     }

@@ -20,7 +20,7 @@ pub(super) fn check_storage(spec: &CameraStreamSpec, report: &mut Report<'_>) {
     let name = match &spec.source {
         Source::Directory(_) => "directory",
         Source::File(_) => "file",
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => {
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Device(_) | Source::Synthetic(_) => {
             let message = "only the sources `directory` and `file` read a disk";
             return report.unless(spec.storage.is_none(), "spec.storage", message, "take it out");
         }

@@ -1,7 +1,7 @@
 //! The check that `edgereel run`, `edgereel validate` and the operator share: typed resources in, a plan or every problem
 //! out. Pure: no files, no network, no clock.
 //!
-//! [`connection`], [`camera`] and [`sink`] (with [`directory`], [`file`], [`schedule`], [`dataset`], [`archive`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
+//! [`connection`], [`camera`] and [`sink`] (with [`device`], [`directory`], [`file`], [`schedule`], [`dataset`], [`archive`] and [`output_names`]) look at one resource; [`references`] follows names from one to another and
 //! decides the defaults; [`across`] finds what goes wrong only between two sound resources, [`file_names`] which
 //! files they could both write.
 
@@ -10,6 +10,7 @@ mod archive;
 mod camera;
 mod connection;
 mod dataset;
+mod device;
 mod directory;
 mod file;
 mod file_names;

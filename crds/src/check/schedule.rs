@@ -18,7 +18,7 @@ pub(super) fn check(spec: &CameraStreamSpec, report: &mut Report<'_>) {
         let (message, remedy) = match &spec.source {
             Source::Directory(_) => ("a folder that is watched has no end", "set `source.directory.watch: false`"),
             Source::File(_) => ("files that are repeated have no end", "take `source.file.repeat` out"),
-            Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => {
+            Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Device(_) | Source::Synthetic(_) => {
                 ("a camera has no end; hours in which it captures are `activeHours`", "write `activeHours` instead")
             }
         };

@@ -10,6 +10,7 @@ use crate::{
         archive::{BUCKET_PATTERN, ENDPOINT_PATTERN, PREFIX_PATTERN},
         camera_stream::{NO_HOST, RTSP_URL_PATTERN, SYNTHETIC_SIZE_PATTERN, URL_PATTERN},
         common::{LABEL_PATTERN, TOPIC_PATTERN},
+        device::{DEVICE_PATTERN, DEVICE_SIZE_PATTERN, EXTENDED_RESOURCE_PATTERN},
         frame_sink::{START_FROM_PATTERN, VIDEO_RATE_PATTERN},
         kafka_connection::NAMESPACE_PATTERN,
         pod::ENV_PATTERN,
@@ -39,12 +40,23 @@ pub struct Finding {
 }
 
 /// What each of the schemas' patterns means, and how to write such a value.
-const PATTERNS: [(&str, &str, &str); 15] = [
+const PATTERNS: [(&str, &str, &str); 18] = [
     (SCHEDULE_PATTERN, NOT_FIVE_FIELDS.0, NOT_FIVE_FIELDS.1),
     (URL_PATTERN, "a URL of a camera", "write it as `http://camera/video` or `https://…`"),
     (TIME_OF_DAY_PATTERN, "a time of day", "write it as `08:00`, `24:00` at most"),
     (RTSP_URL_PATTERN, "an RTSP URL", "write it as `rtsp://camera/stream`"),
     (SYNTHETIC_SIZE_PATTERN, "a picture size", "write width × height in pixels, as in `1280x720`"),
+    (
+        DEVICE_PATTERN,
+        "a device",
+        "write its path, as in `/dev/v4l/by-id/…` or `/dev/video0`; `edgereel discover` lists them",
+    ),
+    (DEVICE_SIZE_PATTERN, "a picture size", "write width × height in pixels, as in `1280x720`"),
+    (
+        EXTENDED_RESOURCE_PATTERN,
+        "an extended resource",
+        "write it as the device plugin offers it, as in `squat.ai/video`",
+    ),
     (TOPIC_PATTERN, "a topic's name", "use letters, digits, `.`, `_` and `-`"),
     (HOST_PATH_PATTERN, "an absolute path", "begin it with `/`"),
     (LABEL_PATTERN, "a name", "use small letters, digits and `-`, a letter or digit at both ends"),
@@ -385,7 +397,7 @@ mod tests {
         assert_eq!(
             found::<CameraStreamSpec>("source: {}\ntopic: {}\nkafka:\n"),
             [
-                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `directory`, `file`, `synthetic`",
+                "1:1: spec.source: nothing is chosen; give exactly one of `mjpeg`, `snapshot`, `rtsp`, `device`, `directory`, `file`, `synthetic`",
                 "2:1: spec.topic.name: it is missing; add a text",
                 "3:1: spec.kafka: it has no value; give a mapping with `connectionRef`, or take it out",
             ]

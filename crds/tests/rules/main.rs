@@ -3,6 +3,7 @@
 mod across;
 mod camera;
 mod connection;
+mod device;
 mod document;
 mod file;
 mod folder;

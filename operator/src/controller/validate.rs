@@ -255,6 +255,7 @@ pub fn workload<K: Managed>(object: &K, found: &Found, runtime: Runtime, program
         secrets_checksum: hash_of(&found.values),
         placement: None,
         template: PodTemplate::default(),
+        devices: Vec::new(),
         capped_from: None,
         suspended: false,
         restart: object.annotations().get(RESTART_ANNOTATION).cloned(),

@@ -173,6 +173,8 @@ pub struct Workload {
     pub placement: Option<Placement>,
     /// What its pods are like.
     pub template: PodTemplate,
+    /// Extended resources of a device plugin, of which its pod takes one each.
+    pub devices: Vec<String>,
     /// How many were asked for, where that is more than the topic has partitions.
     pub capped_from: Option<i32>,
     /// Whether `spec.suspend` is set.

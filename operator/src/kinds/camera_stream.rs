@@ -5,6 +5,7 @@ use edgereel_crds::{
     camera_stream::Source,
     check::Resource as Checked,
     declared::Declared,
+    device::DeviceSource,
     directory::AfterSent,
     fields::Fields,
     name::{Kind, ObjectName},
@@ -16,7 +17,7 @@ use edgereel_crds::{
     status::Reason,
     storage::FolderStorage,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -92,6 +93,7 @@ impl Managed for CameraStream {
         let storage = mounted.as_ref().map(|mounted| &mounted.storage);
         validate::host_paths(&name.namespace, storage, &self.spec.template, settings)?;
         placement(&self.spec)?;
+        devices(&self.spec, settings)?;
         validate::overrides(&self.spec.template, settings)?;
         validate::values(found)?;
         let CameraPlan { spec, connection, .. } = &plan;
@@ -103,6 +105,7 @@ impl Managed for CameraStream {
         let mut workload = Workload {
             checksum,
             mounted,
+            devices: device(&self.spec).and_then(|device| device.resource.clone()).into_iter().collect(),
             placement: spec.placement.clone(),
             template: spec.template.clone(),
             suspended: spec.suspend,
@@ -167,7 +170,7 @@ fn mounted(spec: &CameraStreamSpec) -> Option<Mounted> {
     let read_only = match &spec.source {
         Source::Directory(directory) => directory.after_sent == AfterSent::Keep && directory.ledger.is_some(),
         Source::File(file) => file.repeat || file.ledger.is_some(),
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Synthetic(_) => return None,
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Device(_) | Source::Synthetic(_) => return None,
     };
     Some(Mounted { storage: spec.storage.as_ref()?.into(), read_only })
 }
@@ -194,6 +197,33 @@ fn runs(schedule: &Scheduled, old: &CameraStreamStatus, status: &mut CameraStrea
         Some(Ok(words) | Err(words)) => Some(words),
         None => old.last_run.clone(),
     };
+}
+
+/// The device that it captures from, if it does.
+fn device(spec: &CameraStreamSpec) -> Option<&DeviceSource> {
+    match &spec.source {
+        Source::Device(device) => Some(device),
+        _ => None,
+    }
+}
+
+/// The kernel lets a container open the devices that it was given alone, and a pod is given one by a device plugin. Whoever has
+/// another way says so in the pod's own terms.
+fn devices(spec: &CameraStreamSpec, settings: &Settings) -> Result<(), Refusal> {
+    let Some(device) = device(spec) else { return Ok(()) };
+    let extended = |resources: &ResourceRequirements| {
+        let limits = resources.limits.iter().flatten();
+        limits.into_iter().any(|(name, _)| name.contains('/')) || resources.claims.is_some()
+    };
+    let declared = spec.template.resources.as_ref().is_some_and(extended);
+    let overridden = spec.template.pod_overrides.is_some() || !settings.worker_defaults.is_empty();
+    if device.resource.is_some() || declared || overridden {
+        return Ok(());
+    }
+    let message = "spec.source.device.resource: it is missing, and no pod may open a device of its node by itself; install a \
+                   device plugin (generic-device-plugin, Akri, smarter-device-manager) and name the resource that it \
+                   offers, as in `resource: squat.ai/video`";
+    Err(Refusal::new(Reason::InvalidConfiguration, message))
 }
 
 /// Fills in a camera's figures; where its worker says nothing, the last ones stay.

@@ -188,6 +188,7 @@ pub fn operator_revision(settings: &Settings) -> String {
         secrets_checksum: String::new(),
         placement: None,
         template: Default::default(),
+        devices: Vec::new(),
         capped_from: None,
         suspended: false,
         restart: None,

@@ -9,6 +9,7 @@ mod check_command;
 mod closed_pipes;
 mod crash;
 mod dataset;
+mod device;
 mod discover;
 mod documents;
 mod export;

@@ -41,6 +41,9 @@ const REDIAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// The same after a refused login: some five of them within half an hour lock the account of many cameras.
 const LOG_IN_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
 
+/// The wait for a device of the machine: for whoever plugs it in.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How often a camera is dialled at most that closes after each picture, in times a second; `frameRate.target` can make
 /// it less.
 const DIALS: (f64, f64) = (1.0, 30.0);
@@ -132,6 +135,7 @@ impl Camera {
             let wait = match fault.again {
                 _ if in_order => self.dial_interval().saturating_sub(dialled.elapsed()),
                 Again::MuchLater => logins.next(&mut rand::rng()),
+                Again::Soon => LOOK_AGAIN,
                 Again::AtOnce | Again::Later => backoff.next(&mut rand::rng()),
             };
             if in_order {
@@ -379,6 +383,8 @@ fn passed_over(reason: DropReason) -> &'static str {
     match reason {
         DropReason::empty => "a part is empty",
         DropReason::not_jpeg => "a part is no JPEG, though its type says nothing else",
+        DropReason::overrun => "this machine was too busy to take a picture before the next",
+        DropReason::truncated => "a picture came in part",
         _ => "a part of the stream was passed over",
     }
 }

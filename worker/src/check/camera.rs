@@ -200,6 +200,7 @@ impl<'a> Seen<'a> {
             Spec::Mjpeg(_) => "MJPEG".to_owned(),
             Spec::Snapshot(snapshot) => format!("JPEG every {}", snapshot.interval),
             Spec::Rtsp(rtsp) => format!("RTSP over {}", rtsp.transport.as_str()),
+            Spec::Device(_) => "device".to_owned(),
             Spec::Directory(_) | Spec::File(_) => "a folder".to_owned(),
             Spec::Synthetic(_) => "synthetic".to_owned(),
         };

@@ -99,6 +99,7 @@ fn camera(plan: &CameraPlan) -> String {
         Source::Mjpeg(mjpeg) => redacted(&mjpeg.url),
         Source::Snapshot(snapshot) => format!("{} every {}", redacted(&snapshot.url), snapshot.interval),
         Source::Rtsp(rtsp) => format!("{} over {}", redacted(&rtsp.url), rtsp.transport.as_str()),
+        Source::Device(device) => device.path.clone(),
         Source::Directory(directory) => {
             let storage = plan.spec.storage.as_ref().map(Storage::from);
             let root = storage.as_ref().map_or(String::new(), root);

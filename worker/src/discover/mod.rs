@@ -1,8 +1,10 @@
-//! `edgereel discover`: which cameras there are on the networks of this machine, and what they offer.
+//! `edgereel discover`: which cameras there are at this machine and on its networks, and what they offer.
 //!
+//! The machine's own are Video4Linux2 devices ([`local`]).
 //! ONVIF cameras answer a WS-Discovery probe ([`probe`]) with the address of their services, which say the rest ([`onvif`])
 //! over SOAP ([`soap`]). What was found becomes resources ([`resources`]).
 
+pub mod local;
 pub mod onvif;
 pub mod probe;
 pub mod resources;
@@ -48,6 +50,16 @@ pub enum Target {
     Address(IpAddr),
     /// Its device service.
     Url(Url),
+}
+
+/// A camera that was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Camera {
+    /// At this machine.
+    V4l2(local::Local),
+    /// On a network.
+    Onvif(Device),
 }
 
 /// A camera that answered.

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fmt::Write};
 use serde_json::json;
 use url::Url;
 
-use super::{Credentials, Device, onvif::Profile};
+use super::{Camera, Credentials, Device, onvif::Profile};
 
 /// Video of more frames a second is decoded and encoded anew at this rate, unless a person says otherwise.
-const RATE: u32 = 10;
+pub(super) const RATE: u32 = 10;
 /// A name that leaves room for what is added to it.
 const NAME: usize = 40;
 
@@ -25,12 +25,24 @@ pub struct Choice {
 
 /// A `CameraStream` for each camera that told its addresses, and a Secret where there is a login. The other ways to have a
 /// camera stand beside it as comments; so do those that told nothing.
-pub fn yaml(devices: &[Device], choice: &Choice) -> String {
+pub fn yaml(cameras: &[Camera], choice: &Choice) -> String {
     let mut names = BTreeSet::new();
-    // Quoted, since a name may look like a number.
-    let documents =
-        devices.iter().map(|device| document(device, &json!(unique(device, &mut names)).to_string(), choice));
+    let documents = cameras.iter().map(|camera| match camera {
+        Camera::V4l2(local) => local.document(&mut names, choice),
+        // Quoted, since a name may look like a number.
+        Camera::Onvif(device) => document(device, &json!(name(device, &mut names)).to_string(), choice),
+    });
     documents.collect::<Vec<_>>().join("---\n")
+}
+
+/// The beginning of a `CameraStream`, up to its source.
+pub(super) fn head(name: &str) -> String {
+    format!("apiVersion: edgereel.dev/v1alpha1\nkind: CameraStream\nmetadata:\n  name: {name}\nspec:\n  source:\n")
+}
+
+/// Its end: the topic and the connection.
+pub(super) fn tail(name: &str, choice: &Choice) -> String {
+    format!("  topic:\n    name: {name}\n  kafka:\n    connectionRef:\n      name: {}\n", json!(choice.kafka))
 }
 
 fn document(device: &Device, name: &str, choice: &Choice) -> String {
@@ -44,10 +56,7 @@ fn document(device: &Device, name: &str, choice: &Choice) -> String {
         return text + "# There is nothing to capture that is known of.\n";
     }
     let taken = ways.remove(preferred);
-    let _ = write!(
-        text,
-        "apiVersion: edgereel.dev/v1alpha1\nkind: CameraStream\nmetadata:\n  name: {name}\nspec:\n  source:\n"
-    );
+    text += &head(name);
     let credentials = choice.login.as_ref().map(|_| name);
     let _ = write!(text, "{}", taken.source("    ", credentials));
     for way in &ways {
@@ -56,8 +65,7 @@ fn document(device: &Device, name: &str, choice: &Choice) -> String {
     if !taken.snapshot && taken.frame_rate > RATE {
         let _ = writeln!(text, "  frameRate:\n    target: {RATE}  # the camera sends up to {}", taken.frame_rate);
     }
-    let _ =
-        writeln!(text, "  topic:\n    name: {name}\n  kafka:\n    connectionRef:\n      name: {}", json!(choice.kafka));
+    text += &tail(name, choice);
     if let Some(Credentials { username, password }) = &choice.login {
         let _ = writeln!(
             text,
@@ -139,19 +147,25 @@ impl Way {
 }
 
 /// What a camera says must not end a comment.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}') { ' ' } else { c })
         .collect()
 }
 
-/// A name that Kubernetes takes, and none of the others has: the camera's own, or else its model or address.
-fn unique(device: &Device, taken: &mut BTreeSet<String>) -> String {
+/// A name for a camera of a network: its own, or else its model or address.
+fn name(device: &Device, taken: &mut BTreeSet<String>) -> String {
     let host = device.address.host_str().unwrap_or_default();
     let own = [&device.scopes.name, &device.details.model, &device.scopes.hardware];
+    unique(&own.map(String::as_str), host, host.rsplit(['.', ':']).next().unwrap_or_default(), taken)
+}
+
+/// A name that Kubernetes takes, and none of the others has: the first of its own, or one by its address; `last` tells two of a
+/// name apart.
+pub(super) fn unique(own: &[&str], address: &str, last: &str, taken: &mut BTreeSet<String>) -> String {
     let base = own.iter().map(|name| label(name)).find(|label| !label.is_empty());
-    let base = base.unwrap_or_else(|| format!("camera-{}", label(host)));
-    let last = label(host.rsplit(['.', ':']).next().unwrap_or_default());
+    let base = base.unwrap_or_else(|| format!("camera-{}", label(address)));
+    let last = label(last);
     let numbered = (2..).map(|n| format!("{base}-{n}"));
     let candidates = [base.clone(), format!("{base}-{last}")].into_iter().chain(numbered);
     let free = candidates.map(|name| name.trim_end_matches('-').to_owned()).find(|name| !taken.contains(name));
@@ -173,7 +187,7 @@ fn label(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use edgereel_crds::document::load::load;
     use proptest::prelude::*;
 
@@ -216,14 +230,18 @@ mod tests {
                          {bootstrapServers: ['k:9092']}\n";
 
     /// The problems that `edgereel validate` has with it.
-    fn problems(yaml: &str) -> Vec<String> {
+    pub fn problems(yaml: &str) -> Vec<String> {
         let read = load(&[("found.yaml".into(), format!("{yaml}{KAFKA}"))]);
         read.err().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_camera_becomes_a_stream_with_its_other_ways_beside_it() {
-        let found = [device("Gate North", "192.168.1.7", vec![profile("main", "H264", 30), profile("sub", "JPEG", 5)])];
+        let found = [Camera::Onvif(device(
+            "Gate North",
+            "192.168.1.7",
+            vec![profile("main", "H264", 30), profile("sub", "JPEG", 5)],
+        ))];
         let text = yaml(&found, &choice(false, Some(("ann", "p: \"#"))));
         let expected = "\
 # Acme C1 at 192.168.1.7, known as urn:uuid:192.168.1.7
@@ -283,12 +301,12 @@ stringData:
     fn names_are_kubernetes_names_and_differ() {
         let hosts = ["10.0.0.7", "10.0.1.7", "10.0.2.7", "10.0.0.8"];
         let mut names = BTreeSet::new();
-        let found = hosts.map(|host| unique(&device("Kamera  Süd!", host, vec![]), &mut names));
+        let found = hosts.map(|host| name(&device("Kamera  Süd!", host, vec![]), &mut names));
         assert_eq!(found, ["kamera-s-d", "kamera-s-d-7", "kamera-s-d-2", "kamera-s-d-8"]);
         let mut nameless = device("", "10.0.0.7", vec![]);
-        assert_eq!(unique(&nameless, &mut names), "c1");
+        assert_eq!(name(&nameless, &mut names), "c1");
         nameless.details.model.clear();
-        assert_eq!(unique(&nameless, &mut names), "camera-10-0-0-7");
+        assert_eq!(name(&nameless, &mut names), "camera-10-0-0-7");
     }
 
     proptest! {
@@ -306,6 +324,7 @@ stringData:
             found.scopes.location.clone_from(location);
             found.problem = Some(problem.clone());
             let login = login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+            let found = Camera::Onvif(found);
             let text = yaml(&[found.clone(), found], &choice(snapshots, login));
             prop_assert_eq!(problems(&text), [""; 0], "{}", text);
         }

@@ -84,7 +84,12 @@ pub struct Paths {
 pub fn source(plan: &CameraPlan) -> Option<&DirectorySource> {
     match &plan.spec.source {
         Source::Directory(spec) => Some(spec),
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::File(_) | Source::Synthetic(_) => None,
+        Source::Mjpeg(_)
+        | Source::Snapshot(_)
+        | Source::Rtsp(_)
+        | Source::Device(_)
+        | Source::File(_)
+        | Source::Synthetic(_) => None,
     }
 }
 

@@ -4,11 +4,14 @@
 //! pacing and the watchdog belong to [`crate::capture`]. Nothing here looks into a picture.
 
 pub mod apart;
+pub mod device;
 pub mod http;
+mod jpegs;
 pub mod login;
 pub mod media;
 pub mod mjpeg;
 pub mod multipart;
+mod reader;
 pub mod rtsp;
 pub mod snapshot;
 pub mod synthetic;
@@ -83,6 +86,8 @@ pub enum Again {
     /// After a wait that grows from failure to failure.
     #[default]
     Later,
+    /// After a short wait: to look whether it is back costs nobody anything.
+    Soon,
     /// At once if it has sent pictures: it ended its answer in order, and that is its way to work.
     AtOnce,
     /// After a long wait: it has refused the login, and a few wrong ones lock the account.
@@ -120,6 +125,7 @@ pub fn open(plan: &CameraPlan, secrets: &Secrets) -> Result<Box<dyn Source>, Sou
         Spec::Mjpeg(spec) => Box::new(mjpeg::Mjpeg::new(spec, largest, namespace, secrets)?),
         Spec::Snapshot(spec) => Box::new(snapshot::Snapshot::new(spec, largest, namespace, secrets)?),
         Spec::Rtsp(spec) => Box::new(rtsp::Rtsp::new(spec, &plan.spec, namespace, secrets)?),
+        Spec::Device(spec) => Box::new(device::Device::new(spec, &plan.spec)),
         Spec::Directory(_) | Spec::File(_) => {
             return Err(SourceError::new(Reason::InternalError, "files are no camera that can be dialled"));
         }

@@ -44,7 +44,12 @@ use crate::{
 pub fn source(plan: &CameraPlan) -> Option<&FileSource> {
     match &plan.spec.source {
         Source::File(spec) => Some(spec),
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Directory(_) | Source::Synthetic(_) => None,
+        Source::Mjpeg(_)
+        | Source::Snapshot(_)
+        | Source::Rtsp(_)
+        | Source::Device(_)
+        | Source::Directory(_)
+        | Source::Synthetic(_) => None,
     }
 }
 

@@ -137,7 +137,7 @@ fn container(workload: &Workload) -> Container {
         // A worker whose process works is left alone, whatever its camera, Kafka or disk does.
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(probe(if shares { "/readyz?any" } else { "/readyz" }, 5, 1)),
-        resources: Some(template.resources.clone().unwrap_or_else(|| default_resources(workload.buffers))),
+        resources: Some(resources(workload)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".into()]) }),
@@ -173,6 +173,17 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
         success_threshold: Some(1),
         ..Probe::default()
     }
+}
+
+/// What the template says or else the defaults, and the devices: Kubernetes takes what is limited for requested.
+fn resources(workload: &Workload) -> ResourceRequirements {
+    let declared = workload.template.resources.clone();
+    let mut resources = declared.unwrap_or_else(|| default_resources(workload.buffers));
+    for device in &workload.devices {
+        let limits = resources.limits.get_or_insert_default();
+        limits.entry(device.clone()).or_insert_with(|| Quantity("1".into()));
+    }
+    resources
 }
 
 /// Requests that a small edge board has, and a memory limit that the resource's own buffers cannot reach, where those are known.

@@ -4,6 +4,7 @@
 //! says so, as in a real cluster.
 
 mod claims;
+mod device;
 mod folder;
 mod golden;
 mod newer;

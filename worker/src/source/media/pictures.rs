@@ -4,17 +4,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use edgereel_crds::camera_stream::FrameRate;
-use edgereel_frame::{
-    encode::{EncodeError, Encoder, Plane},
-    reasons::DropReason,
-    reencode::MAX_PIXELS,
-};
-use ffmpeg_next::{Dictionary, Discard, Error, Packet, Stream, codec, decoder, format::Pixel, frame::Video as Picture};
+use edgereel_frame::{encode::EncodeError, reasons::DropReason, reencode::MAX_PIXELS};
+use ffmpeg_next::{Dictionary, Discard, Error, Packet, Stream, codec, decoder, frame::Video as Picture};
 
 use crate::{
-    ffmpeg::{scaler::Scaler, single_threaded, words},
+    ffmpeg::{single_threaded, words},
     pacing::Pacer,
-    source::Part,
+    source::{
+        Part,
+        jpegs::{Jpegs, fixed},
+    },
 };
 
 /// What is to be made of a stream.
@@ -49,7 +48,7 @@ pub struct Live(Pacer);
 impl Live {
     /// By this rate.
     pub fn new(rate: &FrameRate) -> Self {
-        Live(Pacer::new(&FrameRate { adaptive: false, minimum: None, ..rate.clone() }))
+        Live(fixed(rate))
     }
 }
 
@@ -105,8 +104,7 @@ impl Pictures {
 
 struct Decoded {
     decoder: decoder::Video,
-    scaler: Option<Scaler>,
-    encoder: Encoder,
+    jpegs: Jpegs,
 }
 
 /// What becomes of a decoded picture.
@@ -129,8 +127,8 @@ impl Decoded {
         let mut options = Dictionary::new();
         options.set("max_pixels", &MAX_PIXELS.to_string());
         let opened = decoder.open_as_with(codec, options).and_then(|opened| opened.video());
-        let encoder = Encoder::new(wanted.quality).map_err(|e| e.to_string())?;
-        Ok(Decoded { decoder: opened.map_err(|e| named("decode", e))?, scaler: None, encoder })
+        let jpegs = Jpegs::new(wanted.quality).map_err(|e| e.to_string())?;
+        Ok(Decoded { decoder: opened.map_err(|e| named("decode", e))?, jpegs })
     }
 
     fn take(&mut self, packet: &Packet, choice: &mut dyn Choice, give: &mut dyn FnMut(Part) -> bool) -> bool {
@@ -165,21 +163,7 @@ impl Decoded {
     }
 
     fn make(&mut self, picture: &Picture) -> Result<Made, EncodeError> {
-        let full_range;
-        let picture = match picture.format() {
-            Pixel::YUVJ420P => picture,
-            _ => {
-                let scaler = Scaler::for_picture(&mut self.scaler, picture, Pixel::YUVJ420P);
-                full_range = match scaler.and_then(|scaler| scaler.run(picture)) {
-                    Ok(picture) => picture,
-                    Err(_) => return Ok(Made::Damaged),
-                };
-                &full_range
-            }
-        };
-        let plane = |n| Plane { bytes: picture.data(n), stride: picture.stride(n) };
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        self.encoder.encode(width, height, [plane(0), plane(1), plane(2)]).map(Made::Encoded)
+        Ok(self.jpegs.encode(picture)?.map_or(Made::Damaged, Made::Encoded))
     }
 }
 
