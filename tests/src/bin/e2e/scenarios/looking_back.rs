@@ -23,7 +23,10 @@ pub fn nothing_was_forbidden_to_the_operator(world: &World) {
         .map(|event| {
             let pod = &event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0];
             let reason = &event["annotations"]["authorization.k8s.io/reason"];
-            format!("{} {} {} of {pod}: {reason}", event["requestReceivedTimestamp"], event["verb"], event["requestURI"])
+            format!(
+                "{} {} {} of {pod}: {reason}",
+                event["requestReceivedTimestamp"], event["verb"], event["requestURI"]
+            )
         })
         .collect();
     assert!(refused.is_empty(), "the chart's RBAC does not allow: {refused:#?}");
