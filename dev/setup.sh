@@ -27,7 +27,8 @@ test="$demo openssl:openssl kcat:kcat ustreamer:ustreamer vlc-bin:cvlc vlc-plugi
   python3-gst-1.0 gir1.2-gst-rtsp-server-1.0
   python3:python3 python3-venv util-linux:unshare shellcheck:shellcheck
   qemu-system-x86:qemu-system-x86_64 kmod cpio:cpio busybox-static"
-cluster="$build $demo openssl:openssl containerd:containerd runc:runc containernetworking-plugins nftables:nft iptables:iptables ipset:ipset iproute2:ip
+cluster="$build $demo python3-gst-1.0 gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+  gstreamer1.0-plugins-ugly openssl:openssl containerd:containerd runc:runc containernetworking-plugins nftables:nft iptables:iptables ipset:ipset iproute2:ip
   util-linux:flock buildah:buildah mmdebstrap:mmdebstrap shellcheck:shellcheck"
 deb='dpkg-dev:dpkg-shlibdeps help2man:help2man'
 deb_test="$deb $demo lintian:lintian mmdebstrap:mmdebstrap systemd-container:systemd-nspawn util-linux:nsenter"

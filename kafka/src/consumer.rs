@@ -16,6 +16,13 @@
 //! it from renaming and committing. When partitions are *lost* (the session expired, another owner may be at work
 //! already) the generation ends first and nothing is committed.
 //!
+//! # Two protocols
+//!
+//! In the classic one the group takes all partitions from all members, and gives all anew. In the newer one (KIP-848) it
+//! asks each member for those that it is to lose, and adds others later. Both look the same from here: what a member has
+//! is handed over as a whole, and taken up as a whole; [`given`] knows the difference. So a change of the group costs a flush, and
+//! what is known of an assignment (its generation, its state, its memory) belongs to one assignment in both.
+//!
 //! # The map
 //!
 //! [`polled`] is the thread and its stages, [`taking_up`] what happens between the group's gift and the first record,
@@ -31,6 +38,7 @@ mod configure;
 mod context;
 pub mod earlier;
 mod ends;
+mod given;
 pub mod mark;
 mod messages;
 mod native;
@@ -49,7 +57,7 @@ use std::{
 };
 
 use edgereel_crds::{
-    frame_sink::{OnOffsetLost, StartFrom},
+    frame_sink::{GroupProtocol, OnOffsetLost, StartFrom},
     status::Reason,
 };
 use rdkafka::ClientConfig;
@@ -69,6 +77,8 @@ pub struct Settings {
     pub topics: Vec<String>,
     /// The group.
     pub group: String,
+    /// How the group shares the partitions among its members.
+    pub protocol: GroupProtocol,
     /// This worker's lasting identity in the group: a restart within the session timeout gets its partitions back
     /// without a rebalance.
     pub instance: String,

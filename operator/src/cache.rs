@@ -319,7 +319,12 @@ impl<C: Child> ChildCache<C> {
         let seen = version(&self.store.get(&key));
         let mut recent = self.lock();
         recent.retain(|_, known| known.at.elapsed() < AHEAD);
-        recent.insert(key, Recent { seen, object: object.map(Arc::new), at: Instant::now() });
+        // The watch may have been faster than the answer.
+        if object.as_ref().is_some_and(|object| object.resource_version() == seen) {
+            recent.remove(&key);
+        } else {
+            recent.insert(key, Recent { seen, object: object.map(Arc::new), at: Instant::now() });
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-"""GStreamer's RTSP server: rtsp://127.0.0.1:PORT/h264, /mjpeg. Arguments: PORT WIDTHxHEIGHT [USER PASSWORD].
+"""GStreamer's RTSP server: rtsp://ADDRESS:PORT/h264, /mjpeg. Arguments: ADDRESS PORT WIDTHxHEIGHT [USER PASSWORD].
 
 Runs with the system's Python, whose packages python3-gst-1.0 and gir1.2-gst-rtsp-server-1.0 it needs.
 """
@@ -12,11 +12,11 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-port, size, *login = sys.argv[1:]
+address, port, size, *login = sys.argv[1:]
 width, height = size.split("x")
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1")
+server.set_address(address)
 server.set_service(port)
 PICTURES = (
     "videotestsrc is-live=true pattern=ball ! "

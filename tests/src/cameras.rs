@@ -139,13 +139,18 @@ pub fn ustreamer(extra: bool) -> Camera {
 
 /// GStreamer's RTSP server on this port, at `/h264` and `/mjpeg`, 30 fps, over TCP and UDP; with a login if there is one.
 pub fn gstreamer_rtsp(port: u16, size: (u16, u16), login: Option<(&str, &str)>) -> RtspServer {
+    gstreamer_rtsp_at("127.0.0.1", port, size, login)
+}
+
+/// The same, on this address of the machine.
+pub fn gstreamer_rtsp_at(address: &str, port: u16, size: (u16, u16), login: Option<(&str, &str)>) -> RtspServer {
     // The system's Python has its packages, no other.
     let mut python = command("/usr/bin/python3", [project_root().join("tests/python/rtsp_server.py")]);
-    python.args([port.to_string(), format!("{}x{}", size.0, size.1)]);
+    python.args([address.to_owned(), port.to_string(), format!("{}x{}", size.0, size.1)]);
     python.args(login.into_iter().flat_map(|(user, password)| [user, password]));
     let server = started("rtsp-server", python);
     await_listening(port, || server.exit_status().map(|_| server.tail()));
-    RtspServer { url: format!("rtsp://127.0.0.1:{port}"), server }
+    RtspServer { url: format!("rtsp://{address}:{port}"), server }
 }
 
 /// An RTSP server. Dropped, it is gone.

@@ -16,7 +16,7 @@ these are Roles in just those namespaces, otherwise one ClusterRole.
 - apiGroups: [edgereel.dev]
   resources: [camerastreams/finalizers, cameraworkers/finalizers, framesinks/finalizers]
   verbs: [update]
-# A camera's or CameraWorker's Deployment and a sink's StatefulSet: made and kept by server-side apply, seen when someone edits them, removed
+# A camera's or CameraWorker's Deployment and a sink's StatefulSet: created, kept by server-side apply, seen when someone edits them, removed
 # when they are no longer wanted.
 - apiGroups: [apps]
   resources: [deployments, statefulsets]

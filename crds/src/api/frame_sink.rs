@@ -84,6 +84,10 @@ pub struct FrameSinkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249))]
     pub group: Option<String>,
+    /// How the group shares the partitions among its workers. Default: `classic`. It may be changed at any time: the group
+    /// changes over when its last worker of the other protocol has gone.
+    #[serde(default)]
+    pub group_protocol: GroupProtocol,
     /// Where to begin at the sink's first start. Default: `earliest`. A partition that is added to a topic later is read from
     /// its beginning. A group whose offsets are deleted or have expired is no first start, if the sink has read before:
     /// see `onOffsetLost`.
@@ -244,6 +248,19 @@ impl JsonSchema for StartFrom {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": START_FROM_PATTERN})
     }
+}
+
+/// How a consumer group shares partitions among its members (Kafka's `group.protocol`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum GroupProtocol {
+    /// All partitions are taken from all workers and given anew at each change. Every Kafka has it, and consumers of other
+    /// programs may be in the group meanwhile.
+    #[default]
+    Classic,
+    /// The brokers move only the partitions that have to go elsewhere (KIP-848): Kafka 4.0 or later. How long a worker that
+    /// was killed keeps its place is theirs to say too: `group.consumer.session.timeout.ms`, 45 s by default.
+    Consumer,
 }
 
 /// What to do when the place to go on at is gone (cut by retention, of a topic made anew since, or deleted with the group).

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
+use edgereel_crds::frame_sink::GroupProtocol;
+
 use super::Settings;
 
 /// How long the group waits for a heartbeat before it gives the partitions to others.
@@ -18,10 +20,6 @@ pub fn configure(config: &mut ClientConfig, settings: &Settings) {
     let ours = [
         ("group.id", settings.group.as_str()),
         ("group.instance.id", settings.instance.as_str()),
-        // Eager strategies, so that members that know no other (kafka-python) can be in the group meanwhile.
-        ("partition.assignment.strategy", "range,roundrobin"),
-        ("session.timeout.ms", &SESSION_TIMEOUT.as_millis().to_string()),
-        ("heartbeat.interval.ms", &HEARTBEAT.as_millis().to_string()),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "error"),
@@ -46,8 +44,19 @@ pub fn configure(config: &mut ClientConfig, settings: &Settings) {
         // A topic that comes later, or gets more partitions, is noticed within seconds.
         ("topic.metadata.refresh.interval.ms", "5000"),
     ];
-    for (key, value) in ours {
-        config.set(key, value);
+    let (session, heartbeat) = (SESSION_TIMEOUT.as_millis().to_string(), HEARTBEAT.as_millis().to_string());
+    let of_protocol: &[_] = match settings.protocol {
+        // Eager strategies, so that members that know no other (kafka-python) can be in the group meanwhile.
+        GroupProtocol::Classic => &[
+            ("partition.assignment.strategy", "range,roundrobin"),
+            ("session.timeout.ms", session.as_str()),
+            ("heartbeat.interval.ms", heartbeat.as_str()),
+        ],
+        // The broker has all of these.
+        GroupProtocol::Consumer => &[("group.protocol", "consumer")],
+    };
+    for (key, value) in ours.iter().chain(of_protocol) {
+        config.set(*key, *value);
     }
     // That a topic has another id now is said in a line of `debug: topic`, and nowhere else; it comes as an event.
     let debug = config.get("debug").map_or_else(|| "topic".to_owned(), |contexts| format!("{contexts},topic"));

@@ -6,7 +6,7 @@ use rdkafka::{
     ClientContext, TopicPartitionList,
     client::OAuthToken,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::KafkaError,
     types::RDKafkaRespErr,
 };
@@ -18,8 +18,13 @@ pub struct GroupContext(pub Context);
 
 impl ConsumerContext for GroupContext {
     /// Only called while the client is being closed, by then without partitions of ours: rebalances are events before.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, _: RDKafkaRespErr, _: &mut TopicPartitionList) {
-        let _ = consumer.unassign();
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let taken = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
+        let _ = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative if taken => consumer.incremental_unassign(partitions),
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&TopicPartitionList::new()),
+            _ => consumer.unassign(),
+        };
     }
 }
 

@@ -50,8 +50,8 @@ pub enum Happened {
     PartitionFailed(TopicPartition, Code, String),
     /// The group gives partitions.
     Given(Vec<Element>),
-    /// The group asks for its partitions back.
-    Taken,
+    /// The group asks for partitions back.
+    Taken(Vec<Element>),
     /// The client or the subscription has an error; the last may be that it can do nothing more.
     Failed(Code, String, bool),
     /// librdkafka was told that a topic has another id now, and fetches from that one from now on. It comes before the
@@ -137,7 +137,7 @@ impl<'a> EventQueue<'a> {
                     let given = rd::rd_kafka_event_error(event.ptr)
                         == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
                     let list = rd::rd_kafka_event_topic_partition_list(event.ptr);
-                    Some(if given { Happened::Given(elements(list)) } else { Happened::Taken })
+                    Some(if given { Happened::Given(elements(list)) } else { Happened::Taken(elements(list)) })
                 }
                 rd::RD_KAFKA_EVENT_OFFSET_COMMIT => {
                     let list = rd::rd_kafka_event_topic_partition_list(event.ptr);

@@ -29,7 +29,8 @@ use super::{
     configure::{HEARTBEAT, SESSION_TIMEOUT},
     context::GroupContext,
     ends::Ends,
-    messages::{Command, Event},
+    given::Given,
+    messages::{Command, Event, TopicPartition},
     native::{EventQueue, Happened, Waker},
     partitions::Partitions,
     taking_up::TakingUp,
@@ -89,8 +90,10 @@ enum Stage {
 
 /// What follows a hand-over.
 enum Then {
-    /// The group has asked for the partitions: let them go.
-    LetGo,
+    /// The group has asked for these partitions: let them go.
+    LetGo(Vec<TopicPartition>),
+    /// The group has given others beside: take up all of them.
+    TakeUp(Vec<TopicPartition>),
     Leave,
     Anew(KafkaFault),
 }
@@ -170,6 +173,7 @@ struct Poll<'a> {
     consumer: &'a BaseConsumer<GroupContext>,
     queue: EventQueue<'a>,
     stage: Stage,
+    given: Given,
     /// The last number given to a commit's or a question's answer.
     number: &'a mut u64,
     /// How often in a row the group gave what cannot be read.
@@ -177,6 +181,8 @@ struct Poll<'a> {
     /// Since when the group has given nothing, and how many clients in a row it has given nothing to.
     joining: Option<Instant>,
     stuck: &'a mut u32,
+    /// When it was last looked whether there is nothing for this member.
+    looked: Instant,
     /// There is nothing to give yet.
     topics_missing: bool,
     /// The question which topics are there, asked because one is not.
@@ -199,10 +205,12 @@ impl<'a> Poll<'a> {
             consumer,
             queue,
             stage: Stage::Joining,
+            given: Given::new(polled.settings.protocol),
             number,
             rejoins: 0,
             joining: None,
             stuck,
+            looked: Instant::now(),
             topics_missing: false,
             missing: None,
             unanswered: Unanswered::default(),
@@ -286,6 +294,11 @@ impl<'a> Poll<'a> {
         }
         match &mut self.stage {
             Stage::Joining => return self.join(now),
+            Stage::TakingUp(taking) if taking.given.is_empty() && self.given.by_and_by() => {
+                // Whether there is nothing for this member is found out while it waits for the group.
+                self.ask(now);
+                return self.join(now);
+            }
             Stage::TakingUp(taking) => match taking.overdue(now) {
                 Some(fault) => self.fail(fault),
                 None => self.ask(now),
@@ -326,16 +339,16 @@ impl<'a> Poll<'a> {
             }
             Happened::PartitionFailed(source, code, words) => self.on_partition_failed(&source, code, &words),
             Happened::Given(given) => {
-                let given: Vec<_> = given.into_iter().map(|element| element.source).collect();
-                self.send(Event::TakingUp { partitions: given.len() });
-                self.stage = Stage::TakingUp(TakingUp::new(given, Instant::now()));
+                let all = self.given.give(given.into_iter().map(|element| element.source).collect());
+                self.hand_over(Then::TakeUp(all));
             }
-            Happened::Taken => {
+            Happened::Taken(taken) => {
+                let taken = taken.into_iter().map(|element| element.source).collect();
                 if self.consumer.assignment_lost() {
                     self.lose();
-                    self.unassign();
+                    self.lose_all();
                 } else {
-                    self.hand_over(Then::LetGo);
+                    self.hand_over(Then::LetGo(taken));
                 }
             }
             Happened::TopicChanged(topic, id) => self.on_topic_changed(&topic, &id),

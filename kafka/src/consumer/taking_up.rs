@@ -7,7 +7,7 @@ use std::{
 };
 
 use edgereel_crds::{
-    frame_sink::{OnOffsetLost, StartFrom},
+    frame_sink::{GroupProtocol, OnOffsetLost, StartFrom},
     status::Reason,
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -101,7 +101,7 @@ impl TakingUp {
                 wanted.push(Question::AtTime);
             }
         }
-        if self.topics().is_some_and(|topics| self.given.len() < total(topics)) {
+        if self.topics().is_some_and(|topics| self.asks_for_members(settings, topics)) {
             wanted.push(Question::Members);
         }
         wanted.retain(|question| !self.answers.contains_key(question) && !self.asked.values().any(|q| q == question));
@@ -203,7 +203,7 @@ impl TakingUp {
         if let Some(stale) = self.foreign(settings, topics) {
             return Ok(Some(Decision::Rejoin(stale)));
         }
-        if self.given.len() < total {
+        if self.asks_for_members(settings, topics) {
             let Some(Answer::Members(members)) = self.answers.get(&Question::Members) else { return Ok(None) };
             let nobodys: Vec<_> =
                 questions::partitions(topics).filter(|source| !members.assigned.contains(source)).collect();
@@ -227,6 +227,15 @@ impl TakingUp {
         let known = Known { settings, earlier, topics, committed, low, high, times };
         let begun = self.given.iter().map(|source| known.begin(source)).collect::<Result<Vec<_>, _>>()?;
         Ok(Some(Decision::TakeUp(begun, total)))
+    }
+
+    /// Whether it matters what others have: what nobody has may have been left over. Where the group gives by and by, it
+    /// matters to whom it gave nothing.
+    fn asks_for_members(&self, settings: &Settings, topics: &[Topic]) -> bool {
+        match settings.protocol {
+            GroupProtocol::Classic => self.given.len() < total(topics),
+            GroupProtocol::Consumer => self.given.is_empty(),
+        }
     }
 
     /// What was given and cannot be of the present subscription.

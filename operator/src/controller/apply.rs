@@ -1,7 +1,8 @@
 //! Brings the children to what was built, with as few requests as that takes: none, when nothing differs.
 //!
-//! Server-side apply under one field manager: fields that were ours and are no longer wanted go away, fields of others
-//! stay. Whether a child differs is decided from the cache, by a hash of what was last applied and by its live fields.
+//! What is not there is created, which fails where somebody else's object has the name; what is there is changed by
+//! server-side apply under one field manager: fields that were ours and are no longer wanted go away, fields of others
+//! stay ([`super::managers`]). Whether a child differs is decided from the cache, by a hash of what was last applied and by its live fields.
 //! What is ours is known by the uid of its owner, and by nothing else: a name says nothing.
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
@@ -10,17 +11,13 @@ use futures::future::BoxFuture;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{
-    names::{APPLIED_ANNOTATION, MANAGER},
-    subset::is_subset,
-    workload::Owner,
-};
+use super::{managers, names::APPLIED_ANNOTATION, subset::is_subset, workload::Owner};
 use crate::{cache::Caches, hash::hash_of, kinds::ChildKind, words::words};
 
 /// Why a child is not as it is to be.
@@ -191,23 +188,34 @@ async fn ensure<C: Child>(place: Place<'_>, desired: &C) -> Result<(), ApplyErro
     let api = Api::<C>::namespaced(client.clone(), &owner.namespace);
     let failed = |source| ApplyError::Api { kind: C::KIND, name: name.clone(), source };
     let desired = manifest(desired);
-    let there = match cache.get(&owner.namespace, name) {
-        Some(known) => Some(known),
-        // The watch brings what carries our label. An object of somebody else's would be taken over unseen.
-        None => api.get_opt(name).await.map_err(failed)?.map(Arc::new),
+    let wrote = |written| {
+        cache.wrote(&owner.namespace, name, Some(written));
+        Ok(())
     };
-    match &there {
-        Some(live) if !owned(&**live, owner) => return Err(not_ours(owner, &**live)),
-        Some(live) if unchanged(&desired, &**live) => return Ok(()),
-        Some(_) | None => {}
+    let there = match cache.get(&owner.namespace, name) {
+        Some(known) => known,
+        None => {
+            info!(owner = owner.label(), kind = C::KIND, name, "making");
+            match managers::create(&api, &desired).await {
+                // The watch brings what carries our label. What is there beside it may be somebody else's.
+                Err(error) if is_there_already(&error) => Arc::new(api.get(name).await.map_err(failed)?),
+                made => return wrote(made.map_err(failed)?),
+            }
+        }
+    };
+    if !owned(&*there, owner) {
+        return Err(not_ours(owner, &*there));
     }
-    let is_new = there.is_none();
-    info!(owner = owner.label(), kind = C::KIND, name, new = is_new, "applying");
-    // One that somebody makes meanwhile gives itself away by a conflict; the next try sees whose it is.
-    let params = PatchParams { force: !is_new, ..PatchParams::apply(MANAGER) };
-    let applied = api.patch(name, &params, &Patch::Apply(&desired)).await.map_err(failed)?;
-    cache.wrote(&owner.namespace, name, Some(applied));
-    Ok(())
+    if unchanged(&desired, &*there) {
+        return Ok(());
+    }
+    info!(owner = owner.label(), kind = C::KIND, name, "applying");
+    wrote(managers::apply(&api, &*there, desired).await.map_err(failed)?)
+}
+
+/// Whether the API server refused to make an object whose name is taken.
+fn is_there_already(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
 }
 
 fn not_ours<C: Child>(owner: &Owner, there: &C) -> ApplyError {

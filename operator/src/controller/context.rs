@@ -8,6 +8,7 @@ use std::{
 
 use edgereel_crds::secret_value::oddity;
 use kube::Client;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -148,8 +149,8 @@ impl SecretValues {
 pub struct Written(Mutex<HashMap<String, Memory>>);
 
 struct Memory {
-    /// The status, and the resource's version in the cache when it was written.
-    status: Option<(Option<String>, Value)>,
+    /// The status as text, and the resource's version in the cache when it was written.
+    status: Option<(Option<String>, Box<str>)>,
     /// What of it could be written, where that is less: the API server's definition is another version's, and lacks a field.
     kept: Option<Kept>,
     /// When the status was written, or the resource was first seen.
@@ -182,7 +183,7 @@ impl Written {
         let memory = all.entry(uid.to_owned()).or_default();
         let less = stored.filter(|stored| *stored != status);
         memory.kept = less.map(|stored| Kept { stored, meant: status.clone() });
-        (memory.status, memory.since) = (Some((version, status)), Instant::now());
+        (memory.status, memory.since) = (Some((version, status.to_string().into())), Instant::now());
     }
 
     /// What was meant with a status that the API server has cut: written again, it would be cut again, for ever.
@@ -201,12 +202,12 @@ impl Written {
     }
 
     /// The status that was written over this version of the resource and has not come back yet.
-    pub fn ahead(&self, uid: &str, version: Option<&str>) -> Option<Value> {
+    pub fn ahead<S: DeserializeOwned>(&self, uid: &str, version: Option<&str>) -> Option<S> {
         let mut all = lock(&self.0);
         let memory = all.get_mut(uid)?;
         let (seen, status) = memory.status.as_ref()?;
         if seen.as_deref() == version && memory.since.elapsed() < AHEAD {
-            return Some(status.clone());
+            return serde_json::from_str(status).ok();
         }
         memory.status = None;
         None

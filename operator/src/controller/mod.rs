@@ -19,6 +19,7 @@ pub mod events;
 pub mod figures;
 pub mod guest;
 pub mod managed;
+pub mod managers;
 pub mod names;
 pub mod observe;
 pub mod program;

@@ -50,7 +50,7 @@ pub async fn write<K: Managed>(
     let ahead = context.written.ahead(&uid, resource.meta().resource_version.as_deref());
     let stored = HasStatus::status(resource);
     let meant = || context.written.meant(&uid, || serde_json::to_value(stored).unwrap_or_default());
-    let old: Option<K::Status> = ahead.or_else(meant).and_then(|status| serde_json::from_value(status).ok());
+    let old: Option<K::Status> = ahead.or_else(|| meant().and_then(|status| serde_json::from_value(status).ok()));
     let old = old.or_else(|| stored.cloned());
     let known = old.clone().unwrap_or_default();
     let now = Timestamp::now();

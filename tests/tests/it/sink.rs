@@ -1,6 +1,7 @@
 //! A sink's promises against a real Kafka: nothing missing, nothing twice, nothing torn, whatever happens meanwhile.
 
 pub(crate) mod bench;
+mod by_and_by;
 mod group;
 mod memory;
 mod order;

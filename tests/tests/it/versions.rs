@@ -7,7 +7,7 @@ use edgereel_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{await_lag_zero, contents, jpeg_files, sorted, values};
+use crate::support::{await_lag_zero, condition, contents, jpeg_files, sorted, values};
 
 /// The release that the Python scripts' set-up has.
 const SCRIPTS: &str = "3.8.1";
@@ -43,6 +43,14 @@ fn a_broker_of_the_scripts_version_takes_every_frame_and_gives_it_back() {
     assert!(worker.stop().success());
     assert_eq!(contents(&disk, ".jpg"), sorted(values(&kafka.consume_all(&topic))));
     json_of(&["verify"]);
+    // What it does not have is said with its name.
+    let newer = resources::sink("newer", &topic, jpeg_files("newer"), &disk, json!({"groupProtocol": "consumer"}));
+    let worker = Edgereel::run([resources::write(&[resources::connection(kafka.bootstrap()), newer])]);
+    worker.await_status_of("newer", "says what the brokers may lack", |entry| {
+        let ready = condition(entry, "Ready")["message"].to_string();
+        ready.contains("Kafka 4.0 or later") && ready.contains("spec.groupProtocol")
+    });
+    worker.stop();
     let lags = json_of(&["lag", "--format", "json"]);
     assert!(lags.as_array().expect("a list").iter().all(|lag| lag["lag"] == 0), "{lags:#}");
     let out = scratch::dir("results").to_string_lossy().into_owned();

@@ -22,7 +22,11 @@ impl Poll<'_> {
             }
             // Whoever asked first gets it; but a stop is a stop.
             Stage::HandingOver { partitions, deadline, then: first } => {
-                let then = if matches!(then, Then::Leave) { then } else { first };
+                // What is let go leaves what else was given to be taken up.
+                let then = match (&first, &then) {
+                    (_, Then::Leave) | (Then::TakeUp(_), Then::LetGo(_)) => then,
+                    _ => first,
+                };
                 self.stage = Stage::HandingOver { partitions, deadline, then };
             }
             Stage::Joining | Stage::TakingUp(_) | Stage::Reading(None, _) => self.go_on(then),
@@ -33,16 +37,24 @@ impl Poll<'_> {
     pub(super) fn handed_over(&mut self) {
         self.polled.tenure.end();
         if let Stage::HandingOver { then, .. } = std::mem::replace(&mut self.stage, Stage::Joining) {
+            if matches!(then, Then::TakeUp(_)) {
+                self.send(Event::Lost);
+            }
             self.go_on(then);
         }
     }
 
     fn go_on(&mut self, then: Then) {
         match then {
-            Then::LetGo => {
+            Then::LetGo(taken) => {
                 self.send(Event::Lost);
-                self.unassign();
+                match self.given.let_go(self.consumer, &taken) {
+                    Ok(left) if left.is_empty() => {}
+                    Ok(left) => self.take_up(left),
+                    Err(e) => self.fail(self.subject().fault(&e)),
+                }
             }
+            Then::TakeUp(all) => self.take_up(all),
             Then::Leave => self.end = Some(End::Closed),
             Then::Anew(fault) => {
                 self.send(Event::Lost);
@@ -58,9 +70,10 @@ impl Poll<'_> {
         self.send(Event::Lost);
     }
 
-    pub(super) fn unassign(&mut self) {
+    /// librdkafka is told that all are gone.
+    pub(super) fn lose_all(&mut self) {
         self.stage = Stage::Joining;
-        if let Err(e) = self.consumer.unassign() {
+        if let Err(e) = self.given.lose(self.consumer) {
             self.fail(self.subject().fault(&e));
         }
     }

@@ -14,11 +14,11 @@ use crate::{
     client::KafkaFault,
     consumer::{
         ends::Ends,
-        messages::Event,
+        messages::{Event, TopicPartition},
         native::NativeAnswer,
         partitions::Partitions,
         questions::{self, Wanted},
-        taking_up::{Answer, Decision, Question, start_time},
+        taking_up::{Answer, Decision, Question, TakingUp, start_time},
     },
 };
 
@@ -31,6 +31,11 @@ pub(super) const ANSWER: Duration = Duration::from_secs(15);
 const UNANSWERED: Duration = Duration::from_secs(30);
 /// So often in a row the group is asked for another assignment before that is a fault.
 const REJOINS: u32 = 4;
+/// What may be wrong with a group of the newer protocol that gives nothing.
+const NEWER: &str = "; the group protocol `consumer` needs brokers of Kafka 4.0 or later that have it among their \
+                     `group.coordinator.rebalance.protocols`: otherwise set spec.groupProtocol to `classic`";
+/// From one look to the next whether all partitions are others', where the group does not say so.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Questions to the group's coordinator that have no answer yet, and when they were asked; also those that nobody waits
 /// for any more, as when the partitions were lost.
@@ -58,16 +63,30 @@ fn join_patience(stuck: u32) -> Duration {
 }
 
 impl Poll<'_> {
+    /// Takes up what the group has given altogether.
+    pub(super) fn take_up(&mut self, all: Vec<TopicPartition>) {
+        self.send(Event::TakingUp { partitions: all.len() });
+        self.stage = Stage::TakingUp(TakingUp::new(all, Instant::now()));
+    }
+
     /// Waits for the group, but not for ever.
     pub(super) fn join(&mut self, now: Instant) {
         let since = *self.joining.get_or_insert(now);
+        if self.given.by_and_by() && matches!(self.stage, Stage::Joining) && now.duration_since(self.looked) > LOOK {
+            // A member that is to have nothing is told nothing.
+            self.looked = now;
+            self.stage = Stage::TakingUp(TakingUp::new(Vec::new(), now));
+        }
         let patience = if self.topics_missing { JOIN.1 } else { join_patience(*self.stuck) };
         if now.duration_since(since) < patience {
             return;
         }
         *self.stuck += 1;
         let (group, seconds) = (&self.polled.settings.group, patience.as_secs());
-        let message = format!("consumer group {group} has given nothing for {seconds} s: asking by a new connection");
+        // librdkafka does not tell that a broker knows no such request.
+        let advice = if self.given.by_and_by() { NEWER } else { "" };
+        let message =
+            format!("consumer group {group} has given nothing for {seconds} s: asking by a new connection{advice}");
         tracing::info!(group, "{message}");
         self.end = Some(End::Stuck(KafkaFault::passing(Reason::KafkaUnreachable, message)));
     }
@@ -172,7 +191,7 @@ impl Poll<'_> {
                 let ours = (!begun.is_empty()).then_some(partitions);
                 self.stage = Stage::Reading(ours, Ends::new(Instant::now()));
                 self.send(Event::Assigned { generation, partitions: begun, total });
-                if let Err(e) = self.consumer.assign(&list) {
+                if let Err(e) = self.given.read(self.consumer, &list) {
                     return self.fail(self.subject().fault(&e));
                 }
                 // Whatever was paused in an earlier assignment.
@@ -191,9 +210,21 @@ impl Poll<'_> {
         self.hand_over(Then::Anew(KafkaFault::passing(Reason::KafkaUnreachable, message)));
     }
 
+    /// The group has more to say: it goes on by itself once it has a word for what it said last.
+    fn wait_for_the_group(&mut self, why: &str) {
+        tracing::debug!(group = self.polled.settings.group, "waiting for the group: {why}");
+        self.stage = Stage::Joining;
+        if let Err(e) = self.given.read(self.consumer, &TopicPartitionList::new()) {
+            self.fail(self.subject().fault(&e));
+        }
+    }
+
     /// The group gave what belongs to an earlier subscription: a static member that comes back within its session gets its
     /// old partitions, whatever it asks for now (apache/kafka#22593). Asking again makes the group assign anew.
     fn rejoin(&mut self, why: &str) {
+        if self.given.by_and_by() {
+            return self.wait_for_the_group(why);
+        }
         self.rejoins += 1;
         let group = &self.polled.settings.group;
         if self.rejoins > REJOINS {

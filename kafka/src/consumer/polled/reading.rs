@@ -110,6 +110,13 @@ impl Poll<'_> {
                     "another worker with the same identity `{instance}` has joined group {group}; run each resource once"
                 ),
             ),
+            Code::UnreleasedInstanceId => KafkaFault::passing(
+                Reason::NotAssigned,
+                format!(
+                    "group {group} still keeps the place that `{instance}` had, which was killed or runs elsewhere; it is \
+                     given up after the brokers' `group.consumer.session.timeout.ms` (45 s by default)"
+                ),
+            ),
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 let topics = &self.polled.settings.topics;
                 // "Subscribed topic not available: gate: Broker: Unknown topic or partition".

@@ -11,6 +11,7 @@ fn settings(topics: &[&str], shared: bool) -> Settings {
         group: "g".into(),
         instance: "i".into(),
         start_from: StartFrom::Latest,
+        protocol: GroupProtocol::Classic,
         on_offset_lost: OnOffsetLost::Fail,
         earlier: Arc::new(Mutex::default()),
         shared,

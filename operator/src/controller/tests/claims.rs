@@ -57,7 +57,7 @@ async fn a_larger_size_grows_the_claims_and_makes_the_set_anew_without_its_pods(
     assert!(!requests.iter().any(|request| request.contains("statefulsets")), "{requests:?}");
     lab.feed(&json!("StatefulSet"), Event::Delete(leaving));
     let requests = lab.sink("files").await;
-    assert!(requests.contains(&format!("PATCH {SET}")), "{requests:?}");
+    assert!(requests.contains(&format!("POST {SET}")), "{requests:?}");
     assert_eq!(claimed(&lab), "2Gi");
     assert_eq!(lab.object(SET)["spec"]["template"], pods, "not one pod is made anew");
     lab.catch_up();

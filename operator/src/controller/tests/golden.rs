@@ -23,13 +23,13 @@ async fn children_of<K: Managed>(settings: Settings, name: &str, text: &str, res
     let refusal = lab.object(&path)["status"].clone();
     let applied: Vec<String> = requests
         .iter()
-        .filter_map(|request| request.strip_prefix("PATCH "))
-        .filter(|path| !path.ends_with("/status"))
+        .filter_map(|request| request.strip_prefix("POST "))
+        .filter(|path| *path != "events")
         .map(|path| {
             let mut object = lab.object(path);
             let meta = object["metadata"].as_object_mut().expect("metadata");
             // What the server adds.
-            for field in ["uid", "resourceVersion", "generation", "creationTimestamp"] {
+            for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
                 meta.remove(field);
             }
             serde_yaml::to_string(&object).expect("YAML")

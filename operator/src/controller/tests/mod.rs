@@ -71,6 +71,8 @@ use crate::{
 struct Server {
     /// `PATCH configmaps/gate-camera-config`, in order.
     requests: Vec<String>,
+    /// Those that are about metadata alone: what is read and written of `managedFields` before a child is changed.
+    notes: Vec<String>,
     /// Objects by `plural/name`.
     objects: BTreeMap<String, Value>,
     /// Paths that are answered with an error: its code and message.
@@ -79,8 +81,8 @@ struct Server {
     lacking: Option<&'static str>,
     /// The definitions as they are published; none: they may not be read.
     openapi: Option<Value>,
-    /// The path whose next server-side apply ends in a conflict.
-    conflict: Option<String>,
+    /// What somebody makes just before the operator does, by its path.
+    sudden: Option<(String, Value)>,
     versions: u64,
 }
 
@@ -90,18 +92,33 @@ impl Server {
         self.versions.to_string()
     }
 
+    /// Keeps an object as it was sent, with what the API server adds.
+    fn store(&mut self, path: String, mut object: Value, operation: &str) -> Value {
+        object["metadata"]["resourceVersion"] = json!(self.version());
+        object["metadata"]["uid"] = json!(format!("uid-of-{path}"));
+        object["metadata"]["generation"] = json!(1);
+        object["metadata"]["creationTimestamp"] = json!("2024-06-04T10:30:00Z");
+        object["metadata"]["managedFields"] = json!([{"manager": MANAGER, "operation": operation}]);
+        self.objects.insert(path, object.clone());
+        object
+    }
+
     /// The answer to a request, as the API server would give it.
-    fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+    fn answer(&mut self, method: &Method, path: &str, notes: bool, body: Value) -> (u16, Value) {
         let below = path.split_once("/namespaces/").and_then(|(_, below)| below.split_once('/'));
         let tail = below.map_or(path, |(_, tail)| tail).to_owned();
+        // What is made has its name in the body.
+        let made = Some(&tail).filter(|tail| *method == Method::POST && !["events", "pods"].contains(&tail.as_str()));
+        let tail = made.map_or(tail.clone(), |plural| {
+            format!("{plural}/{}", body["metadata"]["name"].as_str().unwrap_or_default())
+        });
         let shown = shown(&tail);
-        self.requests.push(format!("{method} {shown}"));
+        if notes { &mut self.notes } else { &mut self.requests }.push(format!("{method} {shown}"));
         if let Some((code, message)) = self.refuse.get(&shown).filter(|_| *method != Method::GET) {
             return failure(*code, message);
         }
-        if *method == Method::PATCH && self.conflict.as_ref() == Some(&shown) {
-            self.conflict = None;
-            return failure(409, "conflict with another manager");
+        if *method == Method::POST && self.sudden.as_ref().is_some_and(|(path, _)| *path == shown) {
+            self.objects.extend(self.sudden.take());
         }
         if let Some(field) = self.lacking.filter(|field| !body["status"][field].is_null()) {
             let message = format!("failed to create typed patch object: .status.{field}: field not declared in schema");
@@ -125,7 +142,14 @@ impl Server {
                 self.objects.insert(format!("pods/{name}"), body.clone());
                 (201, body)
             }
-            Method::POST => (201, body),
+            Method::POST if tail == "events" => (201, body),
+            Method::POST if self.objects.contains_key(&object) => failure(409, "already exists"),
+            Method::POST => (201, self.store(object, body, "Update")),
+            Method::PATCH if !body["metadata"]["managedFields"].is_null() => {
+                let Some(found) = self.objects.get_mut(&object) else { return failure(404, "not found") };
+                found["metadata"]["managedFields"] = body["metadata"]["managedFields"].clone();
+                (200, found.clone())
+            }
             Method::PATCH if tail.ends_with("/status") => {
                 let version = self.version();
                 let stored = self.objects.entry(object).or_insert_with(|| json!({"metadata": {}}));
@@ -141,16 +165,7 @@ impl Server {
                 }
                 (200, pod.clone())
             }
-            Method::PATCH => {
-                let version = self.version();
-                let mut applied = body;
-                applied["metadata"]["resourceVersion"] = json!(version);
-                applied["metadata"]["uid"] = json!(format!("uid-of-{object}"));
-                applied["metadata"]["generation"] = json!(1);
-                applied["metadata"]["creationTimestamp"] = json!("2024-06-04T10:30:00Z");
-                self.objects.insert(object, applied.clone());
-                (200, applied)
-            }
+            Method::PATCH => (200, self.store(object, body, "Apply")),
             Method::DELETE => {
                 self.objects.remove(&object);
                 (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
@@ -189,6 +204,7 @@ fn failure(code: u16, message: &str) -> (u16, Value) {
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
+        409 => "AlreadyExists",
         _ => "",
     };
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -280,9 +296,11 @@ impl Lab {
         tokio::spawn(async move {
             while let Some((request, reply)) = handle.next_request().await {
                 let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let accepts = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+                let notes = accepts.is_some_and(|accepts| accepts.contains("PartialObjectMetadata"));
                 let body = request.into_body().collect_bytes().await.expect("a body");
                 let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-                let (code, answer) = answers.lock().expect("not poisoned").answer(&method, &path, body);
+                let (code, answer) = answers.lock().expect("not poisoned").answer(&method, &path, notes, body);
                 let bytes = serde_json::to_vec(&answer).expect("JSON");
                 reply.send_response(Response::builder().status(code).body(Body::from(bytes)).expect("a response"));
             }
@@ -470,9 +488,9 @@ impl Lab {
         self.server.lock().expect("not poisoned").refuse.insert(path.into(), (code, message));
     }
 
-    /// Has the next server-side apply to a path end in a conflict.
-    pub fn refuse_apply_once(&self, path: &str) {
-        self.server.lock().expect("not poisoned").conflict = Some(path.into());
+    /// Has somebody make an object just before the operator does.
+    pub fn is_made_before(&self, path: &str, object: Value) {
+        self.server.lock().expect("not poisoned").sudden = Some((path.into(), object));
     }
 
     /// Reconciles a camera, and gives the requests that this took.

@@ -216,7 +216,7 @@ async fn a_status_that_an_older_definition_cuts_is_not_written_again_and_again()
     }
     let requests = lab.sink("files").await;
     let write = "PATCH framesinks/files/status";
-    assert_eq!(requests[6..], [write, "GET /openapi/v3/apis/edgereel.dev/v1alpha1", write, "POST events"]);
+    assert_eq!(requests[3..], [write, "GET /openapi/v3/apis/edgereel.dev/v1alpha1", write, "POST events"]);
     let status = lab.object("framesinks/files")["status"].clone();
     assert!(status["selector"].is_null() && status["conditions"].is_array(), "all else is written: {status}");
     for _ in 0..3 {

@@ -145,12 +145,9 @@ async fn many_cameras_have_one_pod_and_none_of_their_own() {
     assert_eq!(
         lab.hall().await,
         [
-            "GET configmaps/hall-worker-config",
-            "PATCH configmaps/hall-worker-config",
-            "GET services/hall-worker",
-            "PATCH services/hall-worker",
-            "GET deployments/hall-worker",
-            "PATCH deployments/hall-worker",
+            "POST configmaps/hall-worker-config",
+            "POST services/hall-worker",
+            "POST deployments/hall-worker",
             "PATCH cameraworkers/hall/status",
             "POST events",
         ]
@@ -370,7 +367,7 @@ async fn a_camera_moves_in_when_it_can_be_taken_in_and_its_own_pod_has_ended() {
     lab.hall().await;
     assert!(!lab.files("hall").contains(&"camerastream.a.yaml".to_owned()));
     lab.says("hall", &[]);
-    assert!(lab.camera("a").await.contains(&"PATCH deployments/a-camera".to_owned()));
+    assert!(lab.camera("a").await.contains(&"POST deployments/a-camera".to_owned()));
     assert_eq!(lab.object("camerastreams/a")["status"]["worker"], Value::Null);
 }
 

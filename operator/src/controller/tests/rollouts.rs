@@ -364,7 +364,7 @@ async fn a_paused_camera_is_left_alone_until_it_is_paused_no_longer() {
 
     lab.declare(&camera("c1", "", "  frameRate: {target: 5}\n"));
     let requests = lab.settle().await;
-    assert!(requests.contains(&"PATCH services/c1-camera".to_owned()), "{requests:?}");
+    assert!(requests.contains(&"POST services/c1-camera".to_owned()), "{requests:?}");
     assert!(requests.contains(&"PATCH deployments/c1-camera".to_owned()), "{requests:?}");
     let conditions = lab.object("camerastreams/c1")["status"]["conditions"].to_string();
     assert!(!conditions.contains("Paused"), "{conditions}");

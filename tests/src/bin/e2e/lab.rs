@@ -176,6 +176,11 @@ impl<'a> Lab<'a> {
         resources::camera(name, source, &self.topic(name), spec)
     }
 
+    /// A `CameraStream` of this source; `more` goes into its spec.
+    pub fn camera(&self, name: &str, source: Value, more: Value) -> Value {
+        resources::camera(name, source, &self.topic(name), more)
+    }
+
     /// A `CameraStream` of a URL; `more` goes into its spec.
     pub fn mjpeg(&self, name: &str, url: &str, more: Value) -> Value {
         let source = match more.get("credentialsSecretRef") {
@@ -377,8 +382,10 @@ impl Drop for Lab<'_> {
 
 /// A document for `edgereel verify` on this machine, which has no use for logins of cameras.
 fn outside(mut document: Value) -> Value {
-    if let Some(mjpeg) = document.pointer_mut("/spec/source/mjpeg").and_then(Value::as_object_mut) {
-        mjpeg.remove("credentialsSecretRef");
+    for source in ["mjpeg", "rtsp"] {
+        if let Some(source) = document.pointer_mut(&format!("/spec/source/{source}")).and_then(Value::as_object_mut) {
+            source.remove("credentialsSecretRef");
+        }
     }
     document
 }

@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use edgereel_crds::{
     camera_stream::{EnsureTopic, Producer as Settings},
-    frame_sink::{OnOffsetLost, StartFrom},
+    frame_sink::{GroupProtocol, OnOffsetLost, StartFrom},
     kafka_connection::{KafkaTls, OAuth, Sasl, SaslMechanism},
     plan::Connection,
     status::Reason,
@@ -164,6 +164,7 @@ fn an_identity_provider_that_takes_eight_seconds_holds_up_no_client() {
             group: asked.name.clone(),
             instance: "reader".into(),
             start_from: StartFrom::Earliest,
+            protocol: GroupProtocol::Classic,
             on_offset_lost: OnOffsetLost::Fail,
             earlier: Arc::default(),
             shared: false,

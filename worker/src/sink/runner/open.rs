@@ -64,6 +64,7 @@ pub fn open<'a>(plan: &'a SinkPlan, replica: u32, env: &'a SinkEnv) -> Result<Ru
     let settings = Settings {
         topics: plan.topics.clone(),
         group: plan.group.clone(),
+        protocol: plan.spec.group_protocol,
         instance: format!("{}-{}.{}-{replica}", plan.group, plan.name.namespace, plan.name.name),
         start_from: plan.spec.start_from.clone(),
         on_offset_lost: plan.spec.on_offset_lost,

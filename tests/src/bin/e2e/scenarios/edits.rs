@@ -145,3 +145,31 @@ pub fn what_is_no_configuration_restarts_no_pod(world: &World) {
     lab.await_new_pod(Kind::Camera, "cam", &json!({"metadata": {"uid": before[0]}}));
     lab.await_ready(Kind::Camera, "cam");
 }
+
+pub fn what_is_no_longer_declared_goes_from_the_children(world: &World) {
+    let lab = Lab::open(world, "undeclared");
+    let template =
+        json!({"template": {"labels": {"team": "gate"}, "env": [{"name": "EDGEREEL_LOG", "value": "debug"}]}});
+    lab.apply(&[lab.synthetic("cam", template)]);
+    lab.await_ready(Kind::Camera, "cam");
+    let workload = || lab.workload(Kind::Camera, "cam").unwrap_or_else(|e| panic!("{e:#}"));
+    let pod = |workload: &Value| workload["spec"]["template"].clone();
+    assert_eq!(pod(&workload())["metadata"]["labels"]["team"], "gate");
+
+    // The first change of what was created is where the fields become applied ones.
+    for declared in [json!({"labels": null}), json!({"env": null})] {
+        let before = lab.await_pods(Kind::Camera, "cam", 1).remove(0);
+        lab.edit(Kind::Camera, "cam", &json!({"template": declared}));
+        lab.await_new_pod(Kind::Camera, "cam", &before);
+        lab.await_ready(Kind::Camera, "cam");
+    }
+    let after = workload();
+    assert_eq!(pod(&after)["metadata"]["labels"]["team"], Value::Null);
+    let text = pod(&after).to_string();
+    assert!(!text.contains("EDGEREEL_LOG\""), "{text}");
+    let managed = lab.run(&["get", "deployment", "cam-camera", "-o", "json", "--show-managed-fields"]);
+    let managed: Value = serde_json::from_str(&managed).unwrap_or_default();
+    let entries = managed["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let ours: Vec<&Value> = entries.iter().filter(|entry| entry["manager"] == "edgereel-operator").collect();
+    assert!(ours.len() == 1 && ours[0]["operation"] == "Apply", "{ours:?}");
+}

@@ -24,6 +24,7 @@ mod rollouts;
 mod secured;
 mod secured_kafka;
 mod sharing;
+mod sources;
 mod unreachable;
 mod versions;
 
@@ -46,6 +47,7 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     edits::every_edit_of_a_camera_keeps_its_frames,
     edits::a_sink_scales_to_three_and_back_and_stores_every_frame_once,
     edits::what_is_no_configuration_restarts_no_pod,
+    edits::what_is_no_longer_declared_goes_from_the_children,
     pool::cameras_of_a_shared_pod_come_change_fail_and_go_alone,
     pool::a_camera_moves_into_a_shared_pod_and_out_again,
     pinning::a_capture_pod_runs_on_the_node_that_has_the_label,
@@ -53,6 +55,9 @@ pub const SIDE_BY_SIDE: &[(&str, Scenario)] = named![
     secured::a_claimed_volume_works_where_pod_security_is_restricted,
     secured::a_local_volume_needs_no_privileged_namespace_and_no_chown,
     secured::a_host_path_outside_the_allowed_ones_is_refused,
+    sources::a_camera_of_rtsp_is_captured_over_restarts_of_its_server,
+    sources::a_camera_outside_of_its_hours_rests_and_says_until_when,
+    sources::a_sink_keeps_what_its_retention_allows_and_the_status_says_what_that_is,
     deletion::deleting_resources_removes_their_children_and_no_frame,
     faults::a_killed_worker_comes_back_and_no_frame_is_missing,
     faults::a_bad_image_stops_at_the_first_pod_and_one_edit_mends_it,
