@@ -8,7 +8,6 @@ use crate::{
         camera_stream::{CameraStreamSpec, Source},
         device::{DeviceSource, EXTENDED_RESOURCE_PATTERN},
         name::Kind,
-        placement::Placement,
     },
     plan::CameraPlan,
     problem::{FieldPath, shown},
@@ -63,7 +62,7 @@ fn check_resource(resource: &str, at: &FieldPath, report: &mut Report<'_>) {
 /// A device's pictures go to one reader at a time.
 pub(super) fn same_device(camera: &CameraPlan, other: &CameraPlan, report: &mut Report<'_>) {
     let (Some(mine), Some(theirs)) = (reads(&camera.spec), reads(&other.spec)) else { return };
-    let placed = |camera: &CameraPlan| camera.spec.placement.clone().unwrap_or_else(Placement::default);
+    let placed = |camera: &CameraPlan| camera.spec.placement.clone().unwrap_or_default();
     if mine.path == theirs.path && mine.resource == theirs.resource && placed(camera).may_share_node(&placed(other)) {
         let other = Kind::CameraStream.label(&other.name);
         let message = format!("{other} reads `{}` too, and a device has one reader", shown(&mine.path));
