@@ -201,11 +201,9 @@ impl CameraStreamSpec {
         match &self.source {
             Source::Directory(directory) => !directory.watch,
             Source::File(file) => !file.repeat,
-            Source::Mjpeg(_)
-            | Source::Snapshot(_)
-            | Source::Rtsp(_)
-            | Source::Device(_)
-            | Source::Synthetic(_) => false,
+            Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Device(_) | Source::Synthetic(_) => {
+                false
+            }
         }
     }
 }

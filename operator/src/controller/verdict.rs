@@ -373,8 +373,8 @@ fn nature(reason: Reason) -> Nature {
         Suspended | CameraUnreachable | CameraProtocolError | CameraStalled | CameraFrozen | CameraFramesDropped
         | CapturedTwice | KafkaUnreachable | TopicMissing | StorageFull | StorageError | StorageLocked
         | ArchiveUnreachable | ArchiveError | InternalError | NotUsed | ProgramFailed | WorkerUnreachable
-        | ReplicasCapped | ClaimsNotExpandable | ClaimsCannotShrink | OperatorError | Completed | Scheduled | Paused
-        | UnknownFields | UpToDate => Nature::Waits,
+        | ReplicasCapped | ClaimsNotExpandable | ClaimsCannotShrink | OperatorError | Completed | Scheduled
+        | Paused | UnknownFields | UpToDate => Nature::Waits,
         InvalidConfiguration | SecretMissing | SecretKeyMissing | ConfigMapMissing | ConfigMapKeyMissing
         | CameraUnauthorized | KafkaUnauthorized | TopicMismatch | MessageTooLarge | OffsetLost | InvalidRecord
         | StorageMissing | StorageReadOnly | ArchiveUnauthorized | ArchiveBucketMissing | ArchiveConflict

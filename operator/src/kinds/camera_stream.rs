@@ -170,7 +170,9 @@ fn mounted(spec: &CameraStreamSpec) -> Option<Mounted> {
     let read_only = match &spec.source {
         Source::Directory(directory) => directory.after_sent == AfterSent::Keep && directory.ledger.is_some(),
         Source::File(file) => file.repeat || file.ledger.is_some(),
-        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Device(_) | Source::Synthetic(_) => return None,
+        Source::Mjpeg(_) | Source::Snapshot(_) | Source::Rtsp(_) | Source::Device(_) | Source::Synthetic(_) => {
+            return None;
+        }
     };
     Some(Mounted { storage: spec.storage.as_ref()?.into(), read_only })
 }

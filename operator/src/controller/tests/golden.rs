@@ -177,9 +177,36 @@ spec:
   output: {jpegFiles: {directory: week}}
   storage: {persistentVolumeClaim: {claimName: frames}}
   retention: {maxAge: 168h, minFree: 10%}
+---
+apiVersion: edgereel.dev/v1alpha1
+kind: FrameSink
+metadata: {name: film}
+spec:
+  from: {topics: [gate]}
+  kafka: {connectionRef: {name: kafka}}
+  output: {video: {directory: film, segment: {maxDuration: 10m}}}
+  storage: {persistentVolumeClaim: {claimName: frames}}
+  archive:
+    s3:
+      bucket: recordings
+      endpoint: https://minio.lan:9000
+      accessKeyIdSecretRef: {name: minio, key: id}
+      secretAccessKeySecretRef: {name: minio, key: secret}
+      caConfigMapRef: {name: trust, key: ca.crt}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: minio}
+data: {id: YQ==, secret: Yg==}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: trust}
+data: {ca.crt: pem}
 ";
     children::<FrameSink>("data-set.yaml", text, "labels").await;
     children::<FrameSink>("sink-with-retention.yaml", text, "week").await;
+    children::<FrameSink>("sink-with-archive.yaml", text, "film").await;
 }
 
 #[tokio::test]
