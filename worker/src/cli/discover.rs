@@ -79,8 +79,8 @@ Examples:
   edgereel discover --address 192.0.2.7 --address 192.0.2.8
           cameras on another network, which no probe reaches
 
-Cameras on networks are asked by ONVIF: it may have to be turned on in their settings, often
-with a user of its own. Nothing is changed in them.
+Cameras on networks are asked by ONVIF: it may have to be turned on in their
+settings, often with a user of its own. Nothing is changed in them.
 
 Exit status: 0 when there are cameras, 1 when there are none, 2 when nobody
 could be asked or the arguments are wrong.";
