@@ -203,12 +203,13 @@ impl Running<'_> {
     /// Sends a signal such as `TERM` to it and all that it started.
     ///
     /// # Panics
-    /// When it was never started.
+    /// When it was never started, or cannot be signalled.
     #[track_caller]
     pub fn signal(&self, name: &str) {
         wait::until("it is started", PATIENCE, || self.file.with_extension("pid").exists());
+        let said = self.vm.run(&format!("kill -s {name} -- -{}", self.read("pid").trim()));
         // One that has just ended is as good.
-        self.vm.run(&format!("kill -{name} -- -{}", self.read("pid").trim()));
+        assert!(said.code == 0 || said.stderr.contains("No such process"), "{}", said.stderr);
     }
 }
 

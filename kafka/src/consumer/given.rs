@@ -21,6 +21,11 @@ impl Given {
         Given { protocol, all: Vec::new() }
     }
 
+    /// What the group has given altogether.
+    pub fn all(&self) -> Vec<TopicPartition> {
+        self.all.clone()
+    }
+
     /// Whether the group gives and takes some at a time.
     pub fn by_and_by(&self) -> bool {
         match self.protocol {

@@ -205,7 +205,12 @@ fn runs(schedule: &Scheduled, old: &CameraStreamStatus, status: &mut CameraStrea
 fn device(spec: &CameraStreamSpec) -> Option<&DeviceSource> {
     match &spec.source {
         Source::Device(device) => Some(device),
-        _ => None,
+        Source::Mjpeg(_)
+        | Source::Snapshot(_)
+        | Source::Rtsp(_)
+        | Source::Directory(_)
+        | Source::File(_)
+        | Source::Synthetic(_) => None,
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use rdkafka::consumer::Consumer as _;
-
 use super::{End, Poll, Stage, Then};
 use crate::{
     client::KafkaFault,

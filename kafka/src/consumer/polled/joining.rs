@@ -73,9 +73,9 @@ impl Poll<'_> {
     pub(super) fn join(&mut self, now: Instant) {
         let since = *self.joining.get_or_insert(now);
         if self.given.by_and_by() && matches!(self.stage, Stage::Joining) && now.duration_since(self.looked) > LOOK {
-            // A member that is to have nothing is told nothing.
+            // A member that is to have nothing is told nothing; and what could not be taken up yet is not given again.
             self.looked = now;
-            self.stage = Stage::TakingUp(TakingUp::new(Vec::new(), now));
+            self.stage = Stage::TakingUp(TakingUp::new(self.given.all(), now));
         }
         let patience = if self.topics_missing { JOIN.1 } else { join_patience(*self.stuck) };
         if now.duration_since(since) < patience {
