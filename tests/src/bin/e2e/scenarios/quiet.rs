@@ -116,7 +116,7 @@ pub fn a_settled_operator_writes_nothing_but_changed_figures(world: &World) {
     // Silence says something only where writes would be heard.
     let (heard, _) = writes(&lab, &world.audited(run, begun));
     for write in
-        ["patch deployments/", "patch statefulsets/", "patch camerastreams/status ", "patch framesinks/status "]
+        ["create deployments/", "create statefulsets/", "patch camerastreams/status ", "patch framesinks/status "]
     {
         assert!(heard.iter().any(|w| w.starts_with(write)), "the audit log has no {write}: {heard:#?}");
     }

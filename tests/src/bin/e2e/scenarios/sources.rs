@@ -51,7 +51,7 @@ pub fn a_camera_of_rtsp_is_captured_over_restarts_of_its_server(world: &World) {
 
     lab.say("its server goes and comes back");
     drop(first);
-    lab.await_reason(Kind::Camera, "cam", "CameraOnline", "CameraConnectFailed");
+    lab.await_reason(Kind::Camera, "cam", "CameraOnline", "CameraUnreachable");
     let _second = server();
     lab.await_ready(Kind::Camera, "cam");
     lab.await_frames("frames", 10);
