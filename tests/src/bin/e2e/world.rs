@@ -85,6 +85,8 @@ pub struct World {
     pub data: PathBuf,
     /// Operators' pods that an upgrade took rights from while they still ran, and since when.
     narrowed: Mutex<Vec<(String, Timestamp)>>,
+    /// From when until when the API server was started anew.
+    starts: Mutex<Vec<(Timestamp, Timestamp)>>,
     warned: AtomicUsize,
 }
 
@@ -98,8 +100,8 @@ impl World {
         open_to_workers(&data)?;
         // The scratch directory itself may be private.
         open_to_read(scratch::root())?;
-        let (narrowed, warned) = (Mutex::default(), AtomicUsize::new(0));
-        let world = World { settings, kube, kafka, secure: OnceLock::new(), data, narrowed, warned };
+        let (narrowed, starts, warned) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        let world = World { settings, kube, kafka, secure: OnceLock::new(), data, narrowed, starts, warned };
         say("installing the charts");
         world.install_crds(&[]);
         world.install(&[]);
@@ -143,6 +145,14 @@ impl World {
         let at = event["requestReceivedTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
         let narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
         narrowed.iter().any(|(name, since)| pod == name.as_str() && at.is_some_and(|at| at >= *since))
+    }
+
+    /// Whether a request in the audit log came while the API server was started anew: it answers before it has read who
+    /// may do what, and refuses then.
+    pub fn was_starting(&self, event: &Value) -> bool {
+        let at = event["requestReceivedTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| starts.iter().any(|(since, ready)| (*since..=*ready).contains(&at)))
     }
 
     /// Installs or upgrades an operator under a name, in a namespace.
@@ -237,8 +247,14 @@ impl World {
 
     /// SIGKILL to a process of `dev/cluster`, and all of them started again that do not run.
     pub fn restart_process(&self, run: &Path, name: &str) -> Result<()> {
+        let since = Timestamp::now();
         self.kill_process(run, name)?;
-        self.start_processes(run)
+        self.start_processes(run)?;
+        if name == "kube-apiserver" {
+            until("the API server is ready", || self.kube.raw("readyz"));
+            self.starts.lock().unwrap_or_else(PoisonError::into_inner).push((since, Timestamp::now()));
+        }
+        Ok(())
     }
 
     /// SIGKILL to a process of `dev/cluster`.

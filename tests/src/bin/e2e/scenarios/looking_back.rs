@@ -19,7 +19,7 @@ pub fn nothing_was_forbidden_to_the_operator(world: &World) {
         .filter(|event| event["annotations"]["authorization.k8s.io/decision"] == "forbid")
         .filter(|event| !knows_no_role(&event["annotations"].to_string()))
         .filter(|event| !is_gone(event["requestURI"].as_str().unwrap_or_default()))
-        .filter(|event| !world.is_narrowed(event))
+        .filter(|event| !world.is_narrowed(event) && !world.was_starting(event))
         .map(|event| {
             let pod = &event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0];
             let reason = &event["annotations"]["authorization.k8s.io/reason"];
